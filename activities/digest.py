@@ -1,0 +1,120 @@
+"""Digest lookup: one look of a cron at its source. A quiet poll is this activity and nothing else."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from activities.failures import translated
+from dataimportcron import naming, planning
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
+from dataimportcron.errors import (
+    AlreadyExistsError,
+    DataImportCronError,
+    InvalidObjectError,
+    ObjectError,
+    ObjectNotFoundError,
+)
+from dataimportcron.manifests import data_source_of
+from dataimportcron.messages import Decision, LookupInput, Verdict
+from dataimportcron.ports import Events, Objects, ResolvedImage, Source
+
+
+class DigestActivities:
+    """Reads the object, asks the registry where planning says so, writes what changed, returns the decision."""
+
+    def __init__(self, objects: Objects, source: Source, events: Events) -> None:
+        self._objects = objects
+        self._source = source
+        self._events = events
+
+    @activity.defn
+    @translated
+    async def look_up_digest(self, look: LookupInput) -> Decision:
+        """Look once. A failure is written to the cron's condition before it is returned or, on a retry, raised."""
+        facts = await self._gather(look)
+        if facts is None:
+            message = f"DataImportCron {look.cron.namespace}/{look.cron.name} is gone"
+            return Decision(verdict=Verdict.GONE, reason="NotFound", message=message)
+        plan = planning.plan(facts)
+        if facts.data_source is None and not facts.rival:
+            await self._create_data_source(facts.cron)
+        written = await self._objects.patch(facts.cron, plan.cron)
+        decision = plan.decision
+        activity.logger.info("%s: %s", decision.reason, decision.message)
+        if plan.warning:
+            await self._events.emit(written, "Warning", decision.reason, decision.message)
+        elif decision.verdict is Verdict.IMPORT:
+            await self._events.emit(written, "Normal", "ImportStarted", f"Importing {decision.digest}")
+        if look.retry and facts.error is not None and decision.transient:
+            raise facts.error
+        return decision
+
+    async def _gather(self, look: LookupInput) -> planning.Facts | None:
+        try:
+            cron = await self._objects.get(DataImportCron, look.cron.namespace, look.cron.name)
+        except ObjectNotFoundError:
+            return None
+        if cron.metadata.uid != look.cron.uid:
+            return None
+        data_source, rival = await self._data_source(cron)
+        resolved: ResolvedImage | None = None
+        error: DataImportCronError | None = None
+        if not rival and planning.poll_due(cron, look.trigger, look.now):
+            try:
+                resolved = await self._resolve(cron)
+            except ObjectError:
+                raise
+            except DataImportCronError as failure:
+                error = failure
+        return planning.Facts(
+            cron=cron,
+            trigger=look.trigger,
+            now=look.now,
+            imports=await self._imports(cron),
+            data_source=data_source,
+            rival=rival,
+            running=look.running,
+            resolved=resolved,
+            error=error,
+        )
+
+    async def _resolve(self, cron: DataImportCron) -> ResolvedImage:
+        source = planning.source_of(cron)
+        if source is None:
+            raise InvalidObjectError(
+                f"DataImportCron {cron.metadata.namespace}/{cron.metadata.name} has no registry URL to poll",
+                hint="set spec.template.spec.source.registry.url; ImageStreams are served on Kubernetes only",
+            )
+        return await self._source.resolve(source)
+
+    async def _data_source(self, cron: DataImportCron) -> tuple[DataSource | None, str]:
+        """The managed DataSource, and the other existing cron that manages it (DM-04), "" if none does."""
+        namespace = cron.metadata.namespace
+        try:
+            data_source = await self._objects.get(DataSource, namespace, cron.spec.managed_data_source)
+        except ObjectNotFoundError:
+            return None, ""
+        other = data_source.metadata.labels.get(naming.LABEL_CRON, "")
+        if other in {"", cron.metadata.name}:
+            return data_source, ""
+        try:
+            rival = await self._objects.get(DataImportCron, namespace, other)
+        except ObjectNotFoundError:
+            return data_source, ""
+        return data_source, other if rival.spec.managed_data_source == cron.spec.managed_data_source else ""
+
+    async def _imports(self, cron: DataImportCron) -> tuple[DataVolume, ...]:
+        """DataVolumes with the cron's label, or named like its imports: those of an earlier cron are adopted (I-12)."""
+        prefix = f"{cron.spec.managed_data_source}-"
+        return tuple(
+            volume
+            for volume in await self._objects.list(DataVolume, cron.metadata.namespace)
+            if volume.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
+            or (volume.metadata.name.startswith(prefix) and naming.ANNOTATION_DIGEST in volume.metadata.annotations)
+        )
+
+    async def _create_data_source(self, cron: DataImportCron) -> None:
+        try:
+            await self._objects.create(data_source_of(cron))
+        except AlreadyExistsError:
+            activity.logger.info("DataSource %s appeared meanwhile", cron.spec.managed_data_source)

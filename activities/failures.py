@@ -1,0 +1,45 @@
+"""Our errors as Temporal's: what is retried, when, and under which name it stands in the UI.
+
+Retry policies match on the type's name alone, so permanence travels as `non_retryable`, and a registry's Retry-After
+as the next retry delay: the attempt gives its slot back while it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
+from temporalio.exceptions import ApplicationError
+
+from dataimportcron.errors import ConflictError, DataImportCronError, TooManyRequestsError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CONFLICT_DELAY = timedelta(milliseconds=200)
+"""A conflict is over as soon as the object is read again."""
+
+
+def application_error(error: DataImportCronError) -> ApplicationError:
+    """The error as an activity fails with it: same words, its reason as the type."""
+    delay = None
+    if isinstance(error, ConflictError):
+        delay = _CONFLICT_DELAY
+    elif isinstance(error, TooManyRequestsError) and error.retry_after:
+        delay = timedelta(seconds=error.retry_after)
+    return ApplicationError(str(error), type=error.reason, non_retryable=error.permanent, next_retry_delay=delay)
+
+
+def translated(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    """Let an activity raise our errors as they are."""
+
+    @wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except DataImportCronError as error:
+            raise application_error(error) from error
+
+    return call

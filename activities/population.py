@@ -1,0 +1,153 @@
+"""Imports and clones: the long steps, on a task queue of their own.
+
+They heartbeat their progress, write it to the DataVolume about once a second, and can be repeated: the adapters make
+sure that at most one of them writes a volume, and that a complete volume is left alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+
+from temporalio import activity
+
+from activities.failures import application_error, translated
+from activities.writing import update
+from dataimportcron import naming
+from dataimportcron.api.conditions import Phase
+from dataimportcron.api.types import DataVolume
+from dataimportcron.errors import DataImportCronError, InvalidObjectError, ObjectError, ObjectNotFoundError
+from dataimportcron.manifests import image_source, volume_spec, with_status
+from dataimportcron.messages import Populated, PopulateInput
+from dataimportcron.ports import Cloner, Events, ImageSource, Importer, Objects, Source, Transfer
+from dataimportcron.projection import data_volume_status
+from dataimportcron.reference import Reference
+
+_REPORT_INTERVAL = 1.0
+"""Seconds between two writes of a DataVolume's progress."""
+
+
+class PopulationActivities:
+    """Fills volumes."""
+
+    def __init__(self, objects: Objects, source: Source, importer: Importer, cloner: Cloner, events: Events) -> None:
+        self._objects = objects
+        self._source = source
+        self._importer = importer
+        self._cloner = cloner
+        self._events = events
+
+    @activity.defn
+    @translated
+    async def import_data_volume(self, populate: PopulateInput) -> Populated:
+        """Import the container disk that the DataVolume names; a tag is resolved to a digest first."""
+        volume = await self._objects.get(DataVolume, populate.namespace, populate.name)
+        registry = volume.spec.source.registry if volume.spec.source else None
+        image = image_source(registry, volume.metadata.namespace) if registry else None
+        if image is None:
+            raise InvalidObjectError(f"DataVolume {populate.namespace}/{populate.name} has no registry URL")
+        wanted = volume_spec(volume)
+
+        async def run(report: Callable[[Transfer], None]) -> Transfer:
+            digest = await self._digest(image, populate.digest)
+            return await self._importer.run(image, digest, wanted, report)
+
+        return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
+
+    @activity.defn
+    @translated
+    async def clone_data_volume(self, populate: PopulateInput) -> Populated:
+        """Clone the volume that the preparation has chosen and noted on the DataVolume."""
+        volume = await self._objects.get(DataVolume, populate.namespace, populate.name)
+        namespace, _, name = volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE, "").partition("/")
+        source = await self._objects.get(DataVolume, namespace, name)
+        wanted = volume_spec(volume)
+        if not wanted.size:
+            wanted = replace(wanted, size=volume_spec(source).size)
+
+        async def run(report: Callable[[Transfer], None]) -> Transfer:
+            return await self._cloner.run((namespace, name), wanted, report)
+
+        return await self._populate(populate, Phase.CLONE_IN_PROGRESS, run)
+
+    @activity.defn
+    @translated
+    async def make_blank_data_volume(self, populate: PopulateInput) -> Populated:
+        """Make an empty volume."""
+        volume = await self._objects.get(DataVolume, populate.namespace, populate.name)
+        wanted = volume_spec(volume)
+
+        async def run(_report: Callable[[Transfer], None]) -> Transfer:
+            await self._cloner.blank(wanted)
+            return Transfer(phase="Complete")
+
+        return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
+
+    async def _digest(self, image: ImageSource, digest: str) -> str:
+        if digest or not image.url.startswith("docker://"):
+            return digest
+        return Reference.parse(image.url).digest or (await self._source.resolve(image)).digest
+
+    async def _populate(
+        self,
+        populate: PopulateInput,
+        phase: Phase,
+        run: Callable[[Callable[[Transfer], None]], Awaitable[Transfer]],
+    ) -> Populated:
+        """Run one long step: phase and progress while it runs, Succeeded or the failure's words at its end."""
+        last = Transfer(phase="Starting")
+
+        def report(transfer: Transfer) -> None:
+            nonlocal last
+            last = transfer
+            activity.heartbeat(asdict(transfer))
+
+        await self._write(populate, lambda volume: data_volume_status(volume, phase, populate.now, progress="N/A"))
+        reporter = asyncio.create_task(self._report_progress(populate, phase, lambda: last))
+        try:
+            done = await run(report)
+        except DataImportCronError as error:
+            await _stop(reporter)
+            await self._write_failure(populate, phase, error)
+            raise application_error(error) from error
+        finally:
+            await _stop(reporter)
+        await self._write(populate, lambda volume: data_volume_status(volume, Phase.SUCCEEDED, populate.now))
+        return Populated(bytes_read=done.done, bytes_written=done.written, message=done.phase)
+
+    async def _report_progress(self, populate: PopulateInput, phase: Phase, latest: Callable[[], Transfer]) -> None:
+        """Heartbeat and write the progress until cancelled; one that did not change is not written again."""
+        while True:
+            await asyncio.sleep(_REPORT_INTERVAL)
+            transfer = latest()
+            activity.heartbeat(asdict(transfer))
+            progress = f"{100 * transfer.done / transfer.total:.2f}%" if transfer.total else "N/A"
+            try:
+                await self._write(
+                    populate,
+                    lambda volume: data_volume_status(volume, phase, populate.now, progress=progress),  # noqa: B023 -- called within the iteration
+                )
+            except ObjectError as error:
+                activity.logger.warning("progress of %s is not written: %s", populate.name, error)
+
+    async def _write_failure(self, populate: PopulateInput, phase: Phase, error: DataImportCronError) -> None:
+        """Say at once what went wrong; a transient failure keeps its phase and counts as a restart."""
+
+        def change(volume: DataVolume) -> DataVolume:
+            failed = data_volume_status(volume, phase, populate.now, reason="Error", message=str(error))
+            return with_status(failed, restart_count=(volume.status.restart_count or 0) + 1)
+
+        try:
+            volume = await self._write(populate, change)
+        except ObjectNotFoundError:
+            return
+        await self._events.emit(volume, "Warning", error.reason, str(error))
+
+    async def _write(self, populate: PopulateInput, change: Callable[[DataVolume], DataVolume]) -> DataVolume:
+        return await update(self._objects, DataVolume, populate.namespace, populate.name, change)
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

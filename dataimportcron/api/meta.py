@@ -1,0 +1,101 @@
+"""What all kinds share: the base model, metadata, conditions.
+
+Models are tolerant: they keep fields that they do not know, so that what another client wrote is never lost. What is
+refused is `validation`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic.alias_generators import to_camel
+
+
+def _rfc3339(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
+"""metav1.Time: RFC 3339 in UTC, whole seconds."""
+
+
+class Model(BaseModel):
+    """Base of all models: camelCase outside, snake_case inside, unknown fields kept, values immutable."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
+
+    def document(self) -> dict[str, Any]:
+        """The model as a plain document: camelCase, without fields that are unset or null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_unset=True)
+
+
+class OwnerReference(Model):
+    """metav1.OwnerReference."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+    controller: bool | None = None
+    block_owner_deletion: bool | None = None
+
+
+class ObjectMeta(Model):
+    """metav1.ObjectMeta, as far as anything here reads or writes it."""
+
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    generation: int | None = None
+    creation_timestamp: Time | None = None
+    deletion_timestamp: Time | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: list[OwnerReference] = Field(default_factory=list)
+    finalizers: list[str] = Field(default_factory=list)
+
+
+class Resource(Model):
+    """Base of all kinds."""
+
+    api_version: str = ""
+    kind: str = ""
+    metadata: ObjectMeta = Field(default_factory=ObjectMeta)
+
+    def document(self) -> dict[str, Any]:
+        """The object as a plain document, apiVersion and kind first."""
+        return {"apiVersion": self.api_version, "kind": self.kind} | super().document()
+
+
+class Condition(Model):
+    """A condition as CDI's types write it.
+
+    `last_transition_time` changes with the status only, `last_heartbeat_time` with status, reason or message.
+    """
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: Time | None = None
+    last_heartbeat_time: Time | None = None
+
+
+def with_condition(conditions: Sequence[Condition], new: Condition, now: datetime) -> list[Condition]:
+    """The conditions with `new` in the place of the one of its type; unchanged words change no time."""
+    old = next((condition for condition in conditions if condition.type == new.type), None)
+    same_status = old is not None and old.status == new.status
+    same = same_status and old is not None and (old.reason, old.message) == (new.reason, new.message)
+    stamped = new.model_copy(
+        update={
+            "last_transition_time": old.last_transition_time if old is not None and same_status else now,
+            "last_heartbeat_time": old.last_heartbeat_time if old is not None and same else now,
+        }
+    )
+    if old is None:
+        return [*conditions, stamped]
+    return [stamped if condition is old else condition for condition in conditions]

@@ -1,0 +1,189 @@
+"""What can go wrong, as a person meets it.
+
+Every error names the thing, says what was found and, in `hint`, what to do. `reason` is the CamelCase word that a
+condition, an event, a log line and the Temporal UI all carry; `permanent` decides whether a retry can help.
+
+    DataImportCronError
+    ├── PermanentError                  the same call fails again until somebody changes something
+    │   ├── InvalidObjectError          InvalidSpec          a document breaks the API's rules
+    │   ├── InvalidReferenceError       InvalidReference     not an image reference
+    │   ├── InvalidScheduleError        InvalidSchedule      not a cron expression
+    │   ├── MissingDependencyError      MissingDependency    a Secret, ConfigMap or file that is referred to is not there
+    │   ├── UnauthorizedError           Unauthorized         401 or 403 of a registry or its token server
+    │   ├── ImageNotFoundError          ImageNotFound        no such repository or tag
+    │   ├── PlatformNotFoundError       PlatformNotFound     the index has no manifest for the platform
+    │   ├── UntrustedCertificateError   UntrustedCertificate TLS verification failed
+    │   ├── NotARegistryError           NotARegistry         something answers, but not the distribution API
+    │   ├── InvalidImageError           InvalidImage         the image holds no disk, several, or a forbidden one
+    │   ├── DigestMismatchError         DigestMismatch       bytes are not what their digest says
+    │   └── VolumeTooSmallError         VolumeTooSmall       the disk is larger than the volume
+    ├── TransientError                  the same call may succeed later
+    │   ├── RegistryUnavailableError    RegistryUnavailable  refused, reset, timed out, DNS, 5xx
+    │   ├── TooManyRequestsError        TooManyRequests      429, 503 with Retry-After
+    │   ├── NoSpaceError                NoSpace              the target's file system is full
+    │   └── TargetBusyError             TargetBusy           another importer holds the target's lock
+    └── ObjectError                     the object store's own answers
+        ├── ObjectNotFoundError         NotFound
+        ├── AlreadyExistsError          AlreadyExists
+        └── ConflictError               Conflict             resourceVersion or uid is not the one that was read
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class DataImportCronError(Exception):
+    """Root of all errors of this project.
+
+    Args:
+        message: one sentence: the thing, what was expected, what was found.
+        hint: what to do about it; empty where the message says it already.
+    """
+
+    reason: ClassVar[str] = "Error"
+    permanent: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class PermanentError(DataImportCronError):
+    """The same call fails again until somebody changes something."""
+
+    permanent = True
+
+
+class InvalidObjectError(PermanentError):
+    """A document breaks the API's rules; `faults` lists all of them, one sentence each."""
+
+    reason = "InvalidSpec"
+
+    def __init__(self, message: str, *, faults: tuple[str, ...] = (), hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.faults = faults
+
+
+class InvalidReferenceError(PermanentError):
+    """Not an image reference as the OCI distribution specification reads it."""
+
+    reason = "InvalidReference"
+
+
+class InvalidScheduleError(PermanentError):
+    """Not a cron expression as robfig's ParseStandard reads it."""
+
+    reason = "InvalidSchedule"
+
+
+class MissingDependencyError(PermanentError):
+    """A Secret, ConfigMap or file that something refers to does not exist."""
+
+    reason = "MissingDependency"
+
+
+class UnauthorizedError(PermanentError):
+    """A registry or its token server answered 401 or 403."""
+
+    reason = "Unauthorized"
+
+
+class ImageNotFoundError(PermanentError):
+    """The registry knows no such repository, tag or digest."""
+
+    reason = "ImageNotFound"
+
+
+class PlatformNotFoundError(PermanentError):
+    """The index holds no manifest for the wanted platform."""
+
+    reason = "PlatformNotFound"
+
+
+class UntrustedCertificateError(PermanentError):
+    """TLS verification of a registry failed."""
+
+    reason = "UntrustedCertificate"
+
+
+class NotARegistryError(PermanentError):
+    """Something answers at the registry's address, but not the distribution API."""
+
+    reason = "NotARegistry"
+
+
+class InvalidImageError(PermanentError):
+    """The image holds no disk, more than one, or one that must not be read."""
+
+    reason = "InvalidImage"
+
+
+class DigestMismatchError(PermanentError):
+    """Bytes are not what their digest or size says."""
+
+    reason = "DigestMismatch"
+
+
+class VolumeTooSmallError(PermanentError):
+    """The disk's virtual size is larger than the volume."""
+
+    reason = "VolumeTooSmall"
+
+
+class TransientError(DataImportCronError):
+    """The same call may succeed later."""
+
+
+class RegistryUnavailableError(TransientError):
+    """The registry could not be reached or answered with a server error."""
+
+    reason = "RegistryUnavailable"
+
+
+class TooManyRequestsError(TransientError):
+    """The registry asks for patience; `retry_after` is in seconds, None where it does not say."""
+
+    reason = "TooManyRequests"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NoSpaceError(TransientError):
+    """The target's file system is full."""
+
+    reason = "NoSpace"
+
+
+class TargetBusyError(TransientError):
+    """Another importer holds the target's lock."""
+
+    reason = "TargetBusy"
+
+
+class ObjectError(DataImportCronError):
+    """The object store's own answers; callers handle each by its class."""
+
+
+class ObjectNotFoundError(ObjectError):
+    """There is no such object."""
+
+    reason = "NotFound"
+
+
+class AlreadyExistsError(ObjectError):
+    """An object of that kind, namespace and name exists."""
+
+    reason = "AlreadyExists"
+
+
+class ConflictError(ObjectError):
+    """The object changed since it was read: its resourceVersion or uid is another."""
+
+    reason = "Conflict"

@@ -1,0 +1,189 @@
+"""The objects that we make or change, built as values: an import's DataVolume, a cron's DataSource, their labels.
+
+`with_*` return changed copies; what they are given stays as it was, so that `Objects.patch(before, after)` can tell
+the two apart.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dataimportcron import naming
+from dataimportcron.api.quantity import parse_quantity
+from dataimportcron.api.types import (
+    CurrentImport,
+    DataImportCron,
+    DataSource,
+    DataSourceSource,
+    DataSourceSpec,
+    DataVolume,
+    DataVolumeSource,
+    NamespacedName,
+    ObjectMeta,
+    RegistrySource,
+    Resource,
+)
+from dataimportcron.errors import InvalidObjectError
+from dataimportcron.ports import ImageSource, VolumeSpec
+from dataimportcron.reference import Reference
+
+R = TypeVar("R", bound=Resource)
+
+_ALLOWED_LABEL = re.compile(r"^([\w.]+\.kubevirt\.io|kubevirt\.io)/[\w.-]+$", re.ASCII)
+"""Labels that flow from a cron to its imports and from a volume to its DataSource (D-10, L-02)."""
+
+
+def with_annotations(resource: R, changes: dict[str, str | None]) -> R:
+    """The object with annotations set, or removed where the value is None."""
+    annotations = dict(resource.metadata.annotations)
+    for key, value in changes.items():
+        if value is None:
+            annotations.pop(key, None)
+        else:
+            annotations[key] = value
+    return _with_metadata(resource, annotations=annotations)
+
+
+def with_labels(resource: R, changes: dict[str, str]) -> R:
+    """The object with labels set."""
+    return _with_metadata(resource, labels={**resource.metadata.labels, **changes})
+
+
+def _with_metadata(resource: R, **fields: object) -> R:
+    return resource.model_copy(update={"metadata": resource.metadata.model_copy(update=fields)})
+
+
+def with_status(resource: R, **fields: object) -> R:
+    """The object with some fields of its status replaced."""
+    status: Any = resource.status  # type: ignore[attr-defined]  # every kind that is given here has one
+    return resource.model_copy(update={"status": status.model_copy(update=fields)})
+
+
+def with_current_import(cron: DataImportCron, name: str, digest: str) -> DataImportCron:
+    """The cron whose one current import is `name`, holding `digest`."""
+    return with_status(cron, current_imports=[CurrentImport(data_volume_name=name, digest=digest)])
+
+
+def with_promoted_import(cron: DataImportCron, name: str, digest: str, now: datetime) -> DataImportCron:
+    """The cron whose last import is complete; `lastImportTimestamp` moves only when the volume is another (I-05)."""
+    cron = with_status(with_current_import(cron, name, digest), source_format="pvc")
+    last = NamespacedName(namespace=cron.metadata.namespace, name=name)
+    if cron.status.last_imported_pvc == last:
+        return cron
+    return with_status(cron, last_imported_pvc=last, last_import_timestamp=now)
+
+
+def managed_labels(cron: DataImportCron) -> dict[str, str]:
+    """Labels of everything that a cron manages (L-01)."""
+    labels = {
+        naming.LABEL_CRON: cron.metadata.name,
+        naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
+        naming.LABEL_COMPONENT: naming.COMPONENT,
+    }
+    if cron.spec.retention_policy == "None":
+        labels[naming.LABEL_CLEANUP] = "true"
+    return labels
+
+
+def allowed_labels(resource: Resource) -> dict[str, str]:
+    """The labels of an object that flow on to what is made from it."""
+    return {key: value for key, value in resource.metadata.labels.items() if _ALLOWED_LABEL.match(key)}
+
+
+def data_source_of(cron: DataImportCron) -> DataSource:
+    """The cron's DataSource as it is first made: without a source (DM-01)."""
+    return DataSource(
+        metadata=ObjectMeta(
+            name=cron.spec.managed_data_source,
+            namespace=cron.metadata.namespace,
+            labels={**allowed_labels(cron), **managed_labels(cron)},
+        ),
+        spec=DataSourceSpec(source=DataSourceSource()),
+    )
+
+
+def pointed_to(data_source: DataSource, cron: DataImportCron, volume: DataVolume) -> DataSource:
+    """The cron's DataSource, pointing to a complete import; labels of cron and volume flow to it (L-03, L-04)."""
+    pvc = NamespacedName(namespace=cron.metadata.namespace, name=volume.metadata.name)
+    labels = {**allowed_labels(cron), **allowed_labels(volume), **managed_labels(cron)}
+    spec = data_source.spec.model_copy(update={"source": DataSourceSource(pvc=pvc)})
+    return with_labels(data_source.model_copy(update={"spec": spec}), labels)
+
+
+def import_of(cron: DataImportCron, name: str, digest: str, manifest_digest: str, now: datetime) -> DataVolume:
+    """The DataVolume that imports `digest` for a cron: its template, the URL pinned (NM-04, NM-05)."""
+    template = cron.spec.template
+    spec = template.spec.model_copy(update={"source": _pinned(template.spec.source, digest)})
+    annotations = {
+        naming.ANNOTATION_BIND_IMMEDIATE: "true",
+        naming.ANNOTATION_LAST_USE_TIME: "",
+        naming.ANNOTATION_DIGEST: digest,
+    }
+    if manifest_digest:
+        annotations[naming.ANNOTATION_MANIFEST_DIGEST] = manifest_digest
+    labels = {**template.metadata.labels, **allowed_labels(cron), **managed_labels(cron)}
+    volume = DataVolume(
+        metadata=ObjectMeta(
+            name=name,
+            namespace=cron.metadata.namespace,
+            labels=labels,
+            annotations={**template.metadata.annotations, **annotations},
+        ),
+        spec=spec,
+    )
+    return used(volume, now)
+
+
+def used(volume: DataVolume, now: datetime) -> DataVolume:
+    """The import with its time of last use renewed (I-09)."""
+    return with_annotations(volume, {naming.ANNOTATION_LAST_USE_TIME: timestamp(now)})
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with nine digits of a second, as CDI writes `lastUseTime`, but of fixed width (X-04)."""
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
+
+
+def _pinned(source: DataVolumeSource | None, digest: str) -> DataVolumeSource | None:
+    if source is None or source.registry is None or not source.registry.url:
+        return source
+    url = source.registry.url
+    if url.startswith("docker://"):
+        url = f"docker://{Reference.parse(url).with_digest(digest)}"
+    return source.model_copy(update={"registry": source.registry.model_copy(update={"url": url})})
+
+
+def image_source(registry: RegistrySource, namespace: str) -> ImageSource | None:
+    """A registry source as the port `Source` takes it; None where it names no URL."""
+    if not registry.url:
+        return None
+    return ImageSource(
+        namespace=namespace,
+        url=registry.url,
+        architecture=registry.platform.architecture if registry.platform and registry.platform.architecture else "",
+        secret=registry.secret_ref or "",
+        cert_config_map=registry.cert_config_map or "",
+    )
+
+
+def volume_spec(volume: DataVolume) -> VolumeSpec:
+    """What the home needs to make the volume of a DataVolume; a size of 0 means that none is requested.
+
+    Raises:
+        InvalidObjectError: the requested size is no quantity.
+    """
+    storage = volume.spec.storage or volume.spec.pvc
+    requests = (storage.resources.requests if storage and storage.resources else None) or {}
+    try:
+        size = parse_quantity(str(requests.get("storage", 0)))
+    except ValueError as error:
+        raise InvalidObjectError(f"DataVolume {volume.metadata.name}: resources.requests.storage: {error}") from error
+    return VolumeSpec(
+        namespace=volume.metadata.namespace,
+        name=volume.metadata.name,
+        uid=volume.metadata.uid,
+        size=size,
+        storage_class=(storage.storage_class_name if storage else None) or "",
+    )

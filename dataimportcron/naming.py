@@ -1,0 +1,97 @@
+"""Names, labels, annotations and identifiers: every string that must be spelt the same in two places.
+
+Kubernetes names are CDI's, because users, dashboards and KubeVirt read them (`cdi.kubevirt.io/*`); what CDI has no word
+for is `dataimportcron.io/*`. Temporal names start with the site, so that hosts and clusters that share a Temporal
+namespace never meet.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dataimportcron.errors import InvalidReferenceError
+
+_IMPORT: Final = "cdi.kubevirt.io/storage.import"
+
+LABEL_CRON: Final = "cdi.kubevirt.io/dataImportCron"
+LABEL_CLEANUP: Final = "cdi.kubevirt.io/dataImportCron.cleanup"
+LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
+LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+MANAGED_BY: Final = "dataimportcron"
+COMPONENT: Final = "storage"
+
+ANNOTATION_DESIRED_DIGEST: Final = f"{_IMPORT}.sourceDesiredDigest"
+"""On a cron: the digest of its source at the last poll. With an empty schedule it is an input: set it to import."""
+ANNOTATION_NEXT_CRON_TIME: Final = f"{_IMPORT}.nextCronTime"
+"""On a cron: an input; a time in the past forces a poll, and the annotation is removed after use."""
+ANNOTATION_LAST_USE_TIME: Final = f"{_IMPORT}.lastUseTime"
+"""On an import: RFC 3339 in UTC with nine digits; retention keeps the most recently used."""
+ANNOTATION_BIND_IMMEDIATE: Final = "cdi.kubevirt.io/storage.bind.immediate.requested"
+ANNOTATION_POLL_REQUESTED: Final = "dataimportcron.io/poll-requested-at"
+"""On a cron: an input; any new value forces a poll."""
+ANNOTATION_SUSPEND: Final = "dataimportcron.io/suspend"
+ANNOTATION_DIGEST: Final = "dataimportcron.io/digest"
+"""On an import: the digest of the reference, an index's digest where the reference names an index."""
+ANNOTATION_MANIFEST_DIGEST: Final = "dataimportcron.io/manifest-digest"
+"""On an import: the digest of the platform's manifest; equal bytes are recognised by it."""
+ANNOTATION_SOURCE: Final = "dataimportcron.io/source"
+"""On a cron: what the desired digest was read from; another source voids the digest."""
+ANNOTATION_POLL_SEEN: Final = "dataimportcron.io/poll-requested-seen"
+"""On a cron: the value of `poll-requested-at` that the last forced poll answered."""
+
+ANNOTATION_CLONE_SOURCE: Final = "dataimportcron.io/clone-source"
+"""On a clone: namespace/name of the volume that it reads; while the clone is unfinished that volume is not pruned."""
+
+SEARCH_OBJECT: Final = "DicObject"
+SEARCH_DIGEST: Final = "DicDigest"
+SEARCH_PHASE: Final = "DicPhase"
+SEARCH_ATTRIBUTES: Final = (SEARCH_OBJECT, SEARCH_DIGEST, SEARCH_PHASE)
+"""All are of type Keyword."""
+
+MEMO_MACHINE: Final = "machine"
+"""The uid of the machine or cluster that an execution belongs to."""
+
+_DIGEST_PREFIXES: Final = ("sha256:", "uid:")
+_DIGEST_CHARACTERS: Final = 12
+
+
+def import_name(data_source: str, digest: str) -> str:
+    """Name of the DataVolume that holds `digest`: the DataSource's name and the digest's first 12 characters.
+
+    Raises:
+        InvalidReferenceError: `digest` has no supported prefix or fewer than 12 characters.
+    """
+    prefix = next((p for p in _DIGEST_PREFIXES if digest.startswith(p)), None)
+    if prefix is None:
+        raise InvalidReferenceError(
+            f"Digest has no supported prefix: {digest!r}", hint=f"one of {', '.join(_DIGEST_PREFIXES)} is understood"
+        )
+    tail = digest.removeprefix(prefix)
+    if len(tail) < _DIGEST_CHARACTERS:
+        raise InvalidReferenceError(f"Digest is too short: {digest!r} has {len(tail)} characters, 12 are needed")
+    return f"{data_source}-{tail[:_DIGEST_CHARACTERS]}"
+
+
+def cron_workflow_id(site: str, namespace: str, name: str) -> str:
+    """Workflow id of a DataImportCron."""
+    return f"{site}/dataimportcron/{namespace}/{name}"
+
+
+def volume_workflow_id(site: str, namespace: str, name: str) -> str:
+    """Workflow id of a DataVolume's population."""
+    return f"{site}/datavolume/{namespace}/{name}"
+
+
+def task_queue(site: str) -> str:
+    """Task queue of workflows and of the short activities."""
+    return f"dataimportcron-{site}"
+
+
+def import_task_queue(site: str) -> str:
+    """Task queue of imports and clones: a hundred of them waiting for volumes starve no poll."""
+    return f"{task_queue(site)}-import"
+
+
+def object_key(namespace: str, name: str) -> str:
+    """Value of the search attribute `DicObject`."""
+    return f"{namespace}/{name}"

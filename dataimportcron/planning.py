@@ -1,0 +1,342 @@
+"""Decisions, and nothing else: from facts that somebody read to what happens next, with the reason.
+
+No clock, no I/O, no Temporal. Each decision carries the reason and the sentence that the condition, the event, the log
+and the Temporal UI then show. `plan` is the whole policy of a DataImportCron; its parts are in the order in which they
+outrank each other.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from dataimportcron import naming
+from dataimportcron.api.conditions import Phase, UpToDateReason
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
+from dataimportcron.errors import DataImportCronError, InvalidScheduleError, TooManyRequestsError
+from dataimportcron.manifests import image_source, timestamp, with_annotations, with_current_import, with_status
+from dataimportcron.messages import CleanUp, Decision, Trigger, Verdict
+from dataimportcron.ports import ImageSource, ResolvedImage
+from dataimportcron.projection import erroneous, failure_of, report
+from dataimportcron.schedule import Schedule
+
+DEFAULT_IMPORTS_TO_KEEP = 3
+"""CDI's default."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What was read for one look of a cron.
+
+    Attributes:
+        cron: as stored.
+        trigger: why it looks.
+        now: the workflow's clock.
+        imports: DataVolumes in the cron's namespace that carry its label or the name of its desired import.
+        data_source: the managed DataSource, None where it does not exist.
+        rival: name of another existing cron that manages the DataSource, "" if none.
+        running: the import that the workflow waits for, "" if none.
+        resolved: what the registry answered, None where it was not asked or failed.
+        error: why asking failed.
+    """
+
+    cron: DataImportCron
+    trigger: Trigger
+    now: datetime
+    imports: tuple[DataVolume, ...] = ()
+    data_source: DataSource | None = None
+    rival: str = ""
+    running: str = ""
+    resolved: ResolvedImage | None = None
+    error: DataImportCronError | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A decision, and the cron as it shall be written. `warning` asks for a Warning event of the decision's words."""
+
+    decision: Decision
+    cron: DataImportCron
+    warning: bool = False
+
+
+def source_of(cron: DataImportCron) -> ImageSource | None:
+    """The container disk that a cron follows; None where its template has no registry source with a URL."""
+    source = cron.spec.template.spec.source
+    return image_source(source.registry, cron.metadata.namespace) if source and source.registry else None
+
+
+def poll_due(cron: DataImportCron, trigger: Trigger, now: datetime) -> bool:
+    """Whether the registry must be asked.
+
+    A tick and a forced poll always ask. A change asks where no digest is known for the source as it stands now, or
+    where an annotation requests a poll; with an empty schedule the digest is the user's to set (P-11).
+    """
+    if suspended(cron):
+        return False
+    if trigger is not Trigger.CHANGE or poll_requested(cron, now):
+        return True
+    if not cron.spec.schedule:
+        return False
+    annotations = cron.metadata.annotations
+    return not annotations.get(naming.ANNOTATION_DESIRED_DIGEST) or annotations.get(
+        naming.ANNOTATION_SOURCE
+    ) != source_key(cron)
+
+
+def poll_requested(cron: DataImportCron, now: datetime) -> bool:
+    """Whether one of the two annotations asks for a poll: ours by a new value, CDI's by a time in the past."""
+    annotations = cron.metadata.annotations
+    requested = annotations.get(naming.ANNOTATION_POLL_REQUESTED, "")
+    if requested and requested != annotations.get(naming.ANNOTATION_POLL_SEEN):
+        return True
+    next_cron_time = _time(annotations.get(naming.ANNOTATION_NEXT_CRON_TIME, ""))
+    return next_cron_time is not None and next_cron_time <= now
+
+
+def suspended(cron: DataImportCron) -> bool:
+    """Whether the cron is told to rest."""
+    return cron.metadata.annotations.get(naming.ANNOTATION_SUSPEND, "").lower() == "true"
+
+
+def source_key(cron: DataImportCron) -> str:
+    """What the desired digest depends on, in words: the URL, and the architecture where one is asked for."""
+    source = source_of(cron)
+    if source is None:
+        return ""
+    return f"{source.url} {source.architecture}".rstrip()
+
+
+def plan(facts: Facts) -> Plan:
+    """The policy of a DataImportCron, from the strongest rule to the weakest."""
+    cron = _consume_requests(facts)
+    try:
+        next_poll = next_tick(cron, facts.now)
+    except InvalidScheduleError as error:
+        return _failed(facts, cron, error, next_poll=None)
+    if facts.rival:
+        message = f"DataSource {cron.spec.managed_data_source} is already managed by DataImportCron {facts.rival}"
+        decision = _decision(cron, Verdict.FAILED, "ErrDataSourceAlreadyManaged", message, next_poll)
+        return Plan(decision=decision, cron=report(cron, None, facts.now, decision), warning=True)
+    if facts.error is not None:
+        return _failed(facts, cron, facts.error, next_poll)
+    if facts.resolved is not None:
+        cron = _with_digest(cron, facts.resolved)
+    digest = cron.metadata.annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
+    if not digest:
+        decision = _decision(cron, Verdict.WAIT, UpToDateReason.NO_DIGEST, "No source digest", next_poll)
+        return Plan(decision=decision, cron=report(cron, None, facts.now, decision))
+    return _plan_import(facts, cron, digest, next_poll)
+
+
+def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: datetime | None) -> Plan:
+    manifest_digest = facts.resolved.manifest_digest if facts.resolved else ""
+    wanted = find_import(facts.imports, cron, digest, manifest_digest)
+    name = wanted.metadata.name if wanted else naming.import_name(cron.spec.managed_data_source, digest)
+    decision = replace(
+        _decision(cron, Verdict.WAIT, UpToDateReason.UP_TO_DATE, "Latest import is up to date", next_poll),
+        polled=facts.resolved is not None,
+        digest=digest,
+        manifest_digest=manifest_digest,
+        data_volume=name,
+    )
+    other = _other_import(facts, name)
+    if wanted is not None and wanted.status.phase == Phase.SUCCEEDED:
+        decision = _promote_or_rest(facts, cron, decision)
+        cron = with_current_import(cron, name, digest)
+    elif other is not None and not erroneous(other):
+        message = f"Import {other.metadata.name} goes first"
+        return Plan(
+            decision=replace(decision, reason=UpToDateReason.OUTDATED, message=message),
+            cron=report(cron, other, facts.now, replace(decision, reason=UpToDateReason.OUTDATED, message=OUTDATED)),
+        )
+    elif wanted is None or _must_start(facts, wanted):
+        decision = replace(
+            decision,
+            verdict=Verdict.IMPORT,
+            reason=UpToDateReason.OUTDATED,
+            message=OUTDATED,
+            replaces=other.metadata.name if other else "",
+        )
+        cron = with_current_import(cron, name, digest)
+    elif erroneous(wanted):
+        decision = replace(decision, reason=UpToDateReason.IMPORT_FAILED, message=failure_of(wanted))
+    else:
+        decision = replace(decision, reason=UpToDateReason.IMPORT_PROGRESSING, message="Import is progressing")
+    said = replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING)) if _unsettled(decision) else decision
+    return Plan(decision=decision, cron=report(cron, wanted, facts.now, said))
+
+
+OUTDATED = "Source digest updated since last import"
+
+
+def _unsettled(decision: Decision) -> bool:
+    """A complete import that the DataSource does not point to yet is not what new volumes are cloned from."""
+    return decision.verdict is Verdict.PROMOTE
+
+
+def _promote_or_rest(facts: Facts, cron: DataImportCron, decision: Decision) -> Decision:
+    """A complete import: the DataSource, the status and the import's own annotations must say so."""
+    current = cron.status.current_imports
+    settled = (
+        len(current) == 1
+        and (current[0].data_volume_name, current[0].digest) == (decision.data_volume, decision.digest)
+        and cron.status.last_imported_pvc is not None
+        and cron.status.last_imported_pvc.name == decision.data_volume
+        and (facts.data_source is not None)
+        and (not manages(facts.data_source) or _points_to(facts.data_source, cron, decision.data_volume))
+    )
+    if settled:
+        return decision
+    return replace(
+        decision,
+        verdict=Verdict.PROMOTE,
+        reason="ImportSucceeded",
+        message=f"Import {decision.data_volume} is complete",
+    )
+
+
+def _must_start(facts: Facts, wanted: DataVolume) -> bool:
+    """Whether an unfinished import needs a (new) execution: nobody runs it, or it failed and a poll asks again."""
+    if wanted.status.phase == Phase.FAILED:
+        return facts.trigger is not Trigger.CHANGE
+    return facts.running != wanted.metadata.name
+
+
+def _other_import(facts: Facts, name: str) -> DataVolume | None:
+    """The import that stands in the way of `name`: the one that runs, or the current one if it failed."""
+    current = [entry.data_volume_name for entry in facts.cron.status.current_imports]
+    by_name = {volume.metadata.name: volume for volume in facts.imports}
+    if facts.running and facts.running != name:
+        return by_name.get(facts.running)
+    failed = by_name.get(current[0]) if current and current[0] != name else None
+    return failed if failed is not None and erroneous(failed) else None
+
+
+def find_import(
+    imports: tuple[DataVolume, ...], cron: DataImportCron, digest: str, manifest_digest: str
+) -> DataVolume | None:
+    """The import of a digest: by what it says that it holds, else by name.
+
+    An index that changed for other platforms only leads to the import of the same manifest (X-11).
+    """
+    for key, value in ((naming.ANNOTATION_DIGEST, digest), (naming.ANNOTATION_MANIFEST_DIGEST, manifest_digest)):
+        found = [volume for volume in imports if value and volume.metadata.annotations.get(key) == value]
+        if found:
+            return max(found, key=lambda volume: (volume.status.phase == Phase.SUCCEEDED, volume.metadata.name))
+    name = naming.import_name(cron.spec.managed_data_source, digest)
+    return next((volume for volume in imports if volume.metadata.name == name), None)
+
+
+def manages(data_source: DataSource) -> bool:
+    """Whether the DataSource follows a cron: it carries the label; without it the user has opted out (DM-03).
+
+    The label of another existing cron is a rival's (DM-04), which `plan` has refused before; that of a cron which
+    no longer exists does not count.
+    """
+    return naming.LABEL_CRON in data_source.metadata.labels
+
+
+def _points_to(data_source: DataSource, cron: DataImportCron, name: str) -> bool:
+    pvc = data_source.spec.source.pvc
+    return (
+        pvc is not None and pvc.name == name and (pvc.namespace or cron.metadata.namespace) == cron.metadata.namespace
+    )
+
+
+def plan_prune(
+    cron: DataImportCron, imports: tuple[DataVolume, ...], data_source: DataSource | None
+) -> tuple[DataVolume, ...]:
+    """The imports that retention removes: the least recently used beyond importsToKeep (G-01 to G-05).
+
+    Never the current import, one that is not complete, or what the DataSource points to; importsToKeep 0 is read as 1
+    for that reason (X-03).
+    """
+    if (cron.spec.garbage_collect or "Outdated") == "Never":
+        return ()
+    keep = DEFAULT_IMPORTS_TO_KEEP if cron.spec.imports_to_keep is None else max(cron.spec.imports_to_keep, 1)
+    protected = {current.data_volume_name for current in cron.status.current_imports}
+    if data_source is not None and data_source.spec.source.pvc is not None:
+        protected.add(data_source.spec.source.pvc.name)
+    ours = [volume for volume in imports if volume.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name]
+    newest_first = sorted(ours, key=lambda v: (v.metadata.name in protected, last_use(v)), reverse=True)
+    return tuple(volume for volume in newest_first[keep:] if volume.metadata.name not in protected)
+
+
+def last_use(volume: DataVolume) -> str:
+    """When an import was last made current, as a fixed-width timestamp that sorts (X-04); "" sorts oldest."""
+    moment = _time(volume.metadata.annotations.get(naming.ANNOTATION_LAST_USE_TIME, ""))
+    return timestamp(moment) if moment else ""
+
+
+def next_tick(cron: DataImportCron, after: datetime) -> datetime | None:
+    """The schedule's next tick; None with an empty schedule, a suspended cron, or a date that never comes.
+
+    Raises:
+        InvalidScheduleError: the schedule is no cron expression.
+    """
+    if not cron.spec.schedule:
+        return None
+    schedule = Schedule.parse(cron.spec.schedule)
+    return None if suspended(cron) else schedule.next_after(after)
+
+
+def clean_up_of(cron: DataImportCron) -> CleanUp:
+    """What the end of the cron needs when its object can no longer be read."""
+    return CleanUp(retention_policy=cron.spec.retention_policy or "All", data_source=cron.spec.managed_data_source)
+
+
+def _decision(
+    cron: DataImportCron, verdict: Verdict, reason: str, message: str, next_poll: datetime | None
+) -> Decision:
+    return Decision(
+        verdict=verdict, reason=str(reason), message=message, next_poll=next_poll, clean_up=clean_up_of(cron)
+    )
+
+
+def _failed(facts: Facts, cron: DataImportCron, error: DataImportCronError, next_poll: datetime | None) -> Plan:
+    """A poll that found no digest: said at once, and whatever was imported stays in use."""
+    retry_after = error.retry_after if isinstance(error, TooManyRequestsError) else None
+    current = cron.status.current_imports
+    decision = replace(
+        _decision(cron, Verdict.FAILED, error.reason, str(error), next_poll),
+        polled=True,
+        data_volume=current[0].data_volume_name if current else "",
+        transient=not error.permanent,
+        retry_after=retry_after or 0.0,
+    )
+    importing = next((v for v in facts.imports if v.metadata.name == facts.running), None)
+    return Plan(decision=decision, cron=report(cron, importing, facts.now, decision), warning=True)
+
+
+def _consume_requests(facts: Facts) -> DataImportCron:
+    """The cron after its requests for a poll were heard, with the time of the poll."""
+    cron = facts.cron
+    if facts.resolved is None and facts.error is None:
+        return cron
+    annotations = cron.metadata.annotations
+    heard = {naming.ANNOTATION_NEXT_CRON_TIME: None} if poll_requested(cron, facts.now) else {}
+    requested = annotations.get(naming.ANNOTATION_POLL_REQUESTED)
+    if requested is not None:
+        heard[naming.ANNOTATION_POLL_SEEN] = requested
+    return with_status(with_annotations(cron, heard), last_execution_timestamp=facts.now)
+
+
+def _with_digest(cron: DataImportCron, resolved: ResolvedImage) -> DataImportCron:
+    return with_annotations(
+        cron,
+        {naming.ANNOTATION_DESIRED_DIGEST: resolved.digest, naming.ANNOTATION_SOURCE: source_key(cron)},
+    )
+
+
+def _time(text: str) -> datetime | None:
+    """An RFC 3339 annotation; None where it is none. Nanoseconds are cut to microseconds."""
+    try:
+        moment = datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+_NANOSECONDS = re.compile(r"(\.\d{6})\d+")

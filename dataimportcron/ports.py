@@ -1,0 +1,195 @@
+"""What the engine needs from a home, as Protocols.
+
+A home (`host`, `cluster`) implements them; `worker.build` alone knows which. Activities know only this page. Each
+Protocol is held by one contract suite that the fakes and the real adapters pass alike. Every method may raise
+`errors.TransientError` (try again) or `errors.PermanentError` (do not); what else it raises stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from dataimportcron.api.types import Resource
+
+R = TypeVar("R", bound=Resource)
+
+
+class Objects(Protocol):
+    """The API objects of the home. What is returned is the caller's to change (a copy, never shared)."""
+
+    async def get(self, kind: type[R], namespace: str, name: str) -> R:
+        """Read one object.
+
+        Raises:
+            ObjectNotFoundError: there surely is no such object; no other trouble is ever reported so.
+        """
+        ...
+
+    async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
+        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name."""
+        ...
+
+    async def create(self, resource: R) -> R:
+        """Store a new object; returns it with uid and resourceVersion.
+
+        Raises:
+            AlreadyExistsError: one of that kind, namespace and name exists.
+        """
+        ...
+
+    async def patch(self, before: R, after: R) -> R:
+        """Write what differs between the object as it was read and as it shall be; nothing differs: nothing is written.
+
+        Covers labels, annotations, spec and status.
+
+        Raises:
+            ObjectNotFoundError: it is gone.
+            ConflictError: its uid or resourceVersion is no longer that of `before`.
+        """
+        ...
+
+    async def delete(self, resource: Resource) -> None:
+        """Delete the object with this uid; it is no error if it is gone, or if another of that name lives now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageSource:
+    """A container disk, and in whose name it is read.
+
+    Attributes:
+        namespace: where `secret` and `cert_config_map` are.
+        url: `docker://…` or `oci-archive:…`, as in `spec.source.registry.url`.
+        architecture: wanted, "" for the home's default.
+        secret: name of the Secret with credentials, "" for none.
+        cert_config_map: name of the ConfigMap with CA certificates, "" for none.
+    """
+
+    namespace: str
+    url: str
+    architecture: str = ""
+    secret: str = ""
+    cert_config_map: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedImage:
+    """What a reference means now: its own digest (an index's, for an index) and that of the platform's manifest."""
+
+    digest: str
+    manifest_digest: str
+
+
+class Source(Protocol):
+    """Where container disks come from."""
+
+    async def resolve(self, image: ImageSource) -> ResolvedImage:
+        """Look up the digest of a reference; downloads no layer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """Progress of an import or a clone, in bytes; totals are 0 while unknown.
+
+    Attributes:
+        phase: a word for a person, such as Downloading.
+        done: of `total`.
+        total: what there is to do.
+        written: to the volume so far.
+    """
+
+    phase: str
+    done: int = 0
+    total: int = 0
+    written: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VolumeSpec:
+    """A volume to be made. `uid` is its DataVolume's; `size` is in bytes; `storage_class` may be ""."""
+
+    namespace: str
+    name: str
+    uid: str
+    size: int
+    storage_class: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A volume that is complete. `size` is in bytes; `digest` is "" where it was not imported."""
+
+    namespace: str
+    name: str
+    size: int
+    digest: str = ""
+    location: str = ""
+
+
+class Volumes(Protocol):
+    """The volumes themselves."""
+
+    async def find(self, namespace: str, name: str) -> Volume | None:
+        """The complete volume of that name, None if there is none or it is half-written."""
+        ...
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """Remove the volume and every trace of a half-written one; it is no error if there is none."""
+        ...
+
+    async def in_use(self, namespace: str, name: str) -> str:
+        """Who uses the volume, in one sentence; "" when surely nobody does."""
+        ...
+
+
+class Importer(Protocol):
+    """Fills volumes from container disks."""
+
+    async def run(
+        self, image: ImageSource, digest: str, volume: VolumeSpec, report: Callable[[Transfer], None]
+    ) -> Transfer:
+        """Import until done; the same call after a crash ends with the same volume, and a complete one is a no-op.
+
+        Cancelling the awaiting task stops the import before the cancellation is passed on.
+
+        Args:
+            image: the source; `digest` pins it.
+            digest: of the reference or of the manifest.
+            volume: the target.
+            report: called a few times per second, in the caller's event loop.
+        """
+        ...
+
+
+class Cloner(Protocol):
+    """Fills volumes from volumes, or with nothing."""
+
+    async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
+        """Clone the volume `source` (namespace, name); same rules as `Importer.run`.
+
+        Raises:
+            VolumeTooSmallError: the target is smaller than the source.
+        """
+        ...
+
+    async def blank(self, volume: VolumeSpec) -> None:
+        """Make an empty volume of zeros; a complete one is left alone."""
+        ...
+
+
+class Events(Protocol):
+    """Events, as `describe` shows them."""
+
+    async def emit(self, regarding: Resource, event_type: str, reason: str, message: str) -> None:
+        """Record that something happened; the same (reason, message) again only raises the count.
+
+        Args:
+            regarding: the object.
+            event_type: Normal or Warning.
+            reason: CamelCase.
+            message: one sentence.
+        """
+        ...

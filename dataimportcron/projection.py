@@ -1,0 +1,176 @@
+"""Statuses as pure projections: what a user reads follows from the facts, and never the other way round.
+
+Condition types, reasons and messages are CDI's; a reason of ours stands only where CDI has no word for the case, such
+as a poll that failed.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from dataimportcron.api.conditions import DataSourceReason, Phase, ProgressingReason, UpToDateReason
+from dataimportcron.api.meta import Condition, with_condition
+from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataVolume
+from dataimportcron.manifests import with_status
+from dataimportcron.messages import Decision
+
+
+def report(cron: DataImportCron, importing: DataVolume | None, now: datetime, decision: Decision) -> DataImportCron:
+    """The cron with the conditions that a decision leads to.
+
+    Args:
+        cron: as it will be written.
+        importing: the import that the decision is about, or that goes first.
+        now: the workflow's clock.
+        decision: its reason and message become those of `UpToDate`.
+    """
+    status = "True" if decision.reason == UpToDateReason.UP_TO_DATE else "False"
+    up_to_date = Condition(type="UpToDate", status=status, reason=decision.reason, message=decision.message)
+    conditions = with_condition(cron.status.conditions, progressing(importing), now)
+    return with_status(cron, conditions=with_condition(conditions, up_to_date, now))
+
+
+def progressing(importing: DataVolume | None) -> Condition:
+    """The condition Progressing of a cron, from the phase of its import."""
+    phase = importing.status.phase if importing else ""
+    if phase in {"", Phase.SUCCEEDED}:
+        status, reason, message = "False", ProgressingReason.NO_IMPORT, "No current import"
+    elif phase == Phase.IMPORT_SCHEDULED:
+        status, reason, message = "False", ProgressingReason.IMPORT_SCHEDULED, "Import is scheduled"
+    elif phase == Phase.IMPORT_IN_PROGRESS:
+        status, reason, message = "True", ProgressingReason.IMPORT_PROGRESSING, "Import is progressing"
+    else:
+        status, reason, message = "False", phase, f"Import DataVolume phase {phase}"
+    return Condition(type="Progressing", status=status, reason=str(reason), message=message)
+
+
+def erroneous(volume: DataVolume) -> bool:
+    """Whether an import is failing (I-10): the condition Running is False because of an error."""
+    return any(
+        condition.type == "Running" and condition.status == "False" and condition.reason in {"Error", "ImagePullFailed"}
+        for condition in volume.status.conditions
+    )
+
+
+def failure_of(volume: DataVolume) -> str:
+    """The sentence that says why an import is failing."""
+    running = (condition for condition in volume.status.conditions if condition.type == "Running")
+    return next((condition.message for condition in running if condition.message), "Import failed")
+
+
+def data_volume_status(  # noqa: PLR0913 -- a status has this many independent parts
+    volume: DataVolume,
+    phase: Phase,
+    now: datetime,
+    *,
+    reason: str = "",
+    message: str = "",
+    progress: str | None = None,
+) -> DataVolume:
+    """The DataVolume in a phase, with CDI's conditions Bound, Ready and Running.
+
+    Args:
+        volume: as read.
+        phase: the new one.
+        now: the workflow's clock.
+        reason: of Running, where it is not running; "Error" and "ImagePullFailed" mean a failure.
+        message: why.
+        progress: "12.34%", None keeps what stands there.
+    """
+    done = phase == Phase.SUCCEEDED
+    running = phase in RUNNING_PHASES and not reason
+    conditions = volume.status.conditions
+    for condition in (
+        Condition(type="Bound", status="True" if done or running else "False", reason="Bound" if done else str(phase)),
+        Condition(type="Ready", status="True" if done else "False", reason="" if done else reason, message=""),
+        Condition(
+            type="Running",
+            status="True" if running else "False",
+            reason="Completed" if done else reason,
+            message="Import Complete" if done and not message else message,
+        ),
+    ):
+        conditions = with_condition(conditions, condition, now)
+    return with_status(
+        volume,
+        phase=str(phase),
+        claim_name=volume.metadata.name,
+        progress=("100.0%" if done else progress) or volume.status.progress or "N/A",
+        conditions=conditions,
+    )
+
+
+RUNNING_PHASES = frozenset(
+    {Phase.IMPORT_IN_PROGRESS, Phase.CLONE_IN_PROGRESS, Phase.CSI_CLONE_IN_PROGRESS, Phase.EXPANSION_IN_PROGRESS}
+)
+
+
+def data_source_status(
+    data_source: DataSource,
+    now: datetime,
+    *,
+    volume: DataVolume | None,
+    target: DataSource | None = None,
+) -> DataSource:
+    """The DataSource with its condition Ready (D-01 to D-05, D-11 to D-15).
+
+    Args:
+        data_source: as stored.
+        now: a clock.
+        volume: the DataVolume that stands for `spec.source.pvc`, None where there is none.
+        target: the DataSource that `spec.source.dataSource` names, None where there is none.
+    """
+    reason, message, resolved = _resolve(data_source, volume, target)
+    ready = reason == DataSourceReason.READY
+    before = data_source.status
+    if ready and before.source != resolved:
+        # Re-pointing a ready DataSource is a transition too, although the status stays True (D-09).
+        conditions = [condition for condition in before.conditions if condition.type != "Ready"]
+    else:
+        conditions = list(before.conditions)
+    condition = Condition(type="Ready", status="True" if ready else "False", reason=str(reason), message=message)
+    return with_status(
+        data_source,
+        source=resolved if ready else None,
+        conditions=with_condition(conditions, condition, now),
+    )
+
+
+def _resolve(
+    data_source: DataSource, volume: DataVolume | None, target: DataSource | None
+) -> tuple[str, str, DataSourceSource | None]:
+    source = data_source.spec.source
+    namespace = data_source.metadata.namespace
+    if source.data_source is not None:
+        return _resolve_pointer(data_source, target)
+    if source.snapshot is not None:
+        return DataSourceReason.NOT_FOUND, "Snapshot not found", None
+    if source.pvc is None:
+        return DataSourceReason.NO_SOURCE, "No source PVC set", None
+    if volume is None:
+        return DataSourceReason.NOT_FOUND, "PVC not found", None
+    if volume.status.phase != Phase.SUCCEEDED:
+        phase = volume.status.phase or "Pending"
+        return phase, f"Import DataVolume phase {phase}", None
+    resolved = source.pvc.model_copy(update={"namespace": source.pvc.namespace or namespace})
+    return DataSourceReason.READY, "DataSource is ready to be consumed", DataSourceSource(pvc=resolved)
+
+
+def _resolve_pointer(data_source: DataSource, target: DataSource | None) -> tuple[str, str, DataSourceSource | None]:
+    pointer = data_source.spec.source.data_source
+    own = data_source.metadata
+    if pointer is not None and (pointer.namespace or own.namespace) != own.namespace:
+        message = "DataSource cannot reference a DataSource in another namespace"
+        return DataSourceReason.CROSS_NAMESPACE_REFERENCE, message, None
+    if pointer is not None and pointer.name == own.name:
+        return DataSourceReason.SELF_REFERENCE, "DataSource cannot self-reference", None
+    if target is None:
+        return DataSourceReason.NOT_FOUND, "DataSource not found", None
+    if target.spec.source.data_source is not None:
+        message = "DataSource reference chain exceeds maximum depth of 1"
+        return DataSourceReason.MAX_REFERENCE_DEPTH_REACHED, message, None
+    ready = next((c for c in target.status.conditions if c.type == "Ready"), None)
+    if ready is None or ready.status != "True" or target.status.source is None:
+        reason = ready.reason if ready else DataSourceReason.NO_SOURCE
+        return reason, ready.message if ready else "No source PVC set", None
+    return DataSourceReason.READY, "DataSource is ready to be consumed", target.status.source

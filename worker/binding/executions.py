@@ -1,0 +1,167 @@
+"""Executions as the binding handles them: by object, idempotently, and only those of its own machine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from temporalio.client import (
+    Client,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.service import RPCError, RPCStatusCode
+
+from dataimportcron import naming
+from dataimportcron.errors import PermanentError
+from dataimportcron.messages import CronInput, CronState, ObjectRef, VolumeInput
+from workflows.data_import_cron import DataImportCronWorkflow
+from workflows.data_volume import DataVolumeWorkflow
+
+logger = logging.getLogger(__name__)
+
+_OBJECT = SearchAttributeKey.for_keyword(naming.SEARCH_OBJECT)
+_QUERY_TIMEOUT = timedelta(seconds=10)
+_STOP_TIMEOUT = 120.0
+"""Seconds to wait for a cancelled population; the volume is not touched before it has ended."""
+
+
+class ForeignExecutionError(PermanentError):
+    """An execution has our id but belongs to another machine: two homes share a site's name."""
+
+    reason = "ForeignExecution"
+
+
+class Executions:
+    """Starts, signals and stops the executions of one site."""
+
+    def __init__(self, client: Client, *, site: str, machine: str) -> None:
+        self._client = client
+        self.site = site
+        self._machine = machine
+
+    async def notify_cron(self, cron: ObjectRef) -> None:
+        """Make sure that the cron's execution runs and has heard of a change.
+
+        One that was cancelled or terminated is started anew with the memory of the closed run.
+        """
+        state = None
+        described = await self._describe(self._cron_id(cron))
+        if described is not None and described.status is not WorkflowExecutionStatus.RUNNING:
+            state = await self._last_state(cron, described)
+        await self._start_cron(cron, state, signal="changed")
+
+    async def end_cron(self, cron: ObjectRef, state: CronState) -> None:
+        """Let the cron's execution clean up after its object; one that does not run is started just for that."""
+        await self._start_cron(cron, state, signal="deleted")
+
+    async def nudge_cron(self, namespace: str, name: str) -> None:
+        """Tell a running cron that something changed, whatever its object's uid."""
+        handle = self._client.get_workflow_handle(naming.cron_workflow_id(self.site, namespace, name))
+        await handle.signal(DataImportCronWorkflow.changed, "")
+
+    async def notify_volume(self, start: VolumeInput) -> None:
+        """Make sure that the DataVolume's population runs and has heard of a change."""
+        workflow_id = naming.volume_workflow_id(self.site, start.namespace, start.name)
+        await self._describe(workflow_id)
+        await self._client.start_workflow(
+            DataVolumeWorkflow.run,
+            start,
+            id=workflow_id,
+            task_queue=naming.task_queue(self.site),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal="changed",
+            memo={naming.MEMO_MACHINE: self._machine},
+            search_attributes=self._attributes(start.namespace, start.name),
+            static_summary=start.name,
+        )
+
+    async def stop_volume(self, namespace: str, name: str) -> None:
+        """Cancel the DataVolume's population and wait until it has ended; it is no error if none runs."""
+        handle = self._client.get_workflow_handle(naming.volume_workflow_id(self.site, namespace, name))
+        try:
+            await handle.cancel()
+            await asyncio.wait_for(handle.result(), _STOP_TIMEOUT)
+        except WorkflowFailureError as error:
+            logger.debug("population of %s/%s ended: %s", namespace, name, error.cause)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+
+    async def running_crons(self) -> AsyncIterator[tuple[str, str]]:
+        """Namespace and name of each cron of this site whose execution runs, as visibility knows it (it lags)."""
+        prefix = naming.cron_workflow_id(self.site, "", "").rstrip("/")
+        query = f"WorkflowType = 'DataImportCron' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{prefix}'"
+        async for execution in self._client.list_workflows(query):
+            namespace, _, name = execution.id.removeprefix(f"{prefix}/").partition("/")
+            yield namespace, name
+
+    async def _start_cron(self, cron: ObjectRef, state: CronState | None, *, signal: str) -> None:
+        await self._client.start_workflow(
+            DataImportCronWorkflow.run,
+            CronInput(site=self.site, cron=cron, state=state),
+            id=self._cron_id(cron),
+            task_queue=naming.task_queue(self.site),
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            start_signal=signal,
+            start_signal_args=[cron.uid],
+            memo={naming.MEMO_MACHINE: self._machine},
+            search_attributes=self._attributes(cron.namespace, cron.name),
+            static_summary=f"{cron.namespace}/{cron.name}",
+            static_details=f"DataImportCron **{cron.name}** in namespace **{cron.namespace}**",
+        )
+
+    async def _describe(self, workflow_id: str) -> WorkflowExecutionDescription | None:
+        """The execution of that id, None if there never was one.
+
+        Raises:
+            ForeignExecutionError: it belongs to another machine.
+        """
+        try:
+            described = await self._client.get_workflow_handle(workflow_id).describe()
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                return None
+            raise
+        machine = await described.memo_value(naming.MEMO_MACHINE, default=self._machine)
+        if machine != self._machine:
+            raise ForeignExecutionError(
+                f"Execution {workflow_id} belongs to machine {machine}, not to this one ({self._machine})",
+                hint="two state folders share a site's name; give one of them another, or end the foreign execution",
+            )
+        return described
+
+    async def _last_state(self, cron: ObjectRef, closed: WorkflowExecutionDescription) -> CronState | None:
+        """What a closed run remembered, None where it belonged to another life of the object or cannot be asked."""
+        handle: WorkflowHandle[DataImportCronWorkflow, str] = self._client.get_workflow_handle_for(
+            DataImportCronWorkflow.run, closed.id, run_id=closed.run_id
+        )
+        try:
+            owner = await handle.query(DataImportCronWorkflow.owner, rpc_timeout=_QUERY_TIMEOUT)
+            if owner != cron.uid:
+                return None
+            return await handle.query(DataImportCronWorkflow.state, rpc_timeout=_QUERY_TIMEOUT)
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
+            logger.warning("the memory of %s is lost: %s", closed.id, error)
+            return None
+
+    def _cron_id(self, cron: ObjectRef) -> str:
+        return naming.cron_workflow_id(self.site, cron.namespace, cron.name)
+
+    def _attributes(self, namespace: str, name: str) -> TypedSearchAttributes:
+        return TypedSearchAttributes([SearchAttributePair(_OBJECT, naming.object_key(namespace, name))])

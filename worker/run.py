@@ -1,0 +1,117 @@
+"""The worker process: two Temporal workers and the binding, until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker, WorkflowRunner
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.data_source import DataSourceActivities
+from activities.data_volume import DataVolumeActivities
+from activities.digest import DigestActivities
+from activities.population import PopulationActivities
+from activities.retention import RetentionActivities
+from dataimportcron import naming
+from worker.build import Home
+from workflows.data_import_cron import DataImportCronWorkflow
+from workflows.data_volume import DataVolumeWorkflow
+
+logger = logging.getLogger(__name__)
+
+WORKFLOWS = (DataImportCronWorkflow, DataVolumeWorkflow)
+
+PASSED_THROUGH = ("dataimportcron", "activities", "pydantic", "pydantic_core", "croniter", "dateutil")
+"""Pure modules and the activities' signatures: loaded once, outside the sandbox. Workflow files stay inside."""
+
+_GRACE = timedelta(seconds=10)
+"""What a step may still take when the worker is told to stop; imports are handed over at once."""
+
+_HEARTBEAT_THROTTLE = timedelta(seconds=5)
+"""A cancelled import hears of it with its next heartbeat."""
+
+
+def workflow_runner() -> WorkflowRunner:
+    """The sandbox, the same for worker, tests and replay."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+
+
+def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tuple[Worker, Worker]:
+    """The worker of workflows and short steps, and that of imports and clones, which wait long and starve nobody.
+
+    Args:
+        client: connected.
+        home: where the activities' ports come from.
+        site: names the task queues.
+        cache: executions kept in memory; more crons than that cost twice the CPU.
+    """
+    digest = DigestActivities(home.objects, home.source, home.events)
+    data_volume = DataVolumeActivities(home.objects, home.events)
+    data_source = DataSourceActivities(home.objects, home.events)
+    retention = RetentionActivities(home.objects, home.volumes, home.events)
+    population = PopulationActivities(home.objects, home.source, home.importer, home.cloner, home.events)
+    steps: list[Callable[..., Any]] = [
+        digest.look_up_digest,
+        data_volume.prepare_data_volume,
+        data_volume.fail_data_volume,
+        data_source.update_data_source,
+        retention.prune_imports,
+        retention.drop_import,
+        retention.clean_up,
+    ]
+    return (
+        Worker(
+            client,
+            task_queue=naming.task_queue(site),
+            workflows=list(WORKFLOWS),
+            activities=steps,
+            workflow_runner=workflow_runner(),
+            max_cached_workflows=cache,
+            graceful_shutdown_timeout=_GRACE,
+        ),
+        Worker(
+            client,
+            task_queue=naming.import_task_queue(site),
+            activities=[
+                population.import_data_volume,
+                population.clone_data_volume,
+                population.make_blank_data_volume,
+            ],
+            max_concurrent_activities=home.concurrent_imports,
+            max_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+            default_heartbeat_throttle_interval=_HEARTBEAT_THROTTLE,
+        ),
+    )
+
+
+async def serve(client: Client, home: Home, *, site: str, machine: str, stop: asyncio.Event) -> None:
+    """Run both workers and, where this process leads, the binding, until `stop` is set; then hand over."""
+    first, second = workers(client, home, site=site)
+    async with first, second:
+        binding = asyncio.create_task(home.bind(client, site=site, machine=machine), name="binding")
+        stopped = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait({binding, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a binding that ends by itself has failed: let the process fail with it
+        finally:
+            for task in (binding, stopped):
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,43 @@
+"""The Markdown that the Temporal UI shows of a cron: where it stands, and a table of its imports."""
+
+from __future__ import annotations
+
+from dataimportcron.messages import CronState, Outcome
+
+_ROWS = 20
+"""Rows of the table; the query `state` has all."""
+
+
+def phase_of(state: CronState) -> str:
+    """One word for the search attribute `DicPhase`."""
+    if state.running is not None:
+        return "Importing"
+    if state.decision is None:
+        return "Starting"
+    return str(state.decision.verdict.value if state.decision.verdict.value == "Failed" else "Waiting")
+
+
+def details_of(state: CronState) -> str:
+    """Current details of a cron."""
+    lines = [f"**{phase_of(state)}**"]
+    if state.running is not None:
+        lines.append(f"Importing `{state.running.digest}` into **{state.running.data_volume}**")
+    if state.decision is not None:
+        lines.append(f"{state.decision.reason}: {state.decision.message}")
+    lines.append(f"Next poll: {state.next_poll:%Y-%m-%d %H:%M:%S} UTC" if state.next_poll else "No poll is scheduled")
+    if state.history:
+        lines.append(_table(state))
+    return "\n\n".join(lines) + "\n"
+
+
+def _table(state: CronState) -> str:
+    rows = ["| started (UTC) | DataVolume | digest | seconds | MiB read | outcome |", "|---|---|---|---|---|---|"]
+    for record in state.history[:_ROWS]:
+        outcome = record.outcome.value
+        if record.outcome is not Outcome.SUCCEEDED and record.message:
+            outcome += ": " + record.message.replace("|", "\\|").replace("\n", " ")
+        rows.append(
+            f"| {record.started:%Y-%m-%d %H:%M:%S} | {record.data_volume} | `{record.digest[:19]}` "
+            f"| {record.duration:.1f} | {record.bytes_read / 2**20:.1f} | {outcome} |"
+        )
+    return "\n".join(rows)

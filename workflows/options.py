@@ -1,0 +1,62 @@
+"""How each activity is run: one value per activity, so that time-outs and retries can be compared at a glance."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType, ActivityConfig
+
+_STEP_RETRY = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)
+)
+"""For steps that only read and write objects: they fail for reasons that pass."""
+
+STEP = ActivityConfig(
+    start_to_close_timeout=timedelta(seconds=60),
+    retry_policy=_STEP_RETRY,
+)
+"""Preparation, promotion, retention, clean-up: short, and retried until they succeed."""
+
+LOOK_UP = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=2),
+    schedule_to_close_timeout=timedelta(hours=24),
+    retry_policy=_STEP_RETRY,
+)
+"""The first look of a poll. It reports a registry's failure as its result, so retries are for trouble of our own."""
+
+LOOK_AGAIN = ActivityConfig(
+    start_to_close_timeout=timedelta(minutes=2),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=15), backoff_coefficient=2, maximum_interval=timedelta(minutes=10)
+    ),
+)
+"""Looks after a transient failure; the workflow bounds them by the schedule's next tick."""
+
+POPULATE = ActivityConfig(
+    start_to_close_timeout=timedelta(hours=24),
+    schedule_to_close_timeout=timedelta(hours=48),
+    heartbeat_timeout=timedelta(seconds=20),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=2), backoff_coefficient=2, maximum_interval=timedelta(minutes=2)
+    ),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+"""Imports and clones: long, heartbeating; a cancelled one has stopped writing when the workflow goes on."""
+
+LOOK_AGAIN_DELAY = timedelta(seconds=10)
+"""Between a failed look and the first retry where the registry asked for nothing else."""
+
+INTERRUPT_GRACE = timedelta(seconds=2)
+"""How long a look may go on when something more urgent comes; then it is cancelled and made again."""
+
+LONGEST_TIMER = timedelta(hours=24)
+SHORTEST_TIMER = timedelta(seconds=1)
+LONGEST_RUN = timedelta(days=7)
+"""Age at which a run continues as new even if the server does not suggest it."""
+UNKNOWN_TICK_DELAY = timedelta(minutes=5)
+"""Until the next look when one ended without a decision."""
+CANCEL_PATIENCE = timedelta(minutes=2)
+"""How long a cron waits for its cancelled import to say that it has stopped."""
+SOURCE_PATIENCE = timedelta(minutes=1)
+"""How often a DataVolume looks for its source when no change was signalled."""
