@@ -6,6 +6,7 @@
 # PROFILE  python   the virtual environment only (make check, make requirements)
 #          demo     and what `make demo` runs: a registry, qemu, tools that make disks, a kernel to boot
 #          test     and what the test suite runs besides
+#          clean    the other way: remove this checkout's environments and what tools left in the tree
 #
 # Debian packages are installed by apt-get, as root or by sudo, and only those that are missing. Everything else lies
 # outside the tree, in ${XDG_CACHE_HOME:-~/.cache}/dataimportcron:
@@ -36,7 +37,7 @@ as_root() {
     elif command -v sudo >/dev/null; then
         sudo "$@"
     else
-        die "root is needed, and there is no sudo; run this as root and then again what you ran:" "    $*"
+        die "root is needed, and there is no sudo; run this as root, and try again:" "    $*"
     fi
 }
 
@@ -66,6 +67,9 @@ install_missing() {
         say "apt: nothing missing"
         return
     fi
+    ((EUID == 0)) || command -v sudo >/dev/null ||
+        die "packages are missing, and there is neither root nor sudo to install them; run as root, and try again:" \
+            "    apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     say "apt: installing ${missing[*]}"
     forbid_services
     with_lists as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -qq \
@@ -166,15 +170,24 @@ prepare_venv() {
     fi
 }
 
+clean() {
+    cd "$root"
+    rm -rf "$cache/venv-$(printf '%s' "$root" | short_hash)"[-.]* build dist
+    rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+    find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+    say "clean: the packages of apt and $cache/boot stay"
+}
+
 # --- main ------------------------------------------------------------------------------------------------------------
 
 main() {
     local profile=$1 packages=() python
     case $profile in
+    clean) clean && return ;;
     python) ;;
     demo) packages=("${demo_packages[@]}") ;;
     test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
-    *) die "unknown profile '$profile'; expected python, demo or test" ;;
+    *) die "unknown profile '$profile'; expected python, demo, test or clean" ;;
     esac
     find_python >/dev/null || packages+=(python3-venv)
     if ((${#packages[@]})); then
@@ -195,7 +208,7 @@ main() {
     say "ready: $venv"
 }
 
-(($#)) || die "usage: tools/setup.sh python|demo|test [COMMAND [ARGUMENT…]]"
+(($#)) || die "usage: tools/setup.sh python|demo|test|clean [COMMAND [ARGUMENT…]]"
 profile=$1
 shift
 mkdir -p "$cache"

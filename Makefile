@@ -1,0 +1,21 @@
+# Each target installs what it needs (tools/setup.sh), outside the tree, and can be run again. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check requirements clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
+
+demo: ## the whole story on real parts, a few minutes (KEEP=1 leaves it running to look around)
+	@tools/setup.sh demo python -m demo
+
+test: ## all tests, with seconds per stage (STAGES="unit e2e" runs some)
+	@tools/setup.sh test tools/stages.sh $(STAGES)
+
+check: ## ruff, mypy and the import contracts
+	@tools/setup.sh python tools/stages.sh check
+
+requirements: ## pin the dependencies of pyproject.toml anew, with hashes
+	@tools/setup.sh python uv pip compile --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt
+
+clean: ## remove what tools left in the tree, and this checkout's environments
+	@tools/setup.sh clean

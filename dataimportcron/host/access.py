@@ -1,0 +1,114 @@
+"""In whose name a registry is read: Secret and ConfigMap of an `ImageSource`, read where they are used, never passed on.
+
+The poll gets them as values; the importer, another process, gets them as files in a private folder, laid out as
+Kubernetes mounts them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataimportcron.api.types import ConfigMap, Secret
+from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from dataimportcron.oci.credentials import Credentials, from_secret
+from dataimportcron.oci.registry import Access
+from dataimportcron.ports import ImageSource
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependencies:
+    """Contents of a Secret and a ConfigMap, by key. Never shown."""
+
+    secret: dict[str, bytes] = field(default_factory=dict, repr=False)
+    certificates: dict[str, bytes] = field(default_factory=dict)
+
+
+class HostAccess:
+    """Reads what an image source refers to."""
+
+    def __init__(self, store: Store, state: StateFolder) -> None:
+        self._store = store
+        self._state = state
+
+    def dependencies(self, image: ImageSource) -> Dependencies:
+        """Read the Secret and the ConfigMap in the image source's namespace.
+
+        Raises:
+            MissingDependencyError: one of them does not exist.
+        """
+        secret = self._secret(image) if image.secret else {}
+        certificates = self._certificates(image) if image.cert_config_map else {}
+        return Dependencies(secret=secret, certificates=certificates)
+
+    def registry_access(self, image: ImageSource, registry: str) -> Access:
+        """How to read from `registry` (host and port) for an image source."""
+        found = self.dependencies(image)
+        credentials: Credentials | None = from_secret(found.secret, registry) if found.secret else None
+        return Access(
+            credentials=credentials,
+            ca_certificates=tuple(pem.decode("utf-8", "replace") for pem in found.certificates.values()),
+            certs_dirs=self._state.certs_dirs(),
+            insecure_registries=frozenset(self._state.settings().insecure_registries),
+        )
+
+    @contextmanager
+    def folder(self, image: ImageSource) -> Iterator[tuple[list[str], Path]]:
+        """The importer's options for an image source, and the private folder that they name; removed at the end."""
+        found = self.dependencies(image)
+        folder = Path(tempfile.mkdtemp(prefix="import-", dir=self._state.run))
+        try:
+            options: list[str] = []
+            for option, files in (("--secret-dir", found.secret), ("--cert-dir", found.certificates)):
+                if files:
+                    part = folder / option.removeprefix("--")
+                    part.mkdir(mode=0o700)
+                    for name, data in files.items():
+                        (part / name).touch(mode=0o600)
+                        (part / name).write_bytes(data)
+                    options += [option, str(part)]
+            for certs in self._state.certs_dirs():
+                options += ["--mirrors", str(certs)]
+            for host in self._state.settings().insecure_registries:
+                options += ["--insecure-registry", host]
+            yield options, folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _secret(self, image: ImageSource) -> dict[str, bytes]:
+        where = f"Secret {image.namespace}/{image.secret}"
+        try:
+            secret = self._store.get(Secret, image.namespace, image.secret)
+        except ObjectNotFoundError as error:
+            raise _missing(where, "secretRef") from error
+        decoded = {key: _decoded(where, key, value) for key, value in secret.data.items()}
+        return decoded | {key: value.encode() for key, value in secret.string_data.items()}
+
+    def _certificates(self, image: ImageSource) -> dict[str, bytes]:
+        where = f"ConfigMap {image.namespace}/{image.cert_config_map}"
+        try:
+            config_map = self._store.get(ConfigMap, image.namespace, image.cert_config_map)
+        except ObjectNotFoundError as error:
+            raise _missing(where, "certConfigMap") from error
+        files = {key: value.encode() for key, value in config_map.data.items()}
+        files |= {key: _decoded(where, key, value) for key, value in config_map.binary_data.items()}
+        return {key: data for key, data in files.items() if key.endswith((".crt", ".pem"))}
+
+
+def _missing(where: str, member: str) -> MissingDependencyError:
+    return MissingDependencyError(f"{where}, named by {member}, does not exist", hint="apply it in that namespace")
+
+
+def _decoded(where: str, key: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error as error:
+        raise InvalidObjectError(f"{where}: the value of {key} is not base64") from error

@@ -1,0 +1,189 @@
+"""The port `Cloner` on files: reflink, `copy_file_range`, sparse copy, in that order.
+
+The clone is made beside the pool and renamed into it when it is durable; a crash leaves a partial file that the next
+attempt truncates.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from dataimportcron.errors import MissingDependencyError, NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.ports import Transfer, VolumeSpec
+
+_FICLONE = 0x40049409
+"""ioctl of linux/fs.h: share all blocks of another file."""
+_CHUNK = 64 << 20
+_NOT_HERE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM}
+"""This file system, or this pair of them, cannot do that: try the next way."""
+
+
+class Stopped(Exception):  # noqa: N818 -- not an error: the caller asked for it
+    """The clone was cancelled."""
+
+
+class HostCloner:
+    """`ports.Cloner`."""
+
+    def __init__(self, volumes: HostVolumes) -> None:
+        self._volumes = volumes
+
+    async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
+        """See the port."""
+        found = await self._volumes.find(*source)
+        if found is None:
+            raise MissingDependencyError(f"The source volume {'/'.join(source)} does not exist")
+        if volume.size < found.size:
+            raise VolumeTooSmallError(
+                f"Volume {volume.namespace}/{volume.name} of {volume.size} bytes is smaller than its source "
+                f"{'/'.join(source)} of {found.size} bytes",
+                hint="request at least the source's size",
+            )
+        loop = asyncio.get_running_loop()
+        stop = threading.Event()
+
+        def tell(transfer: Transfer) -> None:
+            loop.call_soon_threadsafe(report, transfer)
+
+        task = asyncio.create_task(asyncio.to_thread(self._clone, Path(found.location), volume, tell, stop))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+
+    async def blank(self, volume: VolumeSpec) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._blank, volume)
+
+    def _blank(self, volume: VolumeSpec) -> None:
+        if self._done(volume):
+            return
+        with _Target(self._volumes.place(volume).partial) as descriptor:
+            os.truncate(descriptor, volume.size)
+            os.fsync(descriptor)
+            self._volumes.finish(volume, digest="", writable=True)
+
+    def _clone(
+        self, source: Path, volume: VolumeSpec, report: Callable[[Transfer], None], stop: threading.Event
+    ) -> Transfer:
+        size = source.stat().st_size
+        if self._done(volume):
+            return Transfer(phase="Complete", done=size, total=size)
+        try:
+            with source.open("rb") as file, _Target(self._volumes.place(volume).partial) as target:
+                way, written = _copy(file.fileno(), target, size, report, stop)
+                os.truncate(target, volume.size)
+                os.fsync(target)
+                self._volumes.finish(volume, digest="", writable=True)
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise NoSpaceError(
+                    f"No space left for the clone {volume.namespace}/{volume.name} of {size} bytes",
+                    hint="free some space; the clone is tried again",
+                ) from error
+            raise
+        return Transfer(phase=way, done=size, total=size, written=written)
+
+    def _done(self, volume: VolumeSpec) -> bool:
+        found = self._volumes.find_now(volume.namespace, volume.name)
+        return found is not None and found.size >= volume.size
+
+
+class _Target:
+    """An empty partial file under an exclusive lock that dies with its holder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._descriptor = -1
+
+    def __enter__(self) -> int:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(self._descriptor)
+            raise TargetBusyError(f"{self._path} is being written by another process") from error
+        os.truncate(self._descriptor, 0)
+        return self._descriptor
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+
+def _copy(
+    source: int, target: int, size: int, report: Callable[[Transfer], None], stop: threading.Event
+) -> tuple[str, int]:
+    """Copy by the first way that works here; returns its name and the bytes written."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
+    else:
+        return "Reflink", 0
+    for way, move in (("CopyFileRange", _move_in_kernel), ("SparseCopy", _move_by_hand)):
+        try:
+            os.truncate(target, 0)
+            os.truncate(target, size)
+            return way, _copy_extents(source, size, partial(move, source, target), partial(_tell, report, stop, way))
+        except OSError as error:
+            if way == "SparseCopy" or error.errno not in _NOT_HERE:
+                raise
+    raise AssertionError  # pragma: no cover -- the last way returns or raises
+
+
+def _copy_extents(
+    source: int, size: int, move: Callable[[int, int], int], tell: Callable[[Transfer], None]
+) -> int:
+    written = 0
+    for start, end in _extents(source, size):
+        at = start
+        while at < end:
+            moved = move(at, min(_CHUNK, end - at))
+            if moved == 0:
+                raise OSError(errno.EIO, "the source became shorter while it was cloned")
+            at += moved
+            written += moved
+            tell(Transfer(phase="", done=at, total=size, written=written))
+    return written
+
+
+def _tell(report: Callable[[Transfer], None], stop: threading.Event, way: str, transfer: Transfer) -> None:
+    if stop.is_set():
+        raise Stopped
+    report(replace(transfer, phase=way))
+
+
+def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
+    """The ranges of a file that hold data."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(descriptor, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return
+            raise
+        end = os.lseek(descriptor, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def _move_in_kernel(source: int, target: int, at: int, count: int) -> int:
+    return os.copy_file_range(source, target, count, at, at)
+
+
+def _move_by_hand(source: int, target: int, at: int, count: int) -> int:
+    data = os.pread(source, min(count, 1 << 20), at)
+    return os.pwrite(target, data, at)

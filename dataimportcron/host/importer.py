@@ -1,0 +1,154 @@
+"""The port `Importer`: the data-plane program as a subprocess that dies with us.
+
+It reads its end of a pipe that we hold open as its standard input; when this process is killed, the pipe ends, and so
+does the importer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+from dataimportcron import errors
+from dataimportcron.errors import DataImportCronError, PermanentError, TooManyRequestsError, TransientError
+from dataimportcron.host.access import HostAccess
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.importer.report import Progress, Result, parse_line
+from dataimportcron.ports import ImageSource, Transfer, VolumeSpec
+from dataimportcron.reference import Reference
+
+logger = logging.getLogger(__name__)
+
+_PATIENCE = 10.0
+"""Seconds between SIGTERM and SIGKILL."""
+_LONGEST_LINE = 1 << 20
+
+_BY_REASON: dict[str, type[DataImportCronError]] = {
+    kind.reason: kind
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, DataImportCronError) and kind.reason != "Error"
+}
+
+
+class ImporterDiedError(TransientError):
+    """The importer ended without a result, killed or crashed."""
+
+    reason = "ImporterDied"
+
+
+class HostImporter:
+    """`ports.Importer`."""
+
+    def __init__(self, access: HostAccess, volumes: HostVolumes, state: StateFolder) -> None:
+        self._access = access
+        self._volumes = volumes
+        self._state = state
+
+    async def run(
+        self, image: ImageSource, digest: str, volume: VolumeSpec, report: Callable[[Transfer], None]
+    ) -> Transfer:
+        """See the port."""
+        found = await self._volumes.find(volume.namespace, volume.name)
+        if found is not None and found.digest == digest:
+            return Transfer(phase="Complete")
+        place = self._volumes.place(volume)
+        place.partial.parent.mkdir(parents=True, exist_ok=True)
+        url = image.url
+        if url.startswith("docker://"):
+            url = f"docker://{Reference.parse(url).with_digest(digest)}"
+        arguments = ["--source", url, "--target", str(place.partial), "--size", str(volume.size)]
+        arguments += ["--marker", str(place.marker), "--watch-stdin"]
+        architecture = image.architecture or self._state.settings().architecture
+        if architecture:
+            arguments += ["--platform", f"linux/{architecture}"]
+        with self._access.folder(image) as (options, _):
+            result = await self._run([*arguments, *options], report)
+        await asyncio.to_thread(self._volumes.finish, volume, digest=digest, writable=False)
+        return Transfer(
+            phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written
+        )
+
+    async def _run(self, arguments: list[str], report: Callable[[Transfer], None]) -> Result:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dataimportcron.importer",
+            *arguments,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LONGEST_LINE,
+        )
+        try:
+            result, complaint = await asyncio.gather(_follow(process, report), _complaint(process))
+            code = await process.wait()
+        except BaseException:
+            await _stop(process)
+            raise
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+        if result is None:
+            raise ImporterDiedError(
+                f"The importer ended with status {code} and without a result: {complaint or 'it said nothing'}",
+                hint="it is started again",
+            )
+        if result.failed:
+            raise _error(result)
+        return result
+
+
+async def _follow(process: asyncio.subprocess.Process, report: Callable[[Transfer], None]) -> Result | None:
+    """Report progress until the output ends; returns the result, None if there was none."""
+    if process.stdout is None:  # pragma: no cover -- it was asked for
+        return None
+    result = None
+    async for line in process.stdout:
+        parsed = parse_line(line.decode("utf-8", "replace"))
+        if isinstance(parsed, Progress):
+            report(
+                Transfer(
+                    phase=parsed.phase, done=parsed.bytes_read, total=parsed.bytes_total, written=parsed.bytes_written
+                )
+            )
+        elif parsed is not None:
+            result = parsed
+    return result
+
+
+async def _complaint(process: asyncio.subprocess.Process) -> str:
+    """The last line of the standard error, which is all read so that the importer never blocks on it."""
+    last = ""
+    if process.stderr is not None:
+        async for line in process.stderr:
+            text = line.decode("utf-8", "replace").strip()
+            if text:
+                logger.debug("importer: %s", text)
+                last = text
+    return last
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """End the importer and wait for it: nobody else may write the target before that."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), _PATIENCE)
+        except TimeoutError:
+            process.kill()
+    await process.wait()
+
+
+def _error(result: Result) -> DataImportCronError:
+    """The importer's failure as the error that it was there."""
+    kind = _BY_REASON.get(result.reason)
+    if kind is TooManyRequestsError:
+        return TooManyRequestsError(result.message, retry_after=result.retry_after)
+    if kind is not None:
+        return kind(result.message)
+    unknown = PermanentError if result.permanent else TransientError
+    return unknown(result.message)

@@ -1,0 +1,76 @@
+"""The port `Objects`, `Events` and the binding's news over the host's store: file work in threads, nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from time import monotonic
+from typing import TypeVar
+
+from dataimportcron.api.types import Resource
+from dataimportcron.host.records import Stamp
+from dataimportcron.host.store import Store
+
+R = TypeVar("R", bound=Resource)
+
+logger = logging.getLogger(__name__)
+
+
+class HostObjects:
+    """`ports.Objects`."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, kind: type[R], namespace: str, name: str) -> R:
+        """See the port."""
+        return await asyncio.to_thread(self._store.get, kind, namespace, name)
+
+    async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
+        """See the port."""
+        return await asyncio.to_thread(self._store.list, kind, namespace)
+
+    async def create(self, resource: R) -> R:
+        """See the port."""
+        return await asyncio.to_thread(self._store.create, resource)
+
+    async def patch(self, before: R, after: R) -> R:
+        """See the port."""
+        return await asyncio.to_thread(self._store.patch, before, after)
+
+    async def delete(self, resource: Resource) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._store.delete, resource)
+
+
+class HostEvents:
+    """`ports.Events`: kept with the object, so that `describe` shows them and they go when it goes."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def emit(self, regarding: Resource, event_type: str, reason: str, message: str) -> None:
+        """See the port."""
+        level = logging.WARNING if event_type == "Warning" else logging.INFO
+        metadata = regarding.metadata
+        logger.log(level, "%s %s/%s: %s: %s", regarding.kind, metadata.namespace, metadata.name, reason, message)
+        await asyncio.to_thread(self._store.add_event, regarding, event_type, reason, message)
+
+
+class HostWatch:
+    """News of the store: what a person did to the files, and what was written to the records by whomever."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._stamps: dict[object, Stamp] | None = None
+        self._said: set[str] = set()
+
+    def look(self) -> tuple[bool, list[Resource]]:
+        """Scan once; returns whether anything changed since the last look, and the objects that are gone."""
+        problems = {problem.message for problem in self._store.scan(monotonic())}
+        for message in sorted(problems - self._said):
+            logger.warning("kept as it was: %s", message)
+        self._said = problems
+        stamps: dict[object, Stamp] = dict(self._store.stamps())
+        changed, self._stamps = stamps != self._stamps, stamps
+        return changed, self._store.deletions()

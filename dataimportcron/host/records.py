@@ -1,0 +1,96 @@
+"""Records: what we know of an object beside the file that a person applied.
+
+A record holds uid, resourceVersion, status, events, the labels and annotations that we added, and the last good
+document, so that a broken edit takes nothing away. What a person writes wins over what we wrote before: an overlay
+entry counts only while the file says what it said when the entry was made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from dataimportcron.api.types import KINDS, Resource
+
+Document = dict[str, Any]
+Stamp = tuple[int, int, int]
+"""mtime in nanoseconds, size and inode of a file: another stamp means that it was written."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Record:
+    """One object as `status/` has it."""
+
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    version: int
+    generation: int
+    created: str
+    applied: Document
+    stamp: list[int] = field(default_factory=list)
+    labels: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    annotations: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    status: Document = field(default_factory=dict)
+    events: list[Document] = field(default_factory=list)
+    problem: str = ""
+
+    def resource(self) -> Resource:
+        """The object as the API shows it."""
+        given = self.applied.get("metadata") or {}
+        metadata = given | {
+            "name": self.name,
+            "namespace": self.namespace,
+            "uid": self.uid,
+            "resourceVersion": str(self.version),
+            "generation": self.generation,
+            "creationTimestamp": self.created,
+            "labels": overlaid(given.get("labels") or {}, self.labels),
+            "annotations": overlaid(given.get("annotations") or {}, self.annotations),
+        }
+        document = self.applied | {"metadata": metadata}
+        if self.status:
+            document["status"] = self.status
+        return KINDS[self.kind].model_validate(document)
+
+    def to_json(self) -> bytes:
+        """The record as stored."""
+        return json.dumps(asdict(self), separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Record:
+        """A stored record; fields of a newer version are left alone."""
+        known = {item.name for item in fields(cls)}
+        return cls(**{key: value for key, value in json.loads(data).items() if key in known})
+
+
+def overlaid(given: dict[str, str], overlay: dict[str, dict[str, str | None]]) -> dict[str, str]:
+    """What a person wrote with what we wrote over it."""
+    result = dict(given)
+    for key, entry in overlay.items():
+        if given.get(key) != entry["over"]:
+            continue
+        value = entry["set"]
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
+
+
+def overlay_for(given: dict[str, str], wanted: dict[str, str]) -> dict[str, dict[str, str | None]]:
+    """The overlay that makes `wanted` of what a person wrote."""
+    return {
+        key: {"set": wanted.get(key), "over": given.get(key)}
+        for key in sorted({*given, *wanted})
+        if given.get(key) != wanted.get(key)
+    }
+
+
+def stamp_of(path: Path) -> Stamp:
+    """The stamp of a file."""
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino

@@ -1,0 +1,178 @@
+"""The state folder: where it is, what is in it, and who this host is.
+
+    VERSION            layout of the folder; a newer one is refused
+    identity.json      site and machine uid, drawn once
+    settings.toml      optional, the administrator's
+    endpoint.json      ports of the embedded Temporal server
+    temporal.db        its database
+    objects/           <kind>/<namespace>/<name>.yaml, as applied
+    status/            <kind>/<namespace>/<name>.json, what we know of them
+    deleted/           <uid>.json, objects whose end is not done yet
+    certs.d/           mirrors, as containerd's hosts.toml
+    volumes/           the default storage folder
+    run/               private files of running imports, locks
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import socket
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from uuid import uuid4
+
+from dataimportcron.errors import InvalidObjectError, PermanentError
+from dataimportcron.host.files import locked, write_atomically
+
+LAYOUT = 1
+"""Version of the folder's layout."""
+
+_SITE = re.compile(r"[^a-z0-9-]+")
+
+
+class StateError(PermanentError):
+    """The state folder cannot be used."""
+
+    reason = "StateFolder"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """`settings.toml`, every key optional.
+
+    Attributes:
+        storage_classes: folder of each storage class by name; what is not listed is in the default folder.
+        default_folder: folder of the default storage class; "" means `volumes` in the state folder.
+        architecture: of container disks without `platform`; "" means this machine's.
+        certs_dirs: more folders of containerd's hosts.toml files, beside `certs.d` in the state folder.
+        insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
+        concurrent_imports: how many imports and clones run at a time.
+    """
+
+    storage_classes: dict[str, str] = field(default_factory=dict)
+    default_folder: str = ""
+    architecture: str = ""
+    certs_dirs: tuple[str, ...] = ()
+    insecure_registries: tuple[str, ...] = ()
+    concurrent_imports: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this host is in a Temporal namespace that others may share."""
+
+    site: str
+    machine: str
+
+
+class StateFolder:
+    """One host's state. Constructing it creates nothing; `prepare` does."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def find(cls, given: str | None) -> StateFolder:
+        """The folder that is meant: the option, DATAIMPORTCRON_STATE, or the place that suits the user."""
+        chosen = given or os.environ.get("DATAIMPORTCRON_STATE")
+        if chosen:
+            return cls(Path(chosen).absolute())
+        if os.geteuid() == 0:
+            return cls(Path("/var/lib/dataimportcron"))
+        base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+        return cls(Path(base) / "dataimportcron")
+
+    def prepare(self) -> None:
+        """Create what is missing; private, because Secrets are in it.
+
+        Raises:
+            StateError: the folder cannot be written, or a newer version has written it.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in ("objects", "status", "deleted", "run"):
+                (self.path / name).mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise StateError(
+                f"State folder {self.path} cannot be made: {error.strerror}",
+                hint="choose another with --state or DATAIMPORTCRON_STATE",
+            ) from error
+        self.check()
+        if not (self.path / "VERSION").exists():
+            write_atomically(self.path / "VERSION", f"{LAYOUT}\n".encode())
+
+    def check(self) -> None:
+        """Refuse a folder that a newer version has written.
+
+        Raises:
+            StateError: it has.
+        """
+        try:
+            text = (self.path / "VERSION").read_text().strip()
+        except FileNotFoundError:
+            return
+        if not text.isdecimal() or int(text) > LAYOUT:
+            raise StateError(
+                f"State folder {self.path} has layout {text!r}, this version knows {LAYOUT}",
+                hint="run the version that wrote it, or a newer one",
+            )
+
+    def identity(self) -> Identity:
+        """Site and machine uid, drawn at the first call and kept for ever."""
+        path = self.path / "identity.json"
+        with locked(self.path / "run" / "identity.lock"):
+            if not path.exists():
+                host = _SITE.sub("-", socket.gethostname().lower()).strip("-")[:40] or "host"
+                drawn = {"site": f"{host}-{secrets.token_hex(3)}", "machine": str(uuid4())}
+                write_atomically(path, json.dumps(drawn, indent=1).encode())
+            return Identity(**json.loads(path.read_bytes()))
+
+    def settings(self) -> Settings:
+        """The administrator's settings.
+
+        Raises:
+            InvalidObjectError: the file is no TOML, or has a key or a type that is not ours.
+        """
+        path = self.path / "settings.toml"
+        try:
+            given = tomllib.loads(path.read_text())
+        except FileNotFoundError:
+            return Settings()
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidObjectError(f"{path}: {error}") from error
+        known = {item.name: getattr(Settings(), item.name) for item in fields(Settings)}
+        for key, value in given.items():
+            if key not in known:
+                raise InvalidObjectError(f"{path}: unknown key {key!r}", hint=f"known are {', '.join(known)}")
+            expected = list if isinstance(known[key], tuple) else type(known[key])
+            if type(value) is not expected:
+                raise InvalidObjectError(f"{path}: {key} must be a {expected.__name__}, found {value!r}")
+        return Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+
+    @property
+    def objects(self) -> Path:
+        """Folder of the objects as applied."""
+        return self.path / "objects"
+
+    @property
+    def status(self) -> Path:
+        """Folder of the records."""
+        return self.path / "status"
+
+    @property
+    def deleted(self) -> Path:
+        """Folder of the deletions that are not done yet."""
+        return self.path / "deleted"
+
+    @property
+    def run(self) -> Path:
+        """Folder of locks and of the private files of running imports."""
+        return self.path / "run"
+
+    def certs_dirs(self) -> tuple[Path, ...]:
+        """Folders with a mirror configuration, the state folder's first."""
+        return (self.path / "certs.d", *(Path(folder) for folder in self.settings().certs_dirs))

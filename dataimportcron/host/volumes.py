@@ -1,0 +1,135 @@
+"""Volumes as flat raw files: `<storage folder>/<namespace>/<name>.img`, each namespace a libvirt `dir` pool.
+
+What is not a volume yet, and what we note of those that are, lies beside the pools in `.dataimportcron/`, on the same
+file system so that a finished volume appears by a rename. A volume is complete when its note and its file agree; the
+note is written first, so a crash in between leaves a note without a file, which is no volume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dataimportcron.host.files import sync_folder, write_atomically
+from dataimportcron.host.state import StateFolder
+from dataimportcron.ports import Volume, VolumeSpec
+
+HIDDEN = ".dataimportcron"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """What we note of a volume. `size` is in bytes; `inode` tells our file from another one of its name."""
+
+    uid: str
+    size: int
+    inode: int
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The paths of one volume in one storage folder."""
+
+    file: Path
+    partial: Path
+    note: Path
+    marker: Path
+
+
+class HostVolumes:
+    """`ports.Volumes`."""
+
+    def __init__(self, state: StateFolder) -> None:
+        self._state = state
+
+    def folder_of(self, storage_class: str) -> tuple[Path, bool]:
+        """Folder of a storage class, and whether the settings name it; the default folder where they do not."""
+        settings = self._state.settings()
+        mapped = settings.storage_classes.get(storage_class)
+        if mapped:
+            return Path(mapped), True
+        return Path(settings.default_folder or self._state.path / "volumes"), not storage_class
+
+    def place(self, volume: VolumeSpec) -> Place:
+        """Where a volume is made."""
+        return _place(self.folder_of(volume.storage_class)[0], volume.namespace, volume.name)
+
+    async def find(self, namespace: str, name: str) -> Volume | None:
+        """See the port."""
+        return await asyncio.to_thread(self.find_now, namespace, name)
+
+    def find_now(self, namespace: str, name: str) -> Volume | None:
+        """The complete volume, in whichever storage folder it is."""
+        for folder in self._folders():
+            place = _place(folder, namespace, name)
+            try:
+                note = Note(**json.loads(place.note.read_bytes()))
+                inode = place.file.stat().st_ino
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if inode == note.inode:
+                return Volume(
+                    namespace=namespace, name=name, size=note.size, digest=note.digest, location=str(place.file)
+                )
+        return None
+
+    def finish(self, volume: VolumeSpec, *, digest: str, writable: bool) -> None:
+        """Make the partial file the volume: note, rename, both durable."""
+        place = self.place(volume)
+        place.file.parent.mkdir(parents=True, exist_ok=True)
+        place.partial.chmod(0o644 if writable else 0o444)
+        status = place.partial.stat()
+        note = Note(uid=volume.uid, size=status.st_size, inode=status.st_ino, digest=digest)
+        write_atomically(place.note, json.dumps(asdict(note)).encode())
+        os.replace(place.partial, place.file)
+        sync_folder(place.file.parent)
+        place.marker.unlink(missing_ok=True)
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """See the port."""
+        await asyncio.to_thread(self._delete, namespace, name)
+
+    def _delete(self, namespace: str, name: str) -> None:
+        for folder in self._folders():
+            place = _place(folder, namespace, name)
+            for path in (place.file, place.partial, place.marker, place.note):
+                path.unlink(missing_ok=True)
+
+    async def in_use(self, namespace: str, name: str) -> str:
+        """See the port. For now: a process has the file open; what cannot be looked at counts as not open."""
+        volume = await self.find(namespace, name)
+        return await asyncio.to_thread(_opened_by, Path(volume.location)) if volume else ""
+
+    def _folders(self) -> list[Path]:
+        settings = self._state.settings()
+        folders = [Path(path) for path in settings.storage_classes.values()]
+        return list(dict.fromkeys([self.folder_of("")[0], *folders]))
+
+
+def _place(folder: Path, namespace: str, name: str) -> Place:
+    hidden = folder / HIDDEN / namespace
+    return Place(
+        file=folder / namespace / f"{name}.img",
+        partial=hidden / f"{name}.partial",
+        note=hidden / f"{name}.json",
+        marker=hidden / f"{name}.complete",
+    )
+
+
+def _opened_by(path: Path) -> str:
+    wanted = path.stat()
+    for process in Path("/proc").iterdir():
+        if not process.name.isdecimal():
+            continue
+        try:
+            for descriptor in (process / "fd").iterdir():
+                status = descriptor.stat()
+                if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
+                    return f"process {process.name} ({(process / 'comm').read_text().strip()}) has {path} open"
+        except OSError:
+            continue
+    return ""

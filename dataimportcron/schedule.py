@@ -1,0 +1,403 @@
+"""Schedules exactly as CDI reads them: robfig/cron v3.0.1's ParseStandard in front of croniter.
+
+CDI admits a schedule with robfig's parser and fires it with robfig's search, so a YAML that works there must mean the
+same here, to the second. croniter alone reads another language (`5-5` is every hour, `*/1` is no star, 7 is Sunday, R is
+random), hence every expression is parsed here and croniter only sees explicit lists of numbers. Where clocks change
+between two ticks, croniter and Go disagree and Go's search is followed step by step, oddities included: it skips a local
+time that does not exist and takes both of one that comes twice. `tests/unit/cron_table.json` holds Go's own answers.
+
+It refuses what robfig refuses (seconds, L, W, #, R, H, 7, reversed ranges) and never asks what time it is: `after` is an
+argument. An empty schedule is no schedule; callers treat it as "on request only" before they come here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
+from functools import lru_cache, partial
+from itertools import takewhile
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+from croniter import CroniterBadDateError, croniter
+
+from dataimportcron.errors import InvalidScheduleError
+
+_EXAMPLES = 'use five fields such as "30 1 * * 1", or a descriptor such as "@daily" or "@every 6h"'
+_INT64_MAX = 2**63 - 1
+_SECOND, _MINUTE, _HOUR, _DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+
+# Go's years have no end, datetime's have: 292 years of @every and a search of 5 fit between this year and the last.
+_LAST_YEAR = MAXYEAR - 300
+_SEARCH_YEARS = 5
+
+# No two changes of a zone's offset are nearer than 167 hours in the whole tz database, so samples this far apart see all.
+_SAMPLE = timedelta(hours=160)
+# robfig's search may fall back to the first of the month before it goes forward.
+_LOOK_BACK = timedelta(days=32)
+
+# Go's unicode.IsSpace; Python's str.split would also split at U+001C to U+001F.
+_SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_WORDS = re.compile(f"[^{_SPACE}]+")
+_TRIM = re.compile(f"^[{_SPACE}]+|[{_SPACE}]+$")
+_ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(?P<name>[^ ]*)(?P<rest> .*)?", re.DOTALL)
+
+_DESCRIPTORS = MappingProxyType({
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+})
+
+_MICRO, _MU = "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s"
+_NANOSECONDS = MappingProxyType({
+    **{"ns": 1, "us": 10**3, _MICRO: 10**3, _MU: 10**3, "ms": 10**6},
+    **{"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9},
+})
+_DURATION_TERM = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>[^0-9.]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Bounds:
+    """What one field may hold: numbers from `low` to `high`, and lower-case names for some of them."""
+
+    name: str
+    low: int
+    high: int
+    names: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def hint(self) -> str:
+        """What the field takes, for a person."""
+        names = f" or {min(self.names, key=self.names.__getitem__)}, ..." if self.names else ""
+        sunday = "; Sunday is 0" if self.name == "day of week" else ""
+        return f"{self.name} takes {self.low}-{self.high}{names}, lists, ranges, steps and *{sunday}; {_EXAMPLES}"
+
+
+def _numbered(words: str, first: int) -> Mapping[str, int]:
+    return MappingProxyType({word: number for number, word in enumerate(words.split(), first)})
+
+
+_FIELDS = (
+    _Bounds(name="minute", low=0, high=59),
+    _Bounds(name="hour", low=0, high=23),
+    _Bounds(name="day of month", low=1, high=31),
+    _Bounds(name="month", low=1, high=12, names=_numbered("jan feb mar apr may jun jul aug sep oct nov dec", 1)),
+    _Bounds(name="day of week", low=0, high=6, names=_numbered("sun mon tue wed thu fri sat", 0)),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Every:
+    """robfig's ConstantDelaySchedule: whole seconds, at least one."""
+
+    delay: timedelta
+
+    def next_after(self, after: datetime) -> datetime:
+        return after + self.delay - timedelta(microseconds=after.microsecond)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Calendar:
+    """robfig's SpecSchedule: sets of numbers, Sunday being 0, and the zone in which they are meant.
+
+    `starred` is its star bit: with a `*` in one of the two day fields a day must match both, else either is enough.
+    """
+
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    starred: bool
+    zone: tzinfo
+
+    def has_day(self, moment: datetime) -> bool:
+        in_month, in_week = moment.day in self.days, moment.isoweekday() % 7 in self.weekdays
+        return (in_month and in_week) if self.starred else (in_month or in_week)
+
+    def next_after(self, after: datetime) -> datetime | None:
+        """The first tick later than `after` (UTC), in UTC; None where Go finds none within five years."""
+        if not self._can_fire():
+            return None
+        floor = after.replace(microsecond=0)
+        local = floor.astimezone(self.zone)
+        found = self._search(local)
+        if self.zone is UTC:
+            return found
+        offset = local.utcoffset()
+        if found and offset is not None and _steady(self.zone, floor - _LOOK_BACK, found - offset, offset):
+            return found - offset
+        return _walk(self, floor + _SECOND)
+
+    def _can_fire(self) -> bool:
+        """False for a field of nothing but commas, which robfig admits and which matches no time at all."""
+        some_day = (self.days and self.weekdays) if self.starred else (self.days or self.weekdays)
+        return bool(self.minutes and self.hours and self.months and some_day)
+
+    def _search(self, local: datetime) -> datetime | None:
+        """The next matching wall-clock time, written as if it were UTC: no clock changes in between."""
+        wall = local.replace(tzinfo=UTC, fold=0)
+        try:
+            found = croniter(self._explicit(), wall, max_years_between_matches=_SEARCH_YEARS + 1).get_next(datetime)
+        except CroniterBadDateError:
+            return None
+        return found if found.year <= (wall + _SECOND).year + _SEARCH_YEARS else None
+
+    def _explicit(self) -> str:
+        """The five fields in the part of croniter's language that means the same to robfig."""
+        days, weekdays = _list(self.days, _FIELDS[2]), _list(self.weekdays, _FIELDS[4])
+        if not self.starred and "*" in (days, weekdays) and self.days and self.weekdays:
+            days = weekdays = "*"
+        return " ".join((
+            _list(self.minutes, _FIELDS[0]), _list(self.hours, _FIELDS[1]), days, _list(self.months, _FIELDS[3]), weekdays,
+        ))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """One parsed schedule; `parse` makes it. Two schedules of the same expression are equal.
+
+    Args:
+        expression: as the user wrote it.
+    """
+
+    expression: str
+    _timing: _Calendar | _Every = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, expression: str) -> Schedule:
+        """Reads a cron expression, a descriptor (`@daily`, `@every 6h`), each with `CRON_TZ=<zone> ` if need be.
+
+        Raises:
+            InvalidScheduleError: robfig's ParseStandard refuses it (or panics), the empty string included.
+        """
+        return _parse(expression)
+
+    def next_after(self, after: datetime) -> datetime | None:
+        """The next tick.
+
+        Args:
+            after: aware, any zone; the tick is strictly later.
+
+        Returns:
+            A whole second in UTC, or None where nothing matches within five years, as for the 31st of February.
+
+        Raises:
+            ValueError: `after` is naive.
+        """
+        if after.tzinfo is None:
+            raise ValueError(f"the time after which to look must have a time zone, found {after.isoformat()}")
+        instant = after.astimezone(UTC)
+        return None if instant.year > _LAST_YEAR else self._timing.next_after(instant)
+
+
+def next_ticks(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
+    """The next `count` ticks later than `after` (aware), in UTC; fewer where the schedule never fires again."""
+    ticks: list[datetime] = []
+    tick = schedule.next_after(after) if count > 0 else None
+    while tick is not None:
+        ticks.append(tick)
+        tick = schedule.next_after(tick) if len(ticks) < count else None
+    return ticks
+
+
+def jitter(key: str, window: timedelta) -> timedelta:
+    """A delay in [0, window) that is the same for the same key on every machine; zero for an empty window.
+
+    Raises:
+        ValueError: the window is negative.
+    """
+    if window < timedelta():
+        raise ValueError(f"a jitter's window must not be negative, found {window}")
+    share = int.from_bytes(hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[:8])
+    return timedelta(microseconds=share * (window // timedelta(microseconds=1)) >> 64)
+
+
+# --- the grammar -----------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def _parse(expression: str) -> Schedule:
+    refuse = partial(_refusal, expression)
+    if not expression:
+        raise refuse("empty spec string")
+    zone, spec = _zone(expression)
+    spec_text = _DESCRIPTORS.get(spec, spec)
+    if spec_text.startswith("@every "):
+        return Schedule(expression=expression, _timing=_every(expression, spec))
+    if spec_text.startswith("@"):
+        raise refuse(f"unrecognized descriptor: {spec}", hint=f"the descriptors are {', '.join(_DESCRIPTORS)}, @every 6h")
+    words = _WORDS.findall(spec_text)
+    if len(words) != len(_FIELDS):
+        raise refuse(f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]")
+    parsed: list[frozenset[int]] = []
+    stars: list[bool] = []
+    for text, bounds in zip(words, _FIELDS, strict=True):
+        try:
+            numbers, star = _numbers(text, bounds)
+        except _FieldError as fault:
+            raise refuse(str(fault), where=f'{bounds.name} "{text}"', hint=bounds.hint) from fault
+        parsed.append(numbers)
+        stars.append(star)
+    minutes, hours, days, months, weekdays = parsed
+    timing = _Calendar(
+        minutes=minutes, hours=hours, days=days, months=months, weekdays=weekdays, starred=stars[2] or stars[4], zone=zone
+    )
+    return Schedule(expression=expression, _timing=timing)
+
+
+class _FieldError(ValueError):
+    """One field is wrong, in robfig's words; `_parse` adds which field of which expression."""
+
+
+def _refusal(expression: str, fault: str, *, where: str = "", hint: str = _EXAMPLES) -> InvalidScheduleError:
+    return InvalidScheduleError(f'schedule "{expression}": {where + ": " if where else ""}{fault}', hint=hint)
+
+
+def _zone(expression: str) -> tuple[tzinfo, str]:
+    """The zone of a TZ= or CRON_TZ= prefix, UTC without one, and the text behind it."""
+    prefix = _ZONE_PREFIX.fullmatch(expression)
+    if prefix is None:
+        return UTC, expression
+    name, rest = prefix["name"], prefix["rest"]
+    if rest is None:
+        raise _refusal(expression, "no fields behind the time zone", hint='e.g. "CRON_TZ=Europe/Paris 30 1 * * 1"')
+    spec = _TRIM.sub("", rest)
+    # Go's LoadLocation takes these for UTC and for the zone of the time at hand, which is UTC here.
+    if name in {"", "UTC", "Local"}:
+        return UTC, spec
+    try:
+        return ZoneInfo(name), spec
+    # A name becomes a path: besides "no such key" it can be a folder, too long, or no file of the tz database.
+    except (KeyError, ValueError, OSError) as error:
+        hint = 'use a name of the tz database such as "CRON_TZ=Europe/Paris 30 1 * * 1"'
+        raise _refusal(expression, f"provided bad location {name}: not in the tz database", hint=hint) from error
+
+
+def _numbers(text: str, bounds: _Bounds) -> tuple[frozenset[int], bool]:
+    """A field's numbers and its star bit; elements may be empty, as in `1,,3`."""
+    numbers: set[int] = set()
+    starred = False
+    for element in filter(None, text.split(",")):
+        found, star = _element(element, bounds)
+        numbers.update(found)
+        starred = starred or star
+    return frozenset(numbers), starred
+
+
+def _element(text: str, bounds: _Bounds) -> tuple[range, bool]:
+    """One element of a list, in robfig's order of checks, and whether it counts as a star."""
+    head, *steps = text.split("/")
+    first, *rest = head.split("-")
+    # robfig never looks at what follows a star and a hyphen: `*-5` is `*`.
+    starred = first in {"*", "?"}
+    if starred:
+        low, high = bounds.low, bounds.high
+    else:
+        low = _number(first, bounds.names)
+        if len(rest) > 1:
+            raise _FieldError(f"too many hyphens: {text}")
+        high = _number(rest[0], bounds.names) if rest else low
+    if len(steps) > 1:
+        raise _FieldError(f"too many slashes: {text}")
+    step = _number(steps[0], {}) if steps else 1
+    if steps and not rest:
+        high = bounds.high
+    if low < bounds.low:
+        raise _FieldError(f"beginning of range ({low}) below minimum ({bounds.low}): {text}")
+    if high > bounds.high:
+        raise _FieldError(f"end of range ({high}) above maximum ({bounds.high}): {text}")
+    if low > high:
+        raise _FieldError(f"beginning of range ({low}) beyond end of range ({high}): {text}")
+    if step == 0:
+        raise _FieldError(f"step of range should be a positive number: {text}")
+    return range(low, high + 1, step), starred and step == 1
+
+
+def _number(text: str, names: Mapping[str, int]) -> int:
+    """A name in any case, or what Go's strconv.Atoi reads: ASCII digits of an int64, with a sign."""
+    # Go lowers U+0130 to a plain i, Python to two characters.
+    named = names.get(text.replace("\u0130", "i").lower())
+    if named is not None:
+        return named
+    number = re.fullmatch(r"([+-]?)0*([0-9]+)", text)
+    if number is None:
+        raise _FieldError(f"failed to parse int from {text}")
+    sign, digits = number.groups()
+    if len(digits) > len(str(_INT64_MAX)) or int(digits) > _INT64_MAX:
+        raise _FieldError(f"failed to parse int from {text}: value out of range")
+    if sign == "-" and int(digits) > 0:
+        raise _FieldError(f"negative number (-{digits}) not allowed: {text}")
+    return int(digits)
+
+
+def _every(expression: str, descriptor: str) -> _Every:
+    text = descriptor.removeprefix("@every ")
+    try:
+        nanoseconds = _duration(text)
+    except _FieldError as fault:
+        message = f"failed to parse duration {descriptor}: {fault}"
+        raise _refusal(expression, message, hint='units are h, m, s and smaller ones, e.g. "@every 1h30m"') from fault
+    return _Every(delay=max(_SECOND, timedelta(seconds=nanoseconds // 10**9)))
+
+
+def _duration(text: str) -> int:
+    """Nanoseconds as Go's time.ParseDuration reads them, its floating-point fractions included."""
+    invalid = _FieldError(f'time: invalid duration "{text}"')
+    body = text[1:] if text.startswith(("-", "+")) else text
+    negative = text.startswith("-")
+    if body == "0":
+        return 0
+    if not body:
+        raise invalid
+    total = position = 0
+    while position < len(body):
+        term = _DURATION_TERM.match(body, position)
+        if term is None or not (term["whole"] or term["fraction"]):
+            raise invalid
+        if not term["unit"]:
+            raise _FieldError(f'time: missing unit in duration "{text}"')
+        unit = _NANOSECONDS.get(term["unit"])
+        if unit is None:
+            raise _FieldError(f'time: unknown unit "{term["unit"]}" in duration "{text}"')
+        whole = term["whole"].lstrip("0") or "0"
+        if len(whole) > len(str(_INT64_MAX)) or int(whole) > 2**63 // unit:
+            raise invalid
+        total += int(whole) * unit + _fraction(term["fraction"] or "", unit)
+        if total > _INT64_MAX + negative:
+            raise invalid
+        position = term.end()
+    return -total if negative else total
+
+
+def _fraction(digits: str, unit: int) -> int:
+    """Nanoseconds behind the point; digits beyond an int64 are dropped, as Go's leadingFraction does."""
+    value, scale = 0, 1.0
+    for digit in digits:
+        if value > _INT64_MAX // 10 or value * 10 + int(digit) > 2**63:
+            break
+        value, scale = value * 10 + int(digit), scale * 10
+    return int(value * (unit / scale))
+
+
+def _list(numbers: frozenset[int], bounds: _Bounds) -> str:
+    """`*` for a field that restricts nothing, be it full or, beside the other day field, empty."""
+    whole = not numbers or len(numbers) == bounds.high - bounds.low + 1
+    return "*" if whole else ",".join(map(str, sorted(numbers)))
+
+
+# --- Go's search, where clocks change --------------------------------------------------------------------------------
+
+
+def _steady(zone: tzinfo, start: datetime, end: datetime, offset: timedelta) -> bool:
+    """Whether the zone keeps its offset from start to end (UTC)."""
+    count = -((start - end) // _SAMPLE)
+    moments = (*(start + _SAMPLE * number for number in range(count)), end)
+    return all(moment.astimezone(zone).utcoffset() == offset for moment in moments)

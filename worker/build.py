@@ -1,0 +1,118 @@
+"""The composition root: the only place that knows which adapters stand behind the ports."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+from temporalio.client import Client
+
+from dataimportcron.host import clock
+from dataimportcron.host.access import HostAccess
+from dataimportcron.host.cloner import HostCloner
+from dataimportcron.host.files import try_lock
+from dataimportcron.host.importer import HostImporter
+from dataimportcron.host.objects import HostEvents, HostObjects, HostWatch
+from dataimportcron.host.source import HostSource
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.ports import Cloner, Events, Importer, Objects, Source, Volumes
+from worker.binding.bind import Binding
+from worker.binding.executions import Executions
+from worker.binding.feed import Deletion, News
+
+logger = logging.getLogger(__name__)
+
+_STANDBY = 1.0
+"""Seconds between two tries to become the leader."""
+_SCAN = 1.0
+"""Seconds between two scans of the objects."""
+
+
+class Home(Protocol):
+    """What the worker needs of a home."""
+
+    objects: Objects
+    source: Source
+    volumes: Volumes
+    importer: Importer
+    cloner: Cloner
+    events: Events
+    concurrent_imports: int
+
+    async def bind(self, client: Client, *, site: str, machine: str) -> None:
+        """Bind objects to executions for as long as this process leads."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class HostHome:
+    """The home on one host."""
+
+    objects: Objects
+    source: Source
+    volumes: Volumes
+    importer: Importer
+    cloner: Cloner
+    events: Events
+    concurrent_imports: int
+    state: StateFolder
+    store: Store
+
+    async def bind(self, client: Client, *, site: str, machine: str) -> None:
+        """See `Home`. The leader holds a lock that dies with it; the others stand by."""
+        lock = try_lock(self.state.run / "leader.lock")
+        while lock is None:
+            await asyncio.sleep(_STANDBY)
+            lock = try_lock(self.state.run / "leader.lock")
+        try:
+            logger.info("this worker leads")
+            await Binding(
+                executions=Executions(client, site=site, machine=machine),
+                objects=self.objects,
+                volumes=self.volumes,
+                feed=HostFeed(self.store),
+                now=clock.now,
+            ).run()
+        finally:
+            os.close(lock)
+
+
+class HostFeed:
+    """The binding's feed over the host's store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._watch = HostWatch(store)
+
+    async def next(self) -> News:
+        """See `Feed`."""
+        await asyncio.sleep(_SCAN)
+        changed, gone = await asyncio.to_thread(self._watch.look)
+        return News(changed=changed, deletions=tuple(Deletion(last=resource) for resource in gone))
+
+    async def buried(self, deletion: Deletion) -> None:
+        """See `Feed`."""
+        await asyncio.to_thread(self._store.forget, deletion.last.metadata.uid)
+
+
+def host_home(state: StateFolder) -> HostHome:
+    """All adapters of the home on one host."""
+    store = Store(state)
+    volumes = HostVolumes(state)
+    access = HostAccess(store, state)
+    return HostHome(
+        objects=HostObjects(store),
+        source=HostSource(access, state),
+        volumes=volumes,
+        importer=HostImporter(access, volumes, state),
+        cloner=HostCloner(volumes),
+        events=HostEvents(store),
+        concurrent_imports=state.settings().concurrent_imports,
+        state=state,
+        store=store,
+    )

@@ -1,0 +1,33 @@
+"""`dataimportcron apply`: store objects; whoever runs picks them up within a second."""
+
+from __future__ import annotations
+
+import argparse
+
+from dataimportcron.api.validation import validate
+from dataimportcron.errors import InvalidObjectError
+from dataimportcron.host.store import Store
+from worker.cli.common import open_state, read_documents, state_option, yaml_files
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The files."""
+    parser.add_argument(
+        "-f", "--filename", action="append", required=True, metavar="FILE", help="a file, a folder, or - for stdin"
+    )
+    state_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Apply all documents, or none if one of them has a fault."""
+    documents = [
+        (str(path), document) for path in yaml_files(arguments.filename) for document in read_documents(path)
+    ]
+    faults = tuple(f"{path}: {fault}" for path, document in documents for fault in validate(document, source=path))
+    if faults:
+        raise InvalidObjectError("nothing was applied", faults=faults, hint="nothing was applied")
+    store = Store(open_state(arguments))
+    for path, document in documents:
+        resource, what = store.apply(document, source=path)
+        print(f"{resource.kind.lower()}/{resource.metadata.name} {what}")
+    return 0
