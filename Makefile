@@ -15,7 +15,7 @@ check: ## ruff, mypy and the import contracts
 	@tools/setup.sh python tools/stages.sh check
 
 requirements: ## pin the dependencies of pyproject.toml anew, with hashes
-	@tools/setup.sh python uv pip compile --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt
+	@tools/setup.sh python uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt
 
 clean: ## remove what tools left in the tree, and this checkout's environments
 	@tools/setup.sh clean

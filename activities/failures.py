@@ -6,10 +6,10 @@ as the next retry delay: the attempt gives its slot back while it waits.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
@@ -32,7 +32,7 @@ def application_error(error: DataImportCronError) -> ApplicationError:
     return ApplicationError(str(error), type=error.reason, non_retryable=error.permanent, next_retry_delay=delay)
 
 
-def translated(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def translated(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Let an activity raise our errors as they are."""
 
     @wraps(function)

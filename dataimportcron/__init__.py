@@ -1,4 +1,6 @@
-"""Everything that does not need Temporal. Read in this order:
+"""Everything that does not need Temporal.
+
+Read in this order:
 
 1. `errors`      what can go wrong, drawn as a tree
 2. `api`         the kinds: DataImportCron, DataSource, DataVolume; conditions, quantities, validation

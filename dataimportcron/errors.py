@@ -8,7 +8,7 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── InvalidObjectError          InvalidSpec          a document breaks the API's rules
     │   ├── InvalidReferenceError       InvalidReference     not an image reference
     │   ├── InvalidScheduleError        InvalidSchedule      not a cron expression
-    │   ├── MissingDependencyError      MissingDependency    a Secret, ConfigMap or file that is referred to is not there
+    │   ├── MissingDependencyError      MissingDependency    a Secret, ConfigMap or file that is named is not there
     │   ├── UnauthorizedError           Unauthorized         401 or 403 of a registry or its token server
     │   ├── ImageNotFoundError          ImageNotFound        no such repository or tag
     │   ├── PlatformNotFoundError       PlatformNotFound     the index has no manifest for the platform

@@ -316,7 +316,9 @@ def _consume_requests(facts: Facts) -> DataImportCron:
     if facts.resolved is None and facts.error is None:
         return cron
     annotations = cron.metadata.annotations
-    heard = {naming.ANNOTATION_NEXT_CRON_TIME: None} if poll_requested(cron, facts.now) else {}
+    heard: dict[str, str | None] = {}
+    if poll_requested(cron, facts.now):
+        heard[naming.ANNOTATION_NEXT_CRON_TIME] = None
     requested = annotations.get(naming.ANNOTATION_POLL_REQUESTED)
     if requested is not None:
         heard[naming.ANNOTATION_POLL_SEEN] = requested

@@ -33,6 +33,7 @@ def report(cron: DataImportCron, importing: DataVolume | None, now: datetime, de
 def progressing(importing: DataVolume | None) -> Condition:
     """The condition Progressing of a cron, from the phase of its import."""
     phase = importing.status.phase if importing else ""
+    reason: str
     if phase in {"", Phase.SUCCEEDED}:
         status, reason, message = "False", ProgressingReason.NO_IMPORT, "No current import"
     elif phase == Phase.IMPORT_SCHEDULED:

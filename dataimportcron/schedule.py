@@ -1,13 +1,13 @@
 """Schedules exactly as CDI reads them: robfig/cron v3.0.1's ParseStandard in front of croniter.
 
 CDI admits a schedule with robfig's parser and fires it with robfig's search, so a YAML that works there must mean the
-same here, to the second. croniter alone reads another language (`5-5` is every hour, `*/1` is no star, 7 is Sunday, R is
-random), hence every expression is parsed here and croniter only sees explicit lists of numbers. Where clocks change
-between two ticks, croniter and Go disagree and Go's search is followed step by step, oddities included: it skips a local
-time that does not exist and takes both of one that comes twice. `tests/unit/cron_table.json` holds Go's own answers.
+same here, to the second. croniter alone reads another language (`5-5` is every hour, `*/1` is no star, 7 is Sunday),
+hence every expression is parsed here and croniter only sees explicit lists of numbers. Where clocks change between two
+ticks, croniter and Go disagree and Go's search is followed step by step, oddities included: it skips a local time that
+does not exist and takes both of one that comes twice. `tests/unit/cron_table.json` holds Go's own answers.
 
-It refuses what robfig refuses (seconds, L, W, #, R, H, 7, reversed ranges) and never asks what time it is: `after` is an
-argument. An empty schedule is no schedule; callers treat it as "on request only" before they come here.
+It refuses what robfig refuses (seconds, L, W, #, R, H, 7, reversed ranges) and never asks what time it is: `after` is
+an argument. An empty schedule is no schedule: callers take it for "on request only" before they come here.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
-from itertools import takewhile
-from types import MappingProxyType
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
@@ -27,14 +26,16 @@ from croniter import CroniterBadDateError, croniter
 from dataimportcron.errors import InvalidScheduleError
 
 _EXAMPLES = 'use five fields such as "30 1 * * 1", or a descriptor such as "@daily" or "@every 6h"'
+_ZONE_EXAMPLE = 'use a name of the tz database, as in "CRON_TZ=Europe/Paris 30 1 * * 1"'
 _INT64_MAX = 2**63 - 1
-_SECOND, _MINUTE, _HOUR, _DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+_SECOND, _MINUTE, _HOUR, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+_NOON = 12
 
 # Go's years have no end, datetime's have: 292 years of @every and a search of 5 fit between this year and the last.
 _LAST_YEAR = MAXYEAR - 300
 _SEARCH_YEARS = 5
 
-# No two changes of a zone's offset are nearer than 167 hours in the whole tz database, so samples this far apart see all.
+# No two changes of one zone's offset are nearer than 167 hours in the tz database: samples this far apart see them all.
 _SAMPLE = timedelta(hours=160)
 # robfig's search may fall back to the first of the month before it goes forward.
 _LOOK_BACK = timedelta(days=32)
@@ -44,23 +45,13 @@ _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _WORDS = re.compile(f"[^{_SPACE}]+")
 _TRIM = re.compile(f"^[{_SPACE}]+|[{_SPACE}]+$")
 _ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(?P<name>[^ ]*)(?P<rest> .*)?", re.DOTALL)
-
-_DESCRIPTORS = MappingProxyType({
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-})
-
-_MICRO, _MU = "\N{MICRO SIGN}s", "\N{GREEK SMALL LETTER MU}s"
-_NANOSECONDS = MappingProxyType({
-    **{"ns": 1, "us": 10**3, _MICRO: 10**3, _MU: 10**3, "ms": 10**6},
-    **{"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9},
-})
 _DURATION_TERM = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>[^0-9.]*)")
+
+_YEARLY, _DAILY = "0 0 1 1 *", "0 0 * * *"
+_DESCRIPTORS = {"@yearly": _YEARLY, "@annually": _YEARLY, "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0"}
+_DESCRIPTORS |= {"@daily": _DAILY, "@midnight": _DAILY, "@hourly": "0 * * * *"}
+_NANOSECONDS = {"ns": 1, "us": 10**3, "\N{MICRO SIGN}s": 10**3, "\N{GREEK SMALL LETTER MU}s": 10**3, "ms": 10**6}
+_NANOSECONDS |= {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +72,7 @@ class _Bounds:
 
 
 def _numbered(words: str, first: int) -> Mapping[str, int]:
-    return MappingProxyType({word: number for number, word in enumerate(words.split(), first)})
+    return {word: number for number, word in enumerate(words.split(), first)}
 
 
 _FIELDS = (
@@ -91,16 +82,6 @@ _FIELDS = (
     _Bounds(name="month", low=1, high=12, names=_numbered("jan feb mar apr may jun jul aug sep oct nov dec", 1)),
     _Bounds(name="day of week", low=0, high=6, names=_numbered("sun mon tue wed thu fri sat", 0)),
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Every:
-    """robfig's ConstantDelaySchedule: whole seconds, at least one."""
-
-    delay: timedelta
-
-    def next_after(self, after: datetime) -> datetime:
-        return after + self.delay - timedelta(microseconds=after.microsecond)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +136,15 @@ class _Calendar:
         days, weekdays = _list(self.days, _FIELDS[2]), _list(self.weekdays, _FIELDS[4])
         if not self.starred and "*" in (days, weekdays) and self.days and self.weekdays:
             days = weekdays = "*"
-        return " ".join((
-            _list(self.minutes, _FIELDS[0]), _list(self.hours, _FIELDS[1]), days, _list(self.months, _FIELDS[3]), weekdays,
-        ))
+        return " ".join(
+            (
+                _list(self.minutes, _FIELDS[0]),
+                _list(self.hours, _FIELDS[1]),
+                days,
+                _list(self.months, _FIELDS[3]),
+                weekdays,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +156,7 @@ class Schedule:
     """
 
     expression: str
-    _timing: _Calendar | _Every = field(repr=False, compare=False)
+    _timing: _Calendar | timedelta = field(repr=False, compare=False)
 
     @classmethod
     def parse(cls, expression: str) -> Schedule:
@@ -195,7 +182,11 @@ class Schedule:
         if after.tzinfo is None:
             raise ValueError(f"the time after which to look must have a time zone, found {after.isoformat()}")
         instant = after.astimezone(UTC)
-        return None if instant.year > _LAST_YEAR else self._timing.next_after(instant)
+        if instant.year > _LAST_YEAR:
+            return None
+        if isinstance(self._timing, timedelta):
+            return instant.replace(microsecond=0) + self._timing
+        return self._timing.next_after(instant)
 
 
 def next_ticks(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
@@ -233,7 +224,9 @@ def _parse(expression: str) -> Schedule:
     if spec_text.startswith("@every "):
         return Schedule(expression=expression, _timing=_every(expression, spec))
     if spec_text.startswith("@"):
-        raise refuse(f"unrecognized descriptor: {spec}", hint=f"the descriptors are {', '.join(_DESCRIPTORS)}, @every 6h")
+        raise refuse(
+            f"unrecognized descriptor: {spec}", hint=f"the descriptors are {', '.join(_DESCRIPTORS)}, @every 6h"
+        )
     words = _WORDS.findall(spec_text)
     if len(words) != len(_FIELDS):
         raise refuse(f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]")
@@ -248,7 +241,13 @@ def _parse(expression: str) -> Schedule:
         stars.append(star)
     minutes, hours, days, months, weekdays = parsed
     timing = _Calendar(
-        minutes=minutes, hours=hours, days=days, months=months, weekdays=weekdays, starred=stars[2] or stars[4], zone=zone
+        minutes=minutes,
+        hours=hours,
+        days=days,
+        months=months,
+        weekdays=weekdays,
+        starred=stars[2] or stars[4],
+        zone=zone,
     )
     return Schedule(expression=expression, _timing=timing)
 
@@ -268,7 +267,7 @@ def _zone(expression: str) -> tuple[tzinfo, str]:
         return UTC, expression
     name, rest = prefix["name"], prefix["rest"]
     if rest is None:
-        raise _refusal(expression, "no fields behind the time zone", hint='e.g. "CRON_TZ=Europe/Paris 30 1 * * 1"')
+        raise _refusal(expression, "no fields behind the time zone", hint=_ZONE_EXAMPLE)
     spec = _TRIM.sub("", rest)
     # Go's LoadLocation takes these for UTC and for the zone of the time at hand, which is UTC here.
     if name in {"", "UTC", "Local"}:
@@ -277,8 +276,9 @@ def _zone(expression: str) -> tuple[tzinfo, str]:
         return ZoneInfo(name), spec
     # A name becomes a path: besides "no such key" it can be a folder, too long, or no file of the tz database.
     except (KeyError, ValueError, OSError) as error:
-        hint = 'use a name of the tz database such as "CRON_TZ=Europe/Paris 30 1 * * 1"'
-        raise _refusal(expression, f"provided bad location {name}: not in the tz database", hint=hint) from error
+        raise _refusal(
+            expression, f"provided bad location {name}: not in the tz database", hint=_ZONE_EXAMPLE
+        ) from error
 
 
 def _numbers(text: str, bounds: _Bounds) -> tuple[frozenset[int], bool]:
@@ -338,14 +338,15 @@ def _number(text: str, names: Mapping[str, int]) -> int:
     return int(digits)
 
 
-def _every(expression: str, descriptor: str) -> _Every:
+def _every(expression: str, descriptor: str) -> timedelta:
+    """The delay of robfig's ConstantDelaySchedule: whole seconds, at least one."""
     text = descriptor.removeprefix("@every ")
     try:
         nanoseconds = _duration(text)
     except _FieldError as fault:
         message = f"failed to parse duration {descriptor}: {fault}"
         raise _refusal(expression, message, hint='units are h, m, s and smaller ones, e.g. "@every 1h30m"') from fault
-    return _Every(delay=max(_SECOND, timedelta(seconds=nanoseconds // 10**9)))
+    return max(_SECOND, timedelta(seconds=nanoseconds // 10**9))
 
 
 def _duration(text: str) -> int:
@@ -362,13 +363,15 @@ def _duration(text: str) -> int:
         term = _DURATION_TERM.match(body, position)
         if term is None or not (term["whole"] or term["fraction"]):
             raise invalid
+        whole = term["whole"].lstrip("0") or "0"
+        if len(whole) > len(str(_INT64_MAX)) or int(whole) > 2**63:
+            raise invalid
         if not term["unit"]:
             raise _FieldError(f'time: missing unit in duration "{text}"')
         unit = _NANOSECONDS.get(term["unit"])
         if unit is None:
             raise _FieldError(f'time: unknown unit "{term["unit"]}" in duration "{text}"')
-        whole = term["whole"].lstrip("0") or "0"
-        if len(whole) > len(str(_INT64_MAX)) or int(whole) > 2**63 // unit:
+        if int(whole) > 2**63 // unit:
             raise invalid
         total += int(whole) * unit + _fraction(term["fraction"] or "", unit)
         if total > _INT64_MAX + negative:
@@ -397,7 +400,109 @@ def _list(numbers: frozenset[int], bounds: _Bounds) -> str:
 
 
 def _steady(zone: tzinfo, start: datetime, end: datetime, offset: timedelta) -> bool:
-    """Whether the zone keeps its offset from start to end (UTC)."""
+    """Whether the zone keeps that offset, of whole minutes, from start to end (UTC)."""
+    if offset % _MINUTE:
+        return False
     count = -((start - end) // _SAMPLE)
     moments = (*(start + _SAMPLE * number for number in range(count)), end)
     return all(moment.astimezone(zone).utcoffset() == offset for moment in moments)
+
+
+class _Stage(NamedTuple):
+    """One loop of robfig's Next: while the field does not match, advance; a carry starts over with the month."""
+
+    matches: Callable[[datetime], bool]
+    floor: Callable[[datetime], datetime]
+    advance: Callable[[datetime], datetime]
+    carried: Callable[[datetime], bool]
+
+
+def _walk(calendar: _Calendar, start: datetime) -> datetime | None:
+    """SpecSchedule.Next on local times, with Go's arithmetic; `start` (UTC) is the first second that counts.
+
+    Its loops look at one field each and trust that every hour has a minute 0 and every day an hour 0. Where that does
+    not hold (half-hour changes, changes at midnight) it skips ticks or fires beside the fields; so does this.
+    """
+    stages = _stages(calendar)
+    moment = start.astimezone(calendar.zone)
+    last_year = moment.year + _SEARCH_YEARS
+    floored = False
+    while moment.year <= last_year:
+        for stage in stages:
+            carried = False
+            while not carried and not stage.matches(moment):
+                moment = stage.advance(moment if floored else stage.floor(moment))
+                floored = True
+                carried = stage.carried(moment)
+            if carried:
+                break
+        else:
+            return moment.astimezone(UTC)
+    return None
+
+
+def _stages(calendar: _Calendar) -> tuple[_Stage, ...]:
+    zone = calendar.zone
+    date, later = partial(_date, zone), partial(_later, zone)
+    return (
+        _Stage(
+            lambda at: at.month in calendar.months,
+            lambda at: date(_wall(at, day=1, hour=0, minute=0, second=0)),
+            lambda at: date(_month_on(_wall(at))),
+            lambda at: at.month == 1,
+        ),
+        _Stage(
+            calendar.has_day,
+            lambda at: date(_wall(at, hour=0, minute=0, second=0)),
+            partial(_day_on, zone),
+            lambda at: at.day == 1,
+        ),
+        _Stage(
+            lambda at: at.hour in calendar.hours,
+            lambda at: date(_wall(at, minute=0, second=0)),
+            lambda at: later(at, _HOUR),
+            lambda at: at.hour == 0,
+        ),
+        _Stage(
+            lambda at: at.minute in calendar.minutes,
+            # Go truncates absolute time: it differs where an offset has seconds.
+            lambda at: at.astimezone(UTC).replace(second=0).astimezone(zone),
+            lambda at: later(at, _MINUTE),
+            lambda at: at.minute == 0,
+        ),
+        _Stage(lambda at: at.second == 0, lambda at: at, lambda at: later(at, _SECOND), lambda at: at.second == 0),
+    )
+
+
+def _wall(at: datetime, **parts: int) -> datetime:
+    """The wall clock at that moment, some of its parts replaced, written as if it were UTC."""
+    return at.replace(tzinfo=UTC, fold=0, **parts)
+
+
+def _date(zone: tzinfo, wall: datetime) -> datetime:
+    """Go's time.Date: which moment it picks for a local time that comes twice or never follows from two look-ups."""
+    offset = wall.astimezone(zone).utcoffset()
+    if offset:
+        offset = (wall - offset).astimezone(zone).utcoffset()
+    return (wall - (offset or timedelta())).astimezone(zone)
+
+
+def _later(zone: tzinfo, at: datetime, delay: timedelta) -> datetime:
+    """Go's Time.Add: Python's own addition would move the wall clock instead."""
+    return (at.astimezone(UTC) + delay).astimezone(zone)
+
+
+def _month_on(wall: datetime) -> datetime:
+    """Go's AddDate(0, 1, 0): the 31st of a short month is a day of the one after it."""
+    first = (wall.replace(day=1) + _LOOK_BACK).replace(day=1)
+    return first + _DAY * (wall.day - 1)
+
+
+def _day_on(zone: tzinfo, at: datetime) -> datetime:
+    """The step to the next day, with robfig's correction for days without a midnight."""
+    following = _date(zone, _wall(at) + _DAY)
+    if following.hour:
+        whole = 24 if following.hour > _NOON else 0
+        following = _later(zone, following, _HOUR * (whole - following.hour))
+    # Go stays for ever before a day that a zone skipped (Samoa, 2011-12-30); this steps over it.
+    return following if following.astimezone(UTC) > at.astimezone(UTC) else _later(zone, at, _DAY)

@@ -78,8 +78,8 @@ install_missing() {
     allow_services
     # Debian enables what it installs; we start our own registries. One that was here before is none of our business.
     if [[ " ${missing[*]} " == *" docker-registry "* ]]; then
+        as_root service docker-registry stop >/dev/null 2>&1 || : # fails where it never started, as it should
         as_root update-rc.d docker-registry disable
-        [[ ! -d /run/systemd/system ]] || as_root systemctl stop docker-registry.service
     fi
 }
 

@@ -7,6 +7,7 @@ most urgent first. It decides nothing itself: a look is one activity, and its re
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -165,10 +166,8 @@ class DataImportCronWorkflow:
 
     async def _wait(self, wait: timedelta, summary: str) -> None:
         """Wait for something urgent, at most so long."""
-        try:
+        with suppress(TimeoutError):
             await workflow.wait_condition(self._urgent, timeout=wait, timeout_summary=summary)
-        except TimeoutError:
-            pass
 
     # -- one look ----------------------------------------------------------------------------------------------------
 
@@ -184,9 +183,9 @@ class DataImportCronWorkflow:
                 self._changed = True
             else:
                 later = workflow.now() + options.UNKNOWN_TICK_DELAY
-                self._state = replace(self._state, next_poll=min(later, self._state.next_poll or later))
-                if self._state.next_poll <= workflow.now():
-                    self._state = replace(self._state, next_poll=later)
+                planned = self._state.next_poll
+                keep = planned is not None and workflow.now() < planned < later
+                self._state = replace(self._state, next_poll=planned if keep else later)
             return
         self._remember(decision, polled=trigger is not Trigger.CHANGE)
         self._answered = asked
@@ -226,12 +225,14 @@ class DataImportCronWorkflow:
             running=running.data_volume if running else "",
             retry=retry,
         )
-        config = {**options.LOOK_AGAIN, "schedule_to_close_timeout": left} if retry else options.LOOK_UP
-        handle = workflow.start_activity_method(
+        config = options.LOOK_UP
+        if left is not None:
+            config = options.Options(**{**options.LOOK_AGAIN, "schedule_to_close_timeout": left})
+        handle: workflow.ActivityHandle[Decision] = workflow.start_activity_method(
             DigestActivities.look_up_digest,
             look,
             summary=f"{trigger.value}{f': {reason}' if reason else ''}",
-            **config,  # type: ignore[misc]  # a merged ActivityConfig is a plain dict to mypy
+            **config,
         )
         await workflow.wait_condition(lambda: handle.done() or self._urgent())
         if not handle.done():

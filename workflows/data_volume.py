@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -34,7 +35,7 @@ _POPULATIONS = {
 
 @workflow.defn(name="DataVolume")
 class DataVolumeWorkflow:
-    """Prepares, populates and reports; whatever happens to this execution, the DataVolume's status says what is true."""
+    """Prepares, populates and reports; whatever happens to it, the DataVolume's status says what is true."""
 
     @workflow.init
     def __init__(self, start: VolumeInput) -> None:
@@ -55,6 +56,7 @@ class DataVolumeWorkflow:
     @workflow.run
     async def run(self, start: VolumeInput) -> Populated:
         """Populate the volume; ends Failed where no retry can help."""
+        del start  # __init__ has it
         try:
             populated, outcome = await self._populate()
         except FailureError as error:
@@ -107,12 +109,10 @@ class DataVolumeWorkflow:
         return populated, Outcome.SUCCEEDED
 
     async def _wait(self) -> None:
-        try:
+        with suppress(TimeoutError):
             await workflow.wait_condition(
                 lambda: self._changed, timeout=SOURCE_PATIENCE, timeout_summary="look at the source again"
             )
-        except TimeoutError:
-            pass
         self._changed = False
 
     async def _fail(self, reason: str, message: str) -> tuple[Populated, Outcome]:

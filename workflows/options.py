@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TypedDict
 
 from temporalio.common import RetryPolicy
-from temporalio.workflow import ActivityCancellationType, ActivityConfig
+from temporalio.workflow import ActivityCancellationType
+
+
+class Options(TypedDict, total=False):
+    """Temporal's ActivityConfig without what differs from call to call: task queue and summary."""
+
+    schedule_to_close_timeout: timedelta
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
 
 _STEP_RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_interval=timedelta(minutes=1)
 )
 """For steps that only read and write objects: they fail for reasons that pass."""
 
-STEP = ActivityConfig(
+STEP = Options(
     start_to_close_timeout=timedelta(seconds=60),
     retry_policy=_STEP_RETRY,
 )
 """Preparation, promotion, retention, clean-up: short, and retried until they succeed."""
 
-LOOK_UP = ActivityConfig(
+LOOK_UP = Options(
     start_to_close_timeout=timedelta(minutes=2),
     schedule_to_close_timeout=timedelta(hours=24),
     retry_policy=_STEP_RETRY,
 )
 """The first look of a poll. It reports a registry's failure as its result, so retries are for trouble of our own."""
 
-LOOK_AGAIN = ActivityConfig(
+LOOK_AGAIN = Options(
     start_to_close_timeout=timedelta(minutes=2),
     retry_policy=RetryPolicy(
         initial_interval=timedelta(seconds=15), backoff_coefficient=2, maximum_interval=timedelta(minutes=10)
@@ -33,7 +45,7 @@ LOOK_AGAIN = ActivityConfig(
 )
 """Looks after a transient failure; the workflow bounds them by the schedule's next tick."""
 
-POPULATE = ActivityConfig(
+POPULATE = Options(
     start_to_close_timeout=timedelta(hours=24),
     schedule_to_close_timeout=timedelta(hours=48),
     heartbeat_timeout=timedelta(seconds=20),

@@ -1,4 +1,4 @@
-"""In whose name a registry is read: Secret and ConfigMap of an `ImageSource`, read where they are used, never passed on.
+"""In whose name a registry is read: Secret and ConfigMap of an `ImageSource`, read where they are used.
 
 The poll gets them as values; the importer, another process, gets them as files in a private folder, laid out as
 Kubernetes mounts them.
@@ -19,7 +19,7 @@ from dataimportcron.api.types import ConfigMap, Secret
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
-from dataimportcron.oci.credentials import Credentials, from_secret
+from dataimportcron.oci.credentials import from_secret
 from dataimportcron.oci.registry import Access
 from dataimportcron.ports import ImageSource
 
@@ -52,7 +52,7 @@ class HostAccess:
     def registry_access(self, image: ImageSource, registry: str) -> Access:
         """How to read from `registry` (host and port) for an image source."""
         found = self.dependencies(image)
-        credentials: Credentials | None = from_secret(found.secret, registry) if found.secret else None
+        credentials = from_secret(found.secret, registry) if found.secret else {}
         return Access(
             credentials=credentials,
             ca_certificates=tuple(pem.decode("utf-8", "replace") for pem in found.certificates.values()),

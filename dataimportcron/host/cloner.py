@@ -144,9 +144,7 @@ def _copy(
     raise AssertionError  # pragma: no cover -- the last way returns or raises
 
 
-def _copy_extents(
-    source: int, size: int, move: Callable[[int, int], int], tell: Callable[[Transfer], None]
-) -> int:
+def _copy_extents(source: int, size: int, move: Callable[[int, int], int], tell: Callable[[Transfer], None]) -> int:
     written = 0
     for start, end in _extents(source, size):
         at = start

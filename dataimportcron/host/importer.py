@@ -68,9 +68,7 @@ class HostImporter:
         with self._access.folder(image) as (options, _):
             result = await self._run([*arguments, *options], report)
         await asyncio.to_thread(self._volumes.finish, volume, digest=digest, writable=False)
-        return Transfer(
-            phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written
-        )
+        return Transfer(phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written)
 
     async def _run(self, arguments: list[str], report: Callable[[Transfer], None]) -> Result:
         process = await asyncio.create_subprocess_exec(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
@@ -62,15 +64,15 @@ class HostWatch:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._stamps: dict[object, Stamp] | None = None
+        self._stamps: dict[Path, Stamp] | None = None
         self._said: set[str] = set()
 
-    def look(self) -> tuple[bool, list[Resource]]:
+    def look(self) -> tuple[bool, Sequence[Resource]]:
         """Scan once; returns whether anything changed since the last look, and the objects that are gone."""
         problems = {problem.message for problem in self._store.scan(monotonic())}
         for message in sorted(problems - self._said):
             logger.warning("kept as it was: %s", message)
         self._said = problems
-        stamps: dict[object, Stamp] = dict(self._store.stamps())
+        stamps = self._store.stamps()
         changed, self._stamps = stamps != self._stamps, stamps
         return changed, self._store.deletions()

@@ -1,16 +1,16 @@
 """The state folder: where it is, what is in it, and who this host is.
 
-    VERSION            layout of the folder; a newer one is refused
-    identity.json      site and machine uid, drawn once
-    settings.toml      optional, the administrator's
-    endpoint.json      ports of the embedded Temporal server
-    temporal.db        its database
-    objects/           <kind>/<namespace>/<name>.yaml, as applied
-    status/            <kind>/<namespace>/<name>.json, what we know of them
-    deleted/           <uid>.json, objects whose end is not done yet
-    certs.d/           mirrors, as containerd's hosts.toml
-    volumes/           the default storage folder
-    run/               private files of running imports, locks
+VERSION            layout of the folder; a newer one is refused
+identity.json      site and machine uid, drawn once
+settings.toml      optional, the administrator's
+endpoint.json      ports of the embedded Temporal server
+temporal.db        its database
+objects/           <kind>/<namespace>/<name>.yaml, as applied
+status/            <kind>/<namespace>/<name>.json, what we know of them
+deleted/           <uid>.json, objects whose end is not done yet
+certs.d/           mirrors, as containerd's hosts.toml
+volumes/           the default storage folder
+run/               private files of running imports, locks
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import socket
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from dataimportcron.errors import InvalidObjectError, PermanentError
@@ -151,7 +152,8 @@ class StateFolder:
             expected = list if isinstance(known[key], tuple) else type(known[key])
             if type(value) is not expected:
                 raise InvalidObjectError(f"{path}: {key} must be a {expected.__name__}, found {value!r}")
-        return Settings(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        return Settings(**values)
 
     @property
     def objects(self) -> Path:

@@ -7,7 +7,7 @@ scans two seconds apart in a folder that can be read: an editor's rename or an u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,7 @@ from uuid import uuid4
 import yaml
 
 from dataimportcron.api.documents import load_documents
-from dataimportcron.api.types import KINDS, Resource
+from dataimportcron.api.types import Resource
 from dataimportcron.api.validation import parse
 from dataimportcron.errors import AlreadyExistsError, ConflictError, DataImportCronError, ObjectNotFoundError
 from dataimportcron.host import clock
@@ -177,14 +177,16 @@ class Store:
             if record is None or record.uid != metadata.uid:
                 return
             same = [e for e in record.events if (e["type"], e["reason"], e["message"]) == (event_type, reason, message)]
-            event = same[0] if same else {"type": event_type, "reason": reason, "message": message, "first": moment}
+            event: Document = (
+                same[0] if same else {"type": event_type, "reason": reason, "message": message, "first": moment}
+            )
             event |= {"last": moment, "count": event.get("count", 0) + 1}
             record.events = [*(e for e in record.events if e is not event), event][-EVENTS_KEPT:]
             self._write(record)
 
     # -- deletions ---------------------------------------------------------------------------------------------------
 
-    def deletions(self) -> list[Resource]:
+    def deletions(self) -> Sequence[Resource]:
         """Objects that are gone, and whose end is not done yet."""
         records = (self._load(path) for path in sorted(self._state.deleted.glob("*.json")))
         return [record.resource() for record in records if record is not None]
@@ -215,7 +217,7 @@ class Store:
 
     # -- scanning ----------------------------------------------------------------------------------------------------
 
-    def scan(self, monotonic: float) -> list[Problem]:
+    def scan(self, monotonic: float) -> Sequence[Problem]:
         """Take in what a person did to the files; returns the files that are no good.
 
         Args:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -85,7 +84,7 @@ class HostVolumes:
         status = place.partial.stat()
         note = Note(uid=volume.uid, size=status.st_size, inode=status.st_ino, digest=digest)
         write_atomically(place.note, json.dumps(asdict(note)).encode())
-        os.replace(place.partial, place.file)
+        place.partial.replace(place.file)
         sync_folder(place.file.parent)
         place.marker.unlink(missing_ok=True)
 

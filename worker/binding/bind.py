@@ -156,7 +156,7 @@ class Binding:
                 logger.info("DataSource %s/%s changed meanwhile", namespace, data_source.metadata.name)
 
     async def _bury(self, deletion: Deletion) -> None:
-        """What follows from a deletion: a cron ends by its policy, a DataVolume's population stops and its volume goes."""
+        """What follows: a cron ends by its policy, a DataVolume's population stops and its volume goes."""
         last = deletion.last
         if isinstance(last, DataImportCron):
             await self._executions.end_cron(_ref(last), CronState(clean_up=clean_up_of(last)))

@@ -20,9 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Apply all documents, or none if one of them has a fault."""
-    documents = [
-        (str(path), document) for path in yaml_files(arguments.filename) for document in read_documents(path)
-    ]
+    documents = [(str(path), document) for path in yaml_files(arguments.filename) for document in read_documents(path)]
     faults = tuple(f"{path}: {fault}" for path, document in documents for fault in validate(document, source=path))
     if faults:
         raise InvalidObjectError("nothing was applied", faults=faults, hint="nothing was applied")

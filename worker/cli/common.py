@@ -97,7 +97,11 @@ def endpoint_for(state: StateFolder) -> Endpoint:
     from dataimportcron.host.dev_server import endpoint_of  # noqa: PLC0415 -- keeps --help quick
     from worker.temporal import Endpoint  # noqa: PLC0415 -- temporalio takes a second to import
 
-    if os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_PROFILE") or os.environ.get("TEMPORAL_CONFIG_FILE"):
+    if (
+        os.environ.get("TEMPORAL_ADDRESS")
+        or os.environ.get("TEMPORAL_PROFILE")
+        or os.environ.get("TEMPORAL_CONFIG_FILE")
+    ):
         return Endpoint(profile=True)
     embedded = endpoint_of(state)
     if embedded is None:

@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     conditions = status.pop("conditions", [])
     if record.kind == "Secret":
         for member in ("data", "stringData"):
-            document[member] = {key: "<hidden>" for key in document.get(member, {})}
+            document[member] = dict.fromkeys(document.get(member, {}), "<hidden>")
     print(yaml.safe_dump(document, sort_keys=False), end="")
     if record.problem:
         print(f"Problem: the file is not applied: {record.problem}")

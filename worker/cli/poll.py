@@ -13,6 +13,7 @@ from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import TransientError
 from dataimportcron.host.store import Store
+from dataimportcron.messages import PollResult
 from worker.cli.common import endpoint_for, namespace_option, open_state, state_option
 from worker.temporal import connect
 from workflows.data_import_cron import DataImportCronWorkflow
@@ -32,17 +33,17 @@ def run(arguments: argparse.Namespace) -> int:
     """Poll; 1 if the poll failed."""
     state = open_state(arguments)
     Store(state).record(DataImportCron, arguments.namespace, arguments.name)
-    return asyncio.run(_poll(arguments, naming.cron_workflow_id(
-        state.identity().site, arguments.namespace, arguments.name
-    )))
+    return asyncio.run(
+        _poll(arguments, naming.cron_workflow_id(state.identity().site, arguments.namespace, arguments.name))
+    )
 
 
 async def _poll(arguments: argparse.Namespace, workflow_id: str) -> int:
     client = await connect(endpoint_for(open_state(arguments)))
     handle = client.get_workflow_handle_for(DataImportCronWorkflow.run, workflow_id)
     try:
-        result = await handle.execute_update(
-            DataImportCronWorkflow.poll_now, arguments.reason, rpc_timeout=_TIMEOUT
+        result: PollResult = await handle.execute_update(
+            "poll_now", arguments.reason, result_type=PollResult, rpc_timeout=_TIMEOUT
         )
     except (RPCError, WorkflowUpdateFailedError) as error:
         unknown = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND

@@ -1,0 +1,116 @@
+"""Layers are decompressed in bounded steps: a kilobyte of gzip may mean a megabyte of zeros, and a bomb means more.
+
+The kind of compression is read from the bytes themselves, as container runtimes do, not from the media type. Refused:
+corrupt and truncated streams, anything behind the last gzip member, zstd (not yet), and everything else that is
+neither gzip nor a tar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from isal import igzip_lib
+
+from dataimportcron.errors import InvalidImageError
+
+STEP = 1 << 20
+"""The most bytes that one step yields."""
+
+_GZIP = b"\x1f\x8b"
+_FOREIGN = {
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"\xfd7zXZ\x00": "xz",
+    b"BZh": "bzip2",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+_LONGEST_MAGIC = 6
+
+
+def decompress(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    """The bytes of a layer's tar, in pieces of at most `STEP` bytes.
+
+    Args:
+        chunks: the layer as it comes from the registry.
+        name: of the layer, for messages.
+
+    Raises:
+        InvalidImageError: see the module.
+    """
+    source = iter(chunks)
+    head = _head(source)
+    if head.startswith(_GZIP):
+        return _gunzip(_chain(head, source), name)
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise InvalidImageError(
+                f"{name} is compressed by {kind}, expected gzip or an uncompressed tar",
+                hint="push the image again with gzip, for example: skopeo copy --dest-compress-format gzip",
+            )
+    return _pass_on(head, source)
+
+
+def inflate(data: bytes, length: int) -> tuple[bytes, int] | None:
+    """Inflate one raw deflate stream that must hold exactly `length` bytes.
+
+    Returns:
+        The bytes and how many bytes of `data` they took, None where `data` does not hold them.
+    """
+    decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
+    try:
+        out = decoder.decompress(data, length)
+    except igzip_lib.error:
+        return None
+    if len(out) != length:
+        return None
+    return out, len(data) - len(decoder.unused_data)
+
+
+def _gunzip(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+    decoder = None
+    try:
+        for chunk in chunks:
+            rest = chunk
+            while rest:
+                decoder = decoder or igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+                yield from _member(decoder, rest)
+                rest = b""
+                if decoder.eof:
+                    rest, decoder = decoder.unused_data, None
+    except igzip_lib.error as error:
+        raise InvalidImageError(f"{name} is no valid gzip stream: {error}") from error
+    if decoder is not None:
+        raise InvalidImageError(f"{name} ends in the middle of a gzip stream: it is truncated")
+
+
+def _member(decoder: igzip_lib.IgzipDecompressor, chunk: bytes) -> Iterator[bytes]:
+    """All that the decoder makes of a chunk, up to the end of its gzip member."""
+    out = decoder.decompress(chunk, STEP)
+    while True:
+        if out:
+            yield out
+        if decoder.eof or (decoder.needs_input and len(out) < STEP):
+            return
+        out = decoder.decompress(b"", STEP)
+        if not out and not decoder.eof:
+            return
+
+
+def _head(source: Iterator[bytes]) -> bytes:
+    head = b""
+    while len(head) < _LONGEST_MAGIC:
+        chunk = next(source, None)
+        if chunk is None:
+            break
+        head += chunk
+    return head
+
+
+def _chain(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+    yield head
+    yield from source
+
+
+def _pass_on(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
+    for chunk in _chain(head, source):
+        for start in range(0, len(chunk), STEP):
+            yield chunk if len(chunk) <= STEP else chunk[start : start + STEP]

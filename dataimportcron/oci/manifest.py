@@ -1,0 +1,136 @@
+"""Manifests, indexes and platforms.
+
+Source: the OCI image specification 1.1; Docker's schema 2 media types mean the same.
+"""
+
+from __future__ import annotations
+
+import json
+import platform as machine
+from dataclasses import dataclass
+from typing import Any
+
+from dataimportcron.errors import NotARegistryError, PlatformNotFoundError
+from dataimportcron.reference import is_digest
+
+INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+MANIFEST_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+)
+ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
+_MOST_LAYERS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Platform:
+    """What a disk is for."""
+
+    architecture: str
+    os: str = "linux"
+    variant: str = ""
+
+    @classmethod
+    def default(cls) -> Platform:
+        """That of this machine."""
+        name = machine.machine()
+        return cls(architecture=_ARCHITECTURES.get(name, name))
+
+    @classmethod
+    def parse(cls, text: str) -> Platform:
+        """Read os/architecture[/variant], or an architecture alone."""
+        parts = text.split("/")
+        if len(parts) == 1:
+            return cls(architecture=parts[0])
+        return cls(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) > 2 else "")  # noqa: PLR2004
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Descriptor:
+    """A reference to content: `size` in bytes."""
+
+    media_type: str
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """The manifest of one platform."""
+
+    digest: str
+    media_type: str
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+
+
+def parse_document(body: bytes, what: str) -> dict[str, Any]:
+    """The JSON object in a registry's answer.
+
+    Raises:
+        NotARegistryError: it is none.
+    """
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise NotARegistryError(f"{what} is no JSON: {body[:60]!r}") from error
+    if not isinstance(document, dict):
+        raise NotARegistryError(f"{what} is no JSON object")
+    return document
+
+
+def is_index(document: dict[str, Any], media_type: str) -> bool:
+    """Whether a manifest lists manifests of several platforms."""
+    return media_type in INDEX_TYPES or (media_type not in MANIFEST_TYPES and "manifests" in document)
+
+
+def parse_manifest(document: dict[str, Any], digest: str, media_type: str, what: str) -> Manifest:
+    """Read an image manifest.
+
+    Raises:
+        NotARegistryError: it lacks what every image manifest has.
+    """
+    layers = document.get("layers")
+    if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
+        raise NotARegistryError(f"{what} is no image manifest: it has no list of at most {_MOST_LAYERS} layers")
+    return Manifest(
+        digest=digest,
+        media_type=media_type,
+        config=_descriptor(document.get("config"), what),
+        layers=tuple(_descriptor(layer, what) for layer in layers),
+    )
+
+
+def choose(document: dict[str, Any], wanted: Platform, what: str) -> Descriptor:
+    """The manifest of a platform in an index; attestations, whose platform is unknown, never match.
+
+    Raises:
+        PlatformNotFoundError: there is none; the hint lists what there is.
+    """
+    manifests = document.get("manifests")
+    entries = [entry for entry in manifests if isinstance(entry, dict)] if isinstance(manifests, list) else []
+    offered = []
+    for entry in entries:
+        given = entry.get("platform") or {}
+        architecture, os = given.get("architecture"), given.get("os", "linux")
+        if (architecture, os) == (wanted.architecture, wanted.os) and wanted.variant in {"", given.get("variant", "")}:
+            return _descriptor(entry, what)
+        offered.append(f"{os}/{architecture}")
+    raise PlatformNotFoundError(
+        f'{what}: no image found in image index for architecture "{wanted.architecture}", '
+        f'variant "{wanted.variant}", OS "{wanted.os}"',
+        hint=f"the index has {', '.join(offered) or 'nothing'}",
+    )
+
+
+def _descriptor(document: object, what: str) -> Descriptor:
+    if isinstance(document, dict):
+        digest, size = document.get("digest"), document.get("size")
+        if isinstance(digest, str) and is_digest(digest) and type(size) is int and size >= 0:
+            return Descriptor(media_type=str(document.get("mediaType", "")), digest=digest, size=size)
+    raise NotARegistryError(f"{what} holds a descriptor without a valid digest and size: {str(document)[:200]}")
