@@ -63,13 +63,6 @@ class _Bounds:
     high: int
     names: Mapping[str, int] = field(default_factory=dict)
 
-    @property
-    def hint(self) -> str:
-        """What the field takes, for a person."""
-        names = f" or {min(self.names, key=self.names.__getitem__)}, ..." if self.names else ""
-        sunday = "; Sunday is 0" if self.name == "day of week" else ""
-        return f"{self.name} takes {self.low}-{self.high}{names}, lists, ranges, steps and *{sunday}; {_EXAMPLES}"
-
 
 def _numbered(words: str, first: int) -> Mapping[str, int]:
     return {word: number for number, word in enumerate(words.split(), first)}
@@ -133,18 +126,11 @@ class _Calendar:
 
     def _explicit(self) -> str:
         """The five fields in the part of croniter's language that means the same to robfig."""
-        days, weekdays = _list(self.days, _FIELDS[2]), _list(self.weekdays, _FIELDS[4])
-        if not self.starred and "*" in (days, weekdays) and self.days and self.weekdays:
-            days = weekdays = "*"
-        return " ".join(
-            (
-                _list(self.minutes, _FIELDS[0]),
-                _list(self.hours, _FIELDS[1]),
-                days,
-                _list(self.months, _FIELDS[3]),
-                weekdays,
-            )
-        )
+        sets = (self.minutes, self.hours, self.days, self.months, self.weekdays)
+        texts = [_list(numbers, bounds) for numbers, bounds in zip(sets, _FIELDS, strict=True)]
+        if not self.starred and self.days and self.weekdays and "*" in (texts[2], texts[4]):
+            texts[2] = texts[4] = "*"
+        return " ".join(texts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,9 +210,8 @@ def _parse(expression: str) -> Schedule:
     if spec_text.startswith("@every "):
         return Schedule(expression=expression, _timing=_every(expression, spec))
     if spec_text.startswith("@"):
-        raise refuse(
-            f"unrecognized descriptor: {spec}", hint=f"the descriptors are {', '.join(_DESCRIPTORS)}, @every 6h"
-        )
+        hint = f"the descriptors are {', '.join(_DESCRIPTORS)} and @every with a duration"
+        raise refuse(f"unrecognized descriptor: {spec}", hint=hint)
     words = _WORDS.findall(spec_text)
     if len(words) != len(_FIELDS):
         raise refuse(f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]")
@@ -236,7 +221,9 @@ def _parse(expression: str) -> Schedule:
         try:
             numbers, star = _numbers(text, bounds)
         except _FieldError as fault:
-            raise refuse(str(fault), where=f'{bounds.name} "{text}"', hint=bounds.hint) from fault
+            sunday = ", Sunday being 0" if bounds.name == "day of week" else ""
+            hint = f"{bounds.name} takes {bounds.low}-{bounds.high}{sunday}; {_EXAMPLES}"
+            raise refuse(f'{bounds.name} "{text}": {fault}', hint=hint) from fault
         parsed.append(numbers)
         stars.append(star)
     minutes, hours, days, months, weekdays = parsed
@@ -256,8 +243,8 @@ class _FieldError(ValueError):
     """One field is wrong, in robfig's words; `_parse` adds which field of which expression."""
 
 
-def _refusal(expression: str, fault: str, *, where: str = "", hint: str = _EXAMPLES) -> InvalidScheduleError:
-    return InvalidScheduleError(f'schedule "{expression}": {where + ": " if where else ""}{fault}', hint=hint)
+def _refusal(expression: str, fault: str, *, hint: str = _EXAMPLES) -> InvalidScheduleError:
+    return InvalidScheduleError(f'schedule "{expression}": {fault}', hint=hint)
 
 
 def _zone(expression: str) -> tuple[tzinfo, str]:
@@ -494,8 +481,8 @@ def _later(zone: tzinfo, at: datetime, delay: timedelta) -> datetime:
 
 def _month_on(wall: datetime) -> datetime:
     """Go's AddDate(0, 1, 0): the 31st of a short month is a day of the one after it."""
-    first = (wall.replace(day=1) + _LOOK_BACK).replace(day=1)
-    return first + _DAY * (wall.day - 1)
+    first = (wall.replace(day=1) + 32 * _DAY).replace(day=1)
+    return first + (wall.day - 1) * _DAY
 
 
 def _day_on(zone: tzinfo, at: datetime) -> datetime:

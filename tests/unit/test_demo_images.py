@@ -6,7 +6,7 @@ import pytest
 
 from dataimportcron.errors import DataImportCronError, MissingDependencyError, PermanentError, TransientError
 from demo.images import MIB, _run, boot_line, bootable_disk, cache_folder, to_qcow2
-from tests.support.boot import boot
+from demo.boot import boot
 
 SYSTEM_MIB = 64
 

@@ -1,0 +1,261 @@
+"""The story, one step a function: each does something, checks what came of it, and tells it in a line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import yaml
+
+from dataimportcron.api.types import DataImportCron
+from dataimportcron.errors import ObjectNotFoundError
+from dataimportcron.naming import import_name
+from demo.boot import boot
+from demo.host import Disappointed, Host, wait_for
+from demo.images import boot_line, bootable_disk, to_qcow2
+from demo.push import Image, delete_tag, disk_layer, push
+
+SAMPLES = Path(__file__).parent.parent / "deploy" / "samples"
+NAMESPACE, CRON, DATA_SOURCE, CLONE = "golden-images", "fedora-image-import-cron", "fedora", "fedora-ref"
+REPOSITORY = "kubevirt/fedora-cloud-registry-disk-demo"
+PAYLOAD_MIB = 512
+_BLOCK = 4 << 20
+
+
+@dataclass(slots=True)
+class Story:
+    """What happens so far.
+
+    Attributes:
+        host: where it happens.
+        client: of the registry.
+        work: folder for disks and layers.
+        checks: how many things were checked and true.
+    """
+
+    host: Host
+    client: httpx.Client
+    work: Path
+    checks: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell one line, with the time since the start."""
+        print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
+
+    def check(self, what: str, truth: object) -> None:
+        """Count a thing that must be true.
+
+        Raises:
+            Disappointed: it is not.
+        """
+        if not truth:
+            raise Disappointed(f"not true: {what}")
+        self.checks += 1
+
+    def eventually(self, what: str, seconds: float, look: Callable[[], object]) -> None:
+        """Count a thing that must become true."""
+        wait_for(what, seconds, look)
+        self.checks += 1
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def release(self, version: str, *, qcow2: bool = False, payload_mib: int = 0) -> tuple[str, Path]:
+        """Make a bootable disk and push it as `latest`; returns its digest and the raw disk."""
+        raw = self.work / f"{version}.raw"
+        bootable_disk(raw, version, payload_mib=payload_mib)
+        disk = raw
+        if qcow2:
+            disk = self.work / f"{version}.qcow2"
+            to_qcow2(raw, disk, compressed=True)
+        layer = disk_layer(disk, self.work, name=disk.name)
+        return push(self.client, REPOSITORY, "latest", Image(layers=(layer,))), raw
+
+    def first_import(self) -> None:
+        """The documentation's YAML, not one character changed."""
+        digest, raw = self.release("1.0")
+        self.host.run("apply", "-f", str(SAMPLES / "fedora.yaml"))
+        name = import_name(DATA_SOURCE, digest)
+        self.eventually("the first import", 60, lambda: self._points_to(name))
+        self.eventually("the cron says so", 10, lambda: self._up_to_date() == ("True", "UpToDate"))
+        self.check("the volume has the disk's bytes", same_bytes(raw, self._file(name)))
+        self.check("a volume is as large as requested", self._file(name).stat().st_size == 5 << 30)
+        self.say(f"first import: {name} is complete, DataSource {DATA_SOURCE} points to it")
+
+    def quiet_poll(self) -> None:
+        """A poll that finds nothing new."""
+        before = self.host.volumes(NAMESPACE)
+        told = self.host.run("poll", CRON, "-n", NAMESPACE).stdout
+        self.check("the poll says that nothing is new", "UpToDate" in told)
+        self.check("no volume was made", self.host.volumes(NAMESPACE) == before)
+        self.say("poll without change: nothing is imported")
+
+    def second_import(self) -> None:
+        """A new digest."""
+        old = self.host.points_to(NAMESPACE, DATA_SOURCE)
+        digest, raw = self.release("2.0", qcow2=True)
+        name = import_name(DATA_SOURCE, digest)
+        self._poll_until(name)
+        self.check("the qcow2 became the raw disk", same_bytes(raw, self._file(name)))
+        self.check("the old volume stays", self._file(old).exists())
+        self.say(f"new digest: {name}, from a compressed qcow2; the DataSource moved, {old} is kept")
+
+    def third_import(self) -> None:
+        """The oldest of three goes, because the YAML keeps two."""
+        oldest = min(self.host.volumes(NAMESPACE), key=lambda name: name != self._imported()[-1])
+        digest, _ = self.release("3.0")
+        name = import_name(DATA_SOURCE, digest)
+        self._poll_until(name)
+        self.eventually("two are kept", 20, lambda: len(self.host.volumes(NAMESPACE)) == 2)  # noqa: PLR2004 -- as said
+        self.eventually("the oldest file is gone", 20, lambda: not self._file(oldest).exists())
+        self.check("the newest is among them", name in self.host.volumes(NAMESPACE))
+        self.say(f"third digest: {name}; {oldest} was pruned, two are kept")
+
+    def clone(self) -> None:
+        """The documentation's second YAML, and a machine that boots from what it makes."""
+        source = self.host.points_to(NAMESPACE, DATA_SOURCE)
+        self.host.run("apply", "-f", str(SAMPLES / "fedora-ref.yaml"))
+        self.eventually("the clone", 60, lambda: self._phase(CLONE) == "Succeeded")
+        self.check("the clone has the source's bytes", same_bytes(self._file(source), self._file(CLONE)))
+        self.check("the clone boots", boot_line("3.0") in boot(self._file(CLONE), timeout=120))
+        self.say(f'clone: {CLONE} equals {source}, and boots: "{boot_line("3.0")}"')
+
+    def kills(self) -> None:
+        """`kill -9` of the importer, the worker and the server, each in the middle of one large import."""
+        digest, raw = self.release("4.0", payload_mib=PAYLOAD_MIB)
+        name = import_name(DATA_SOURCE, digest)
+        self.host.run("poll", CRON, "-n", NAMESPACE)
+        for victim, words in (
+            ("importer", "dataimportcron.importer"),
+            ("worker", "worker worker"),
+            ("Temporal server", "server start-dev"),
+        ):
+            progress = self._wait_for_middle(name)
+            pid = self.host.kill(words)
+            self.check("the volume is not there half-written", not self._file(name).exists())
+            self.say(f"kill -9 of the {victim} (process {pid}) at {progress:.0f} % of a large import")
+            self.eventually("it was really interrupted", 60, lambda p=progress: self._progress(name) < p)  # type: ignore[misc]  # a bound default
+        self.eventually("the large import", 150, lambda: self._points_to(name))
+        self.check("the volume has the disk's bytes", same_bytes(raw, self._file(name)))
+        self.check("the right disk boots", boot_line("4.0") in boot(self._file(name), timeout=120))
+        self.say(f'after all that: {name} is right, and boots: "{boot_line("4.0")}"')
+
+    def wrong_tag(self) -> None:
+        """The tag vanishes: said at once, and nothing is lost."""
+        before = self.host.points_to(NAMESPACE, DATA_SOURCE)
+        delete_tag(self.client, REPOSITORY, "latest")
+        told = self.host.run("poll", CRON, "-n", NAMESPACE, check=False)
+        self.check("the poll fails", told.returncode == 1)
+        self.check("the poll says why", "ImageNotFound" in told.stdout)
+        self.check("the condition says so", self._up_to_date() == ("False", "ImageNotFound"))
+        self.check("the DataSource stays", self.host.points_to(NAMESPACE, DATA_SOURCE) == before)
+        self.say(f"the tag vanished: {told.stdout.splitlines()[0]}")
+
+    def history(self) -> None:
+        """What the cron remembers."""
+        told = self.host.run("history", CRON, "-n", NAMESPACE).stdout
+        self.check("four imports are in the history", told.count("Succeeded") == 4)  # noqa: PLR2004 -- as told above
+        print("\n" + told)
+
+    def deletion(self) -> None:
+        """RetentionPolicy is All by default: the cron goes, its imports stay."""
+        volumes = self.host.volumes(NAMESPACE)
+        self.host.run("delete", "-f", str(SAMPLES / "fedora.yaml"))
+        self.eventually("its end is done", 60, lambda: not list(self.host.state.deleted.glob("*.json")))
+        self.check("the cron is gone", not self._exists())
+        self.check("the volumes stay", self.host.volumes(NAMESPACE) == volumes)
+        self.say("deletion: the cron is gone, its imports and the DataSource stay")
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _file(self, name: str) -> Path:
+        return self.host.file(NAMESPACE, name)
+
+    def _points_to(self, name: str) -> bool:
+        return self.host.points_to(NAMESPACE, DATA_SOURCE) == name
+
+    def _phase(self, name: str) -> str:
+        return self.host.volume(NAMESPACE, name).status.phase
+
+    def _progress(self, name: str) -> float:
+        volume = self.host.volume(NAMESPACE, name)
+        text = volume.status.progress or ""
+        return float(text.rstrip("%")) if text.endswith("%") else 0.0
+
+    def _up_to_date(self) -> tuple[str, str]:
+        conditions = self.host.cron(NAMESPACE, CRON).status.conditions
+        return next(((c.status, c.reason) for c in conditions if c.type == "UpToDate"), ("", ""))
+
+    def _imported(self) -> list[str]:
+        """Names of the imports, newest first."""
+        rows = self.host.run("history", CRON, "-n", NAMESPACE).stdout.splitlines()[1:]
+        return [row.split()[2] for row in rows]
+
+    def _poll_until(self, name: str) -> None:
+        told = self.host.run("poll", CRON, "-n", NAMESPACE).stdout
+        self.check("the poll finds the new digest", name in told)
+        self.eventually(f"the import of {name}", 120, lambda: self._points_to(name))
+
+    def _wait_for_middle(self, name: str) -> float:
+        middle: list[float] = []
+
+        def look() -> bool:
+            middle.append(self._progress(name))
+            return 30 <= middle[-1] <= 70  # noqa: PLR2004 -- the middle
+
+        self.eventually("the middle of the import", 90, look)
+        return middle[-1]
+
+    def _exists(self) -> bool:
+        try:
+            self.host.store.get(DataImportCron, NAMESPACE, CRON)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+
+def trust(host: Host, ca: Path, work: Path) -> None:
+    """Apply the ConfigMap that the YAML names, with the registry's CA."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "some-certs", "namespace": NAMESPACE},
+        "data": {"ca.crt": ca.read_text()},
+    }
+    path = work / "some-certs.yaml"
+    path.write_text(yaml.safe_dump(document))
+    host.run("apply", "-f", str(path))
+
+
+def same_bytes(image: Path, volume: Path) -> bool:
+    """Whether a volume holds an image, and nothing but zeros after it. Holes are passed over, so 5 GiB take no time."""
+    size, total = image.stat().st_size, volume.stat().st_size
+    if size > total:
+        return False
+    with image.open("rb") as wanted, volume.open("rb") as found:
+        while part := wanted.read(_BLOCK):
+            if found.read(len(part)) != part:
+                return False
+        return _only_holes(found.fileno(), size, total)
+
+
+def _only_holes(descriptor: int, start: int, end: int) -> bool:
+    at = start
+    while at < end:
+        try:
+            at = os.lseek(descriptor, at, os.SEEK_DATA)
+        except OSError:
+            return True
+        hole = min(os.lseek(descriptor, at, os.SEEK_HOLE), end)
+        while at < hole:
+            part = os.pread(descriptor, min(_BLOCK, hole - at), at)
+            if part.strip(b"\0"):
+                return False
+            at += len(part)
+    return True
