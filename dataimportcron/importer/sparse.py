@@ -10,6 +10,7 @@ import os
 
 BLOCK = 4096
 _ZEROS = bytes(1 << 20)
+_ZERO_BLOCK = bytes(BLOCK)
 
 
 def write_sparse(descriptor: int, data: bytes, offset: int) -> int:
@@ -59,11 +60,11 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> int:
 
 
 def _is_zero(data: bytes, start: int, end: int) -> bool:
+    if start < end and (data[start] or data[end - 1]):
+        return False
     while end - start > len(_ZEROS):
-        if not data.startswith(_ZEROS, start, start + len(_ZEROS)):
+        if not data.startswith(_ZEROS, start):
             return False
         start += len(_ZEROS)
-    return data.startswith(_ZEROS[: end - start] if end - start != BLOCK else _ZERO_BLOCK, start, end)
-
-
-_ZERO_BLOCK = bytes(BLOCK)
+    zeros = _ZERO_BLOCK if end - start == BLOCK else _ZEROS[: end - start]
+    return data.startswith(zeros, start)

@@ -49,8 +49,7 @@ five_fields = st.tuples(*(field(*limits) for limits in LIMITS)).map(" ".join)
 def numbers(text, low, high):
     """A field of `five_fields`, read without the code under test."""
     if text[0] in "*?":
-        low_high, step = (low, high), int((text.split("/") + ["1"])[1])
-        return set(range(low_high[0], low_high[1] + 1, step))
+        return set(range(low, high + 1, int(text[2:] or 1)))
     if "-" in text:
         span, _, step = text.partition("/")
         first, last = map(int, span.split("-"))
@@ -81,7 +80,7 @@ def refusal(expression):
     return None
 
 
-# --- Go's answers ------------------------------------------------------------------------------------------------------
+# --- Go's answers ---------------------------------------------------------------------------------------------------
 
 
 def test_table_is_wide_enough():
@@ -132,7 +131,7 @@ def test_the_walk_alone_fires_when_go_does():
     assert wrong == []
 
 
-# --- errors ------------------------------------------------------------------------------------------------------------
+# --- errors ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ def test_parse_raises_nothing_but_its_own_error(text):
         assert error.hint
 
 
-# --- what a tick is ----------------------------------------------------------------------------------------------------
+# --- what a tick is -------------------------------------------------------------------------------------------------
 
 
 def test_after_may_be_in_any_zone_and_the_tick_is_in_utc():
@@ -245,7 +244,7 @@ def test_next_ticks_stops_at_the_count():
     assert next_ticks(Schedule.parse("@hourly"), start, 2) == [start.replace(hour=1), start.replace(hour=2)]
 
 
-# --- properties --------------------------------------------------------------------------------------------------------
+# --- properties -----------------------------------------------------------------------------------------------------
 
 
 @property_test
@@ -264,9 +263,9 @@ def test_no_matching_minute_is_missed(expression, after):
     tick = Schedule.parse(expression).next_after(after)
     first = after.replace(second=0, microsecond=0) + MINUTE
     between = (first + MINUTE * count for count in range(600))
-    assert next((minute for minute in between if matches(expression, minute)), None) in {
-        tick if tick is not None and tick < first + 600 * MINUTE else None
-    }
+    expected = next((minute for minute in between if matches(expression, minute)), None)
+    found = tick if tick is not None and tick < first + 600 * MINUTE else None
+    assert found == expected
 
 
 @property_test
@@ -325,7 +324,7 @@ def test_jitter_refuses_a_negative_window():
         jitter("a", timedelta(seconds=-1))
 
 
-# --- what the code relies on -------------------------------------------------------------------------------------------
+# --- what the code relies on ----------------------------------------------------------------------------------------
 
 
 def offset_changes(data):

@@ -1,0 +1,204 @@
+"""What an operator may do to executions, each in the middle of an import, on the real server with a real binding."""
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
+from temporalio.client import WorkflowExecutionStatus
+
+from dataimportcron.messages import Outcome, PollResult
+from dataimportcron.naming import import_name
+from tests.support.home import DATA_SOURCE, NAMESPACE, URL, cron_document
+from tests.support.temporal import eventually
+from tests.workflow.conftest import SITE
+from workflows.data_import_cron import DataImportCronWorkflow
+
+
+@pytest.fixture
+def bound(dev, home, running):
+    """A worker with its binding, an applied cron and an import that hangs in its middle."""
+
+    @asynccontextmanager
+    async def start():
+        async with running(dev.client, home) as cron:
+            binding = asyncio.create_task(home.home.bind(dev.client, site=SITE, machine="machine-1"))
+            try:
+                yield cron
+            finally:
+                binding.cancel()
+                await asyncio.gather(binding, return_exceptions=True)
+
+    return start
+
+
+@asynccontextmanager
+async def in_mid_import(bound, home):
+    home.importer.gate.clear()
+    digest = home.release(b"large")
+    async with bound() as cron:
+        home.apply()
+        await eventually(lambda: home.importer.running == 1)
+        yield cron, digest, import_name(DATA_SOURCE, digest)
+
+
+async def test_terminate_the_cron(bound, home):
+    async with in_mid_import(bound, home) as (cron, digest, name):
+        await cron.handle.terminate("test")
+        home.importer.gate.set()
+        await eventually(lambda: home.volumes()[name] == "Succeeded")
+        home.apply(importsToKeep=3)
+        await eventually(lambda: home.points_to() == name)
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        assert home.importer.started == [digest]
+
+
+async def test_cancel_the_cron(bound, home):
+    async with in_mid_import(bound, home) as (cron, _, name):
+        await cron.handle.cancel()
+        await eventually(lambda: home.importer.running == 0, 40)
+        home.importer.gate.set()
+        home.apply(importsToKeep=3)
+        await eventually(lambda: home.points_to() == name, 40)
+        assert home.volumes() == {name: "Succeeded"}
+
+
+async def test_reset_the_cron(bound, home):
+    async with in_mid_import(bound, home) as (cron, digest, name):
+        history = await cron.handle.fetch_history()
+        first_task = next(e.event_id for e in history.events if e.HasField("workflow_task_completed_event_attributes"))
+        await cron.client.workflow_service.reset_workflow_execution(
+            ResetWorkflowExecutionRequest(
+                namespace=cron.client.namespace,
+                workflow_execution=WorkflowExecution(workflow_id=cron.id),
+                reason="test",
+                request_id="reset-1",
+                workflow_task_finish_event_id=first_task,
+            )
+        )
+        home.importer.gate.set()
+        await eventually(lambda: home.points_to() == name)
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        assert home.importer.started == [digest]
+
+
+async def test_terminate_the_import(bound, home):
+    async with in_mid_import(bound, home) as (cron, _, name):
+        await cron.import_handle(name).terminate("test")
+        home.importer.gate.set()
+        # What the binding's comparison does every five minutes, a person does at once by asking for a poll.
+        home.apply(importsToKeep=3)
+        await eventually(lambda: home.points_to() == name, 40)
+        assert home.volumes() == {name: "Succeeded"}
+
+
+async def test_delete_in_mid_import_and_apply_again(bound, home):
+    async with in_mid_import(bound, home) as (_, digest, name):
+        first = home.cron()
+        home.store.delete(first)
+        home.importer.gate.set()
+        home.apply()
+        assert home.cron().metadata.uid != first.metadata.uid
+        await eventually(lambda: home.points_to() == name, 40)
+        await eventually(lambda: home.condition("UpToDate")[0] == "True", 40)
+        await eventually(lambda: not home.store.deletions())
+        assert set(home.importer.started) == {digest}
+
+
+async def test_deletion_with_retention_none_removes_everything(bound, home):
+    home.release(b"one")
+    async with bound() as cron:
+        home.apply(retentionPolicy="None")
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        (name,) = home.volumes()
+        file = home.folder / "volumes" / NAMESPACE / f"{name}.img"
+        assert file.exists()
+        home.store.delete(home.cron())
+
+        async def closed():
+            return (await cron.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+        await eventually(closed)
+        await eventually(lambda: not home.volumes() and not file.exists())
+        await eventually(lambda: not home.store.deletions())
+
+
+async def test_continue_as_new_in_mid_import_loses_nothing(bound, home):
+    async with in_mid_import(bound, home) as (cron, digest, name):
+        state = await cron.state()
+        assert state.running is not None
+        await cron.handle.terminate("stands for the end of a run")
+        await cron.start(
+            (await _ref(home)),
+            state=state,
+        )
+        newer = home.release(b"newer")
+        result = await cron.handle.execute_update("poll_now", "", result_type=PollResult)
+        assert result.digest == newer
+        assert result.message == f"Import {name} goes first"
+        home.importer.gate.set()
+        await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, newer), 40)
+        history = (await cron.state()).history
+        assert [(r.digest, r.outcome) for r in history] == [
+            (newer, Outcome.SUCCEEDED),
+            (digest, Outcome.SUCCEEDED),
+        ]
+
+
+async def test_two_hosts_on_one_temporal_namespace_never_meet(dev, home, running, tmp_path):
+    from tests.support.home import TestHome
+    from worker.run import workers
+
+    other = TestHome(tmp_path / "other")
+    ours, theirs = home.release(b"ours"), other.release(b"theirs")
+    first, second = workers(dev.client, other.home, site="other-host")
+    async with running(dev.client, home), first, second:
+        tasks = [
+            asyncio.create_task(home.home.bind(dev.client, site=SITE, machine="machine-1")),
+            asyncio.create_task(other.home.bind(dev.client, site="other-host", machine="machine-2")),
+        ]
+        try:
+            home.apply()
+            other.apply()
+            await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, ours))
+            await eventually(lambda: other.points_to() == import_name(DATA_SOURCE, theirs))
+            assert home.importer.started == [ours]
+            assert other.importer.started == [theirs]
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_site_of_another_machine_is_refused(dev, home, running):
+    home.release(b"one")
+    async with running(dev.client, home) as cron:
+        await dev.client.start_workflow(
+            DataImportCronWorkflow.run,
+            {"site": SITE, "cron": {"namespace": NAMESPACE, "name": "x", "uid": "u"}, "state": None},
+            id=cron.id,
+            task_queue="nobody",
+            memo={"machine": "machine-9"},
+        )
+        binding = asyncio.create_task(home.home.bind(dev.client, site=SITE, machine="machine-1"))
+        try:
+            home.apply()
+            await asyncio.sleep(3)
+            assert home.source.lookups == 0, URL
+        finally:
+            binding.cancel()
+            await asyncio.gather(binding, return_exceptions=True)
+
+
+async def _ref(home):
+    from dataimportcron.messages import ObjectRef
+
+    metadata = home.cron().metadata
+    return ObjectRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
+
+
+def test_the_documents_of_these_tests_are_valid():
+    from dataimportcron.api.validation import validate
+
+    assert validate(cron_document()) == []
