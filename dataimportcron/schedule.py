@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
-from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
@@ -53,6 +52,10 @@ _DESCRIPTORS |= {"@daily": _DAILY, "@midnight": _DAILY, "@hourly": "0 * * * *"}
 _NANOSECONDS = {"ns": 1, "us": 10**3, "\N{MICRO SIGN}s": 10**3, "\N{GREEK SMALL LETTER MU}s": 10**3, "ms": 10**6}
 _NANOSECONDS |= {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
+# One loop of robfig's Next: while a field does not match, (floor and) advance; a carry starts over with the month.
+_Test, _Move = Callable[[datetime], bool], Callable[[datetime], datetime]
+_Loop = tuple[_Test, _Move, _Move, _Test]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Bounds:
@@ -64,16 +67,14 @@ class _Bounds:
     names: Mapping[str, int] = field(default_factory=dict)
 
 
-def _numbered(words: str, first: int) -> Mapping[str, int]:
-    return {word: number for number, word in enumerate(words.split(), first)}
-
-
+_MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
+_WEEKDAYS = {name: number for number, name in enumerate("sun mon tue wed thu fri sat".split())}
 _FIELDS = (
     _Bounds(name="minute", low=0, high=59),
     _Bounds(name="hour", low=0, high=23),
     _Bounds(name="day of month", low=1, high=31),
-    _Bounds(name="month", low=1, high=12, names=_numbered("jan feb mar apr may jun jul aug sep oct nov dec", 1)),
-    _Bounds(name="day of week", low=0, high=6, names=_numbered("sun mon tue wed thu fri sat", 0)),
+    _Bounds(name="month", low=1, high=12, names=_MONTHS),
+    _Bounds(name="day of week", low=0, high=6, names=_WEEKDAYS),
 )
 
 
@@ -127,7 +128,11 @@ class _Calendar:
     def _explicit(self) -> str:
         """The five fields in the part of croniter's language that means the same to robfig."""
         sets = (self.minutes, self.hours, self.days, self.months, self.weekdays)
-        texts = [_list(numbers, bounds) for numbers, bounds in zip(sets, _FIELDS, strict=True)]
+        texts = [
+            # A field that restricts nothing is full or, beside the other day field, empty.
+            ",".join(map(str, sorted(numbers))) if 0 < len(numbers) <= bounds.high - bounds.low else "*"
+            for numbers, bounds in zip(sets, _FIELDS, strict=True)
+        ]
         if not self.starred and self.days and self.weekdays and "*" in (texts[2], texts[4]):
             texts[2] = texts[4] = "*"
         return " ".join(texts)
@@ -178,10 +183,8 @@ class Schedule:
 def next_ticks(schedule: Schedule, after: datetime, count: int) -> list[datetime]:
     """The next `count` ticks later than `after` (aware), in UTC; fewer where the schedule never fires again."""
     ticks: list[datetime] = []
-    tick = schedule.next_after(after) if count > 0 else None
-    while tick is not None:
-        ticks.append(tick)
-        tick = schedule.next_after(tick) if len(ticks) < count else None
+    while len(ticks) < count and (tick := schedule.next_after(after)) is not None:
+        ticks.append(after := tick)
     return ticks
 
 
@@ -226,16 +229,8 @@ def _parse(expression: str) -> Schedule:
             raise refuse(f'{bounds.name} "{text}": {fault}', hint=hint) from fault
         parsed.append(numbers)
         stars.append(star)
-    minutes, hours, days, months, weekdays = parsed
-    timing = _Calendar(
-        minutes=minutes,
-        hours=hours,
-        days=days,
-        months=months,
-        weekdays=weekdays,
-        starred=stars[2] or stars[4],
-        zone=zone,
-    )
+    sets = dict(zip(("minutes", "hours", "days", "months", "weekdays"), parsed, strict=True))
+    timing = _Calendar(**sets, starred=stars[2] or stars[4], zone=zone)
     return Schedule(expression=expression, _timing=timing)
 
 
@@ -263,20 +258,14 @@ def _zone(expression: str) -> tuple[tzinfo, str]:
         return ZoneInfo(name), spec
     # A name becomes a path: besides "no such key" it can be a folder, too long, or no file of the tz database.
     except (KeyError, ValueError, OSError) as error:
-        raise _refusal(
-            expression, f"provided bad location {name}: not in the tz database", hint=_ZONE_EXAMPLE
-        ) from error
+        fault = f"provided bad location {name}: not in the tz database"
+        raise _refusal(expression, fault, hint=_ZONE_EXAMPLE) from error
 
 
 def _numbers(text: str, bounds: _Bounds) -> tuple[frozenset[int], bool]:
     """A field's numbers and its star bit; elements may be empty, as in `1,,3`."""
-    numbers: set[int] = set()
-    starred = False
-    for element in filter(None, text.split(",")):
-        found, star = _element(element, bounds)
-        numbers.update(found)
-        starred = starred or star
-    return frozenset(numbers), starred
+    elements = [_element(element, bounds) for element in text.split(",") if element]
+    return frozenset().union(*(found for found, _ in elements)), any(star for _, star in elements)
 
 
 def _element(text: str, bounds: _Bounds) -> tuple[range, bool]:
@@ -371,16 +360,10 @@ def _fraction(digits: str, unit: int) -> int:
     """Nanoseconds behind the point; digits beyond an int64 are dropped, as Go's leadingFraction does."""
     value, scale = 0, 1.0
     for digit in digits:
-        if value > _INT64_MAX // 10 or value * 10 + int(digit) > 2**63:
+        if value > _INT64_MAX // 10:
             break
         value, scale = value * 10 + int(digit), scale * 10
     return int(value * (unit / scale))
-
-
-def _list(numbers: frozenset[int], bounds: _Bounds) -> str:
-    """`*` for a field that restricts nothing, be it full or, beside the other day field, empty."""
-    whole = not numbers or len(numbers) == bounds.high - bounds.low + 1
-    return "*" if whole else ",".join(map(str, sorted(numbers)))
 
 
 # --- Go's search, where clocks change --------------------------------------------------------------------------------
@@ -395,69 +378,51 @@ def _steady(zone: tzinfo, start: datetime, end: datetime, offset: timedelta) -> 
     return all(moment.astimezone(zone).utcoffset() == offset for moment in moments)
 
 
-class _Stage(NamedTuple):
-    """One loop of robfig's Next: while the field does not match, advance; a carry starts over with the month."""
-
-    matches: Callable[[datetime], bool]
-    floor: Callable[[datetime], datetime]
-    advance: Callable[[datetime], datetime]
-    carried: Callable[[datetime], bool]
-
-
 def _walk(calendar: _Calendar, start: datetime) -> datetime | None:
     """SpecSchedule.Next on local times, with Go's arithmetic; `start` (UTC) is the first second that counts.
 
     Its loops look at one field each and trust that every hour has a minute 0 and every day an hour 0. Where that does
     not hold (half-hour changes, changes at midnight) it skips ticks or fires beside the fields; so does this.
     """
-    stages = _stages(calendar)
+    loops = _loops(calendar)
     moment = start.astimezone(calendar.zone)
     last_year = moment.year + _SEARCH_YEARS
     floored = False
     while moment.year <= last_year:
-        for stage in stages:
-            carried = False
-            while not carried and not stage.matches(moment):
-                moment = stage.advance(moment if floored else stage.floor(moment))
-                floored = True
-                carried = stage.carried(moment)
-            if carried:
+        for matches, floor, advance, carried in loops:
+            carry = False
+            while not carry and not matches(moment):
+                moment = advance(moment if floored else floor(moment))
+                floored, carry = True, carried(moment)
+            if carry:
                 break
         else:
             return moment.astimezone(UTC)
     return None
 
 
-def _stages(calendar: _Calendar) -> tuple[_Stage, ...]:
-    zone = calendar.zone
-    date, later = partial(_date, zone), partial(_later, zone)
+def _loops(of: _Calendar) -> tuple[_Loop, ...]:
+    date, later, day_on = partial(_date, of.zone), partial(_later, of.zone), partial(_day_on, of.zone)
+
+    def month(at: datetime) -> datetime:
+        return date(_wall(at, day=1, hour=0, minute=0, second=0))
+
+    def day(at: datetime) -> datetime:
+        return date(_wall(at, hour=0, minute=0, second=0))
+
+    def hour(at: datetime) -> datetime:
+        return date(_wall(at, minute=0, second=0))
+
+    def minute(at: datetime) -> datetime:
+        # Go truncates absolute time: it differs where an offset has seconds.
+        return at.astimezone(UTC).replace(second=0).astimezone(of.zone)
+
     return (
-        _Stage(
-            lambda at: at.month in calendar.months,
-            lambda at: date(_wall(at, day=1, hour=0, minute=0, second=0)),
-            lambda at: date(_month_on(_wall(at))),
-            lambda at: at.month == 1,
-        ),
-        _Stage(
-            calendar.has_day,
-            lambda at: date(_wall(at, hour=0, minute=0, second=0)),
-            partial(_day_on, zone),
-            lambda at: at.day == 1,
-        ),
-        _Stage(
-            lambda at: at.hour in calendar.hours,
-            lambda at: date(_wall(at, minute=0, second=0)),
-            lambda at: later(at, _HOUR),
-            lambda at: at.hour == 0,
-        ),
-        _Stage(
-            lambda at: at.minute in calendar.minutes,
-            # Go truncates absolute time: it differs where an offset has seconds.
-            lambda at: at.astimezone(UTC).replace(second=0).astimezone(zone),
-            lambda at: later(at, _MINUTE),
-            lambda at: at.minute == 0,
-        ),
-        _Stage(lambda at: at.second == 0, lambda at: at, lambda at: later(at, _SECOND), lambda at: at.second == 0),
+        (lambda at: at.month in of.months, month, lambda at: date(_month_on(_wall(at))), lambda at: at.month == 1),
+        (of.has_day, day, day_on, lambda at: at.day == 1),
+        (lambda at: at.hour in of.hours, hour, lambda at: later(at, _HOUR), lambda at: at.hour == 0),
+        (lambda at: at.minute in of.minutes, minute, lambda at: later(at, _MINUTE), lambda at: at.minute == 0),
+        (lambda at: at.second == 0, lambda at: at, lambda at: later(at, _SECOND), lambda at: at.second == 0),
     )
 
 
@@ -468,10 +433,8 @@ def _wall(at: datetime, **parts: int) -> datetime:
 
 def _date(zone: tzinfo, wall: datetime) -> datetime:
     """Go's time.Date: which moment it picks for a local time that comes twice or never follows from two look-ups."""
-    offset = wall.astimezone(zone).utcoffset()
-    if offset:
-        offset = (wall - offset).astimezone(zone).utcoffset()
-    return (wall - (offset or timedelta())).astimezone(zone)
+    guess = wall - (wall.astimezone(zone).utcoffset() or timedelta())
+    return (wall - (guess.astimezone(zone).utcoffset() or timedelta())).astimezone(zone)
 
 
 def _later(zone: tzinfo, at: datetime, delay: timedelta) -> datetime:

@@ -1,21 +1,22 @@
 """What all kinds share: the base model, metadata, conditions.
 
-Models are tolerant: they keep fields that they do not know, so that what another client wrote is never lost. What is
-refused is `validation`'s business.
+Models are tolerant: they keep fields that they do not know, so that what another client wrote is never lost, and a
+null is a field that is not there, as to an API server. What is refused is `validation`'s business.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, model_validator
 from pydantic.alias_generators import to_camel
 
 
 def _rfc3339(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    utc = moment.astimezone(UTC) if moment.tzinfo else moment
+    return f"{utc.replace(microsecond=0, tzinfo=None).isoformat()}Z"
 
 
 Time = Annotated[datetime, PlainSerializer(_rfc3339, return_type=str)]
@@ -26,6 +27,11 @@ class Model(BaseModel):
     """Base of all models: camelCase outside, snake_case inside, unknown fields kept, values immutable."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="allow", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, data: object) -> object:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
 
     def document(self) -> dict[str, Any]:
         """The model as a plain document: camelCase, without fields that are unset or null."""

@@ -1,44 +1,47 @@
-"""Kubernetes' quantities as whole bytes."""
+"""Kubernetes' quantities as whole bytes, by exact arithmetic.
+
+No pydantic here: the importer reads sizes too. It refuses what the API server's pattern or ParseQuantity refuses:
+digits that are not ASCII, underscores, blanks, Infinity, NaN, unknown suffixes, exponents with a fraction.
+"""
 
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal
 
-_QUANTITY = re.compile(r"([+-]?)([0-9]+(?:\.[0-9]*)?|\.[0-9]+)([a-zA-Z]{0,2}|[eE][+-]?[0-9]+)", re.ASCII)
-_FACTORS = {
-    "": Decimal(1),
-    "n": Decimal(10) ** -9,
-    "u": Decimal(10) ** -6,
-    "m": Decimal(10) ** -3,
-    "k": Decimal(10) ** 3,
-    "M": Decimal(10) ** 6,
-    "G": Decimal(10) ** 9,
-    "T": Decimal(10) ** 12,
-    "P": Decimal(10) ** 15,
-    "E": Decimal(10) ** 18,
-    **{f"{prefix}i": Decimal(2) ** (10 * power) for power, prefix in enumerate("KMGTPE", start=1)},
-}
+_QUANTITY = re.compile(
+    r"(?P<sign>[+-]?)(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<suffix>[numkMGTPE]|[KMGTPE]i|[eE][+-]?[0-9]+)?",
+    re.ASCII,
+)
+_TENS = {"": 0, "n": -9, "u": -6, "m": -3, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_TWOS = {f"{prefix}i": 10 * power for power, prefix in enumerate("KMGTPE", start=1)}
 _LARGEST = 2**63 - 1
 _LONGEST = 64
 """Characters; a longer text is no size, and its arithmetic would only cost time."""
+_FARTHEST = 2 * _LONGEST
+"""Powers of ten beyond which a number of that many digits rounds to one byte, or is cut to the largest."""
 
 
 def parse_quantity(text: str) -> int:
-    """Bytes of a quantity, rounded up as Kubernetes does; larger than an int64 is cut to its maximum.
+    """Bytes of a quantity, rounded away from zero as Kubernetes does; beyond an int64 it is cut to the largest.
 
-    Source: apimachinery's resource.ParseQuantity.
+    Source: apimachinery's resource.ParseQuantity, and the pattern of a CRD's int-or-string.
 
     Raises:
         ValueError: `text` is no quantity; the message says what one looks like.
     """
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST else None
-    suffix = match[3] if match else ""
-    exponent = suffix[1:] if suffix[:1] in {"e", "E"} and suffix not in _FACTORS else ""
-    if match is None or not (exponent or suffix in _FACTORS):
+    if match is None or not (match["whole"] or match["fraction"]):
         raise ValueError(
             f"{text[:_LONGEST]!r} is no quantity; write a number with an optional suffix such as Mi, Gi, M or G"
         )
-    factor = Decimal(10) ** max(min(int(exponent), 40), -40) if exponent else _FACTORS[suffix]
-    value = int((Decimal(match[2]) * factor).to_integral_value(rounding=ROUND_CEILING))
-    return min(value, _LARGEST) * (-1 if match[1] == "-" else 1)
+    suffix, fraction = match["suffix"] or "", match["fraction"] or ""
+    if suffix in _TENS:
+        tens = _TENS[suffix]
+    elif suffix in _TWOS:
+        tens = 0
+    else:
+        tens = max(-_FARTHEST, min(_FARTHEST, int(suffix[1:])))
+    tens -= len(fraction)
+    numerator = int(match["whole"] + fraction) * 2 ** _TWOS.get(suffix, 0) * 10 ** max(tens, 0)
+    magnitude = -(-numerator // 10 ** max(-tens, 0))
+    return min(magnitude, _LARGEST) * (-1 if match["sign"] == "-" else 1)

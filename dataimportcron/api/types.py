@@ -84,8 +84,10 @@ class DataVolume(Resource):
 
 
 class DataVolumeTemplate(Model):
-    """The DataVolume that a cron makes for each import."""
+    """The DataVolume that a cron makes for each import; a whole object to CDI, so it may name its kind."""
 
+    api_version: str | None = None
+    kind: str | None = None
     metadata: ObjectMeta = Field(default_factory=ObjectMeta)
     spec: DataVolumeSpec = Field(default_factory=DataVolumeSpec)
     status: DataVolumeStatus | None = None

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pydantic import Field
 
 from dataimportcron.api.meta import Model
@@ -66,5 +64,5 @@ class Checkpoint(Model):
     current: str
 
 
-Empty = dict[str, Any]
-"""A source that has no fields, such as `blank: {}`."""
+class Empty(Model):
+    """A source that has no fields, such as `blank: {}`."""

@@ -17,6 +17,8 @@ _BLOCK = 512
 _LONGEST_EXTENSION = 1 << 20
 """Bytes of a PAX header or a GNU long name; real ones have some hundreds."""
 _ZERO_BLOCK = bytes(_BLOCK)
+_SIGN = 0x7F
+"""Old tars summed signed bytes."""
 _REGULAR = frozenset({b"0", b"\0", b"7"})
 _KINDS = {
     b"1": "hard link",
@@ -85,9 +87,7 @@ def _header(stream: ByteStream, name: str) -> bytes | None:
         return None
     blanked = header[:148] + b" " * 8 + header[156:]
     found = _number(header[148:156], "checksum", name)
-    unsigned = sum(blanked)
-    signed = unsigned - 256 * sum(byte > 127 for byte in blanked)  # noqa: PLR2004 -- a byte's sign bit
-    if found not in (unsigned, signed):
+    if found != sum(blanked) and found != sum(blanked) - 256 * sum(byte > _SIGN for byte in blanked):
         raise InvalidImageError(f"{name}: the header at byte {stream.position - _BLOCK} is none of a tar")
     return header
 
@@ -168,14 +168,10 @@ def _number(field: bytes, what: str, name: str) -> int:
     """A number as octal digits or, with the first bit set, in base 256."""
     if field[0] == 0x80:  # noqa: PLR2004 -- GNU's mark of a positive number in base 256
         return int.from_bytes(field[1:], "big")
-    text = field.strip(b" \0").split(b"\0")[0]
-    try:
-        value = int(text or b"0", 8)
-    except ValueError:
-        value = -1
-    if value < 0:
+    digits = field.strip(b" \0")
+    if digits.strip(b"01234567"):
         raise InvalidImageError(f"{name}: a tar header whose {what} {field!r} is no number")
-    return value
+    return int(digits or b"0", 8)
 
 
 def _text(field: bytes) -> str:

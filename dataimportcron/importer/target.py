@@ -112,8 +112,7 @@ class Target:
     def start_over(self) -> None:
         """Make it incomplete, durably, and empty."""
         self._marker.unlink(missing_ok=True)
-        if self._marker.parent.is_dir():
-            _sync_folder(self._marker.parent)
+        _sync_folder(self._marker.parent)
         self.clear()
 
     def clear(self) -> None:

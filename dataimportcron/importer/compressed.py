@@ -1,0 +1,105 @@
+"""Compressed clusters of a qcow2 image: byte ranges of any length, packed one behind the other.
+
+Ranges that tables have named are inflated as soon as their last byte has come. The bytes between them belong to nobody
+yet: they are spilled while a table is missing. How long a range really is only its own data says (its entry counts
+sectors), so what lies between is known to the byte, and nothing is kept twice.
+"""
+
+from __future__ import annotations
+
+from dataimportcron.errors import InvalidImageError
+from dataimportcron.importer.decompress import inflate
+from dataimportcron.importer.disk import Disk, Spill
+from dataimportcron.importer.qcow2 import Header
+
+_MOST_PENDING = 1 << 20
+"""Ranges that are named and have not come; more need tables of 8 MiB in front of all data, which nobody writes."""
+
+Range = tuple[int, int, int]
+"""Offset in the file, length at most, guest cluster."""
+
+
+class CompressedClusters:
+    """The ranges of one image."""
+
+    def __init__(self, header: Header, disk: Disk, spill: Spill) -> None:
+        self._header = header
+        self._disk = disk
+        self._spill = spill
+        self._pending: list[Range] = []
+        self._next = 0
+        self._window = b""
+        self._start = 0
+
+    def expect(self, ranges: list[Range], passed: int) -> None:
+        """Note ranges that a table names, and place those that have passed.
+
+        Args:
+            ranges: from one table.
+            passed: bytes of the file that have been fed, or were something else.
+
+        Raises:
+            InvalidImageError: a range is no compressed cluster, or there are too many.
+        """
+        ahead = []
+        for offset, length, guest in ranges:
+            if offset >= passed:
+                ahead.append((offset, length, guest))
+            else:
+                self._place(self._spill.read(min(length, passed - offset), offset), offset, guest)
+        if not ahead:
+            return
+        self._pending = sorted(self._pending[self._next :] + ahead)
+        self._next = 0
+        if len(self._pending) > _MOST_PENDING:
+            raise InvalidImageError(
+                f"the qcow2 image names more than {_MOST_PENDING} compressed clusters ahead of their data",
+                hint="make it again: qemu-img convert -c -O qcow2 OLD NEW",
+            )
+
+    def feed(self, data: bytes, offset: int, *, keep: bool) -> None:
+        """Take a cluster that is neither a table nor plain data.
+
+        Args:
+            data: the cluster.
+            offset: of it in the file.
+            keep: a table is still missing: spill what no range claims.
+        """
+        if not self._window:
+            self._start = offset
+        self._window += data
+        self._settle(keep=keep, final=False)
+
+    def flush(self, *, keep: bool) -> None:
+        """What follows is not compressed data: settle all that has come."""
+        self._settle(keep=keep, final=True)
+
+    def _settle(self, *, keep: bool, final: bool) -> None:
+        """Inflate what is complete, spill or drop what is between, keep the rest in the window."""
+        end = self._start + len(self._window)
+        while self._window:
+            offset, length, guest = self._pending[self._next] if self._next < len(self._pending) else (end, 0, 0)
+            if offset > self._start:
+                between = self._window[: offset - self._start]
+                if keep:
+                    self._spill.write(between, self._start)
+                self._advance(len(between))
+                continue
+            if offset < self._start:
+                raise InvalidImageError(f"the qcow2 image uses byte {offset} twice")
+            if offset + length > end and not final:
+                return
+            self._next += 1
+            self._advance(self._place(self._window[:length], offset, guest))
+
+    def _advance(self, length: int) -> None:
+        self._window = self._window[length:]
+        self._start += length
+
+    def _place(self, data: bytes, offset: int, guest: int) -> int:
+        """Inflate a cluster to the disk; returns how many bytes it took."""
+        inflated = inflate(data, self._header.cluster_size)
+        if inflated is None:
+            raise InvalidImageError(f"the qcow2 image has no compressed cluster at byte {offset}, though a table says so")
+        self._disk.write(inflated[0], guest << self._header.cluster_bits)
+        return inflated[1]

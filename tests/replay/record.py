@@ -1,0 +1,71 @@
+"""Records the histories that `test_replay.py` replays, and the fingerprint of the command sequence.
+
+    python -m tests.replay.record NAME       adds histories/NAME.*.json and writes fingerprint.json anew
+
+Run it when a workflow's commands changed on purpose, under a new NAME (a version): old recordings stay, because crons
+that were started then may still sleep. A change that old recordings do not replay needs `workflow.patched`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from dataimportcron import naming
+from dataimportcron.errors import ImageNotFoundError
+from dataimportcron.messages import CronInput, PollResult
+from dataimportcron.naming import import_name
+from tests.replay.fingerprint import FINGERPRINT, fingerprint
+from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, TestHome
+from tests.support.temporal import eventually, time_skipping
+from worker.run import workers
+from workflows.data_import_cron import DataImportCronWorkflow
+
+HISTORIES = Path(__file__).parent / "histories"
+SITE = "recorded"
+
+
+async def record(name: str) -> None:
+    """One cron's life: import, quiet ticks, a failed poll, a second import, pruning, deletion."""
+    with tempfile.TemporaryDirectory() as folder:
+        home = TestHome(Path(folder) / "state")
+        async with time_skipping() as env:
+            first, second = workers(env.client, home.home, site=SITE)
+            async with first, second:
+                digest = home.release(b"one")
+                ref = home.apply(importsToKeep=1, retentionPolicy="None")
+                handle = await env.client.start_workflow(
+                    DataImportCronWorkflow.run,
+                    CronInput(site=SITE, cron=ref),
+                    id=naming.cron_workflow_id(SITE, NAMESPACE, NAME),
+                    task_queue=naming.task_queue(SITE),
+                )
+                await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, digest))
+                await env.sleep(timedelta(days=3))
+                home.source.failure = ImageNotFoundError("no such tag")
+                await handle.execute_update("poll_now", "recorded", result_type=PollResult)
+                home.source.failure = None
+                newer = home.release(b"two")
+                await handle.signal(DataImportCronWorkflow.poll, "recorded")
+                await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, newer))
+                await eventually(lambda: len(home.volumes()) == 1)
+                home.store.delete(home.cron())
+                await handle.signal(DataImportCronWorkflow.deleted, ref.uid)
+                await handle.result()
+                save(name, "cron", await handle.fetch_history())
+                child = naming.volume_workflow_id(SITE, NAMESPACE, import_name(DATA_SOURCE, newer))
+                save(name, "import", await env.client.get_workflow_handle(child).fetch_history())
+
+
+def save(name: str, what: str, history: object) -> None:
+    HISTORIES.mkdir(exist_ok=True)
+    (HISTORIES / f"{name}.{what}.json").write_text(history.to_json() + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(record(sys.argv[1]))
+    FINGERPRINT.write_text(json.dumps(fingerprint(), indent=1) + "\n")

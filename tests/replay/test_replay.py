@@ -1,0 +1,39 @@
+"""Recorded histories replay with today's code, and nobody changes the command sequence unawares."""
+
+import json
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.worker import Replayer
+
+from tests.replay.fingerprint import FINGERPRINT, fingerprint
+from tests.replay.record import HISTORIES
+from worker.run import WORKFLOWS, workflow_runner
+
+RECORDED = sorted(HISTORIES.glob("*.json"))
+
+
+def test_there_are_recordings():
+    assert {path.name.split(".")[-2] for path in RECORDED} == {"cron", "import"}
+
+
+@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
+async def test_a_recorded_history_replays(path):
+    replayer = Replayer(workflows=list(WORKFLOWS), workflow_runner=workflow_runner())
+    await replayer.replay_workflow(WorkflowHistory.from_json(path.name, path.read_text()))
+
+
+async def test_a_changed_history_is_noticed():
+    path = next(path for path in RECORDED if path.name.endswith("cron.json"))
+    changed = path.read_text().replace('"look_up_digest"', '"another_activity"')
+    replayer = Replayer(workflows=list(WORKFLOWS), workflow_runner=workflow_runner())
+    with pytest.raises(Exception, match="another_activity|Nondeterminism"):
+        await replayer.replay_workflow(WorkflowHistory.from_json(path.name, changed))
+
+
+def test_the_command_sequence_is_the_recorded_one():
+    assert fingerprint() == json.loads(FINGERPRINT.read_text()), (
+        "The commands that a workflow issues have changed. Crons that sleep now must still replay: put the change "
+        "behind workflow.patched(...) unless every recorded history replays without it. Then record anew: "
+        "`python -m tests.replay.record <version>`, and keep the old recordings."
+    )
