@@ -1,0 +1,324 @@
+"""The policy, case by case; names of cases are those of CDI's behaviour where there is one."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dataimportcron import naming, planning
+from dataimportcron.api.conditions import Phase
+from dataimportcron.api.meta import Condition
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
+from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError, TooManyRequestsError
+from dataimportcron.manifests import (
+    data_source_of,
+    import_of,
+    pointed_to,
+    used,
+    with_annotations,
+    with_current_import,
+    with_promoted_import,
+    with_status,
+)
+from dataimportcron.messages import Trigger, Verdict
+from dataimportcron.ports import ResolvedImage
+from tests.support.home import DATA_SOURCE, NAME, cron_document
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
+
+
+def a_cron(annotations=None, **spec) -> DataImportCron:
+    cron = DataImportCron.model_validate(cron_document(**spec))
+    return with_annotations(cron, annotations or {})
+
+
+def an_import(digest, phase=Phase.SUCCEEDED, *, cron=None, at=NOW) -> DataVolume:
+    volume = import_of(cron or a_cron(), naming.import_name(DATA_SOURCE, digest), digest, digest, at)
+    return with_status(volume, phase=str(phase))
+
+
+def failing(volume, phase=Phase.IMPORT_IN_PROGRESS) -> DataVolume:
+    broken = Condition(type="Running", status="False", reason="Error", message="it broke")
+    return with_status(volume, phase=str(phase), conditions=[broken])
+
+
+def resolved(digest, manifest=None) -> ResolvedImage:
+    return ResolvedImage(digest=digest, manifest_digest=manifest or digest)
+
+
+def facts(cron, **values) -> planning.Facts:
+    return replace(planning.Facts(cron=cron, trigger=Trigger.TICK, now=NOW), **values)
+
+
+def settled(cron, volume) -> tuple[DataImportCron, DataSource]:
+    digest = volume.metadata.annotations[naming.ANNOTATION_DIGEST]
+    done = with_promoted_import(cron, volume.metadata.name, digest, NOW)
+    return done, pointed_to(data_source_of(cron), cron, volume)
+
+
+def condition(cron, wanted):
+    return next((c.status, c.reason, c.message) for c in cron.status.conditions if c.type == wanted)
+
+
+def test_i01_before_a_digest():
+    plan = planning.plan(facts(a_cron(schedule=""), trigger=Trigger.CHANGE))
+    assert plan.decision.verdict is Verdict.WAIT
+    assert condition(plan.cron, "Progressing") == ("False", "NoImport", "No current import")
+    assert condition(plan.cron, "UpToDate") == ("False", "NoDigest", "No source digest")
+
+
+def test_i02_a_digest_appears():
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A)))
+    name = naming.import_name(DATA_SOURCE, A)
+    assert (plan.decision.verdict, plan.decision.data_volume) == (Verdict.IMPORT, name)
+    assert plan.cron.status.document()["currentImports"] == [{"DataVolumeName": name, "Digest": A}]
+    assert condition(plan.cron, "UpToDate") == ("False", "Outdated", "Source digest updated since last import")
+    assert plan.cron.metadata.annotations[naming.ANNOTATION_DESIRED_DIGEST] == A
+    assert plan.cron.status.last_execution_timestamp == NOW
+
+
+@pytest.mark.parametrize(
+    ("phase", "progressing"),
+    [
+        (Phase.IMPORT_SCHEDULED, ("False", "ImportScheduled", "Import is scheduled")),
+        (Phase.IMPORT_IN_PROGRESS, ("True", "ImportProgressing", "Import is progressing")),
+        (Phase.PENDING, ("False", "Pending", "Import DataVolume phase Pending")),
+    ],
+)
+def test_i03_i04_the_import_runs(phase, progressing):
+    volume = an_import(A, phase)
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A), imports=(volume,), running=volume.metadata.name))
+    assert plan.decision.verdict is Verdict.WAIT
+    assert condition(plan.cron, "Progressing") == progressing
+    assert condition(plan.cron, "UpToDate") == ("False", "ImportProgressing", "Import is progressing")
+
+
+def test_i05_a_complete_import_is_promoted_and_then_rests():
+    volume = an_import(A)
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A), imports=(volume,)))
+    assert plan.decision.verdict is Verdict.PROMOTE
+    assert condition(plan.cron, "UpToDate")[:2] == ("False", "ImportProgressing")
+    cron, data_source = settled(plan.cron, volume)
+    plan = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=data_source))
+    assert plan.decision.verdict is Verdict.WAIT
+    assert condition(plan.cron, "UpToDate") == ("True", "UpToDate", "Latest import is up to date")
+
+
+def test_a_quiet_poll_changes_the_time_of_the_poll_and_nothing_else():
+    volume = an_import(A)
+    cron, data_source = settled(a_cron(), volume)
+    first = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=data_source)).cron
+    later = facts(
+        first, resolved=resolved(A), imports=(volume,), data_source=data_source, now=NOW + timedelta(days=7)
+    )
+    second = planning.plan(later).cron
+    before, after = first.document(), second.document()
+    assert before["status"].pop("lastExecutionTimestamp") != after["status"].pop("lastExecutionTimestamp")
+    assert before == after
+
+
+def test_i08_a_new_digest_keeps_the_old_import_in_use():
+    volume = an_import(A)
+    cron, data_source = settled(a_cron(), volume)
+    plan = planning.plan(facts(cron, resolved=resolved(B), imports=(volume,), data_source=data_source))
+    assert (plan.decision.verdict, plan.decision.digest) == (Verdict.IMPORT, B)
+    assert plan.cron.status.last_imported_pvc.name == volume.metadata.name
+
+
+def test_i09_a_known_digest_is_switched_to_without_an_import():
+    a, b = an_import(A), an_import(B)
+    cron, data_source = settled(a_cron(), b)
+    plan = planning.plan(facts(cron, resolved=resolved(A), imports=(a, b), data_source=data_source))
+    assert (plan.decision.verdict, plan.decision.data_volume) == (Verdict.PROMOTE, a.metadata.name)
+
+
+def test_i10_a_failing_import_gives_way_to_another_digest():
+    volume = failing(an_import(A))
+    plan = planning.plan(facts(a_cron(), resolved=resolved(B), imports=(volume,), running=volume.metadata.name))
+    assert (plan.decision.verdict, plan.decision.replaces) == (Verdict.IMPORT, volume.metadata.name)
+
+
+def test_i10_the_same_digest_goes_on_failing_and_says_so():
+    volume = failing(an_import(A))
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A), imports=(volume,), running=volume.metadata.name))
+    assert plan.decision.verdict is Verdict.WAIT
+    assert condition(plan.cron, "UpToDate") == ("False", "ImportFailed", "it broke")
+
+
+@pytest.mark.parametrize(("trigger", "verdict"), [(Trigger.CHANGE, Verdict.WAIT), (Trigger.TICK, Verdict.IMPORT)])
+def test_an_import_that_failed_for_good_waits_for_a_poll(trigger, verdict):
+    volume = failing(an_import(A), Phase.FAILED)
+    plan = planning.plan(
+        facts(a_cron(annotations={naming.ANNOTATION_DESIRED_DIGEST: A}), imports=(volume,), trigger=trigger)
+    )
+    assert plan.decision.verdict is verdict
+
+
+def test_i13_a_newer_digest_waits_for_a_running_import():
+    volume = an_import(A, Phase.IMPORT_IN_PROGRESS)
+    plan = planning.plan(facts(a_cron(), resolved=resolved(B), imports=(volume,), running=volume.metadata.name))
+    assert plan.decision.verdict is Verdict.WAIT
+    assert condition(plan.cron, "UpToDate")[:2] == ("False", "Outdated")
+    assert condition(plan.cron, "Progressing")[0] == "True"
+
+
+def test_an_unfinished_import_that_nobody_runs_is_adopted():
+    volume = an_import(A, Phase.IMPORT_IN_PROGRESS)
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A), imports=(volume,)))
+    assert (plan.decision.verdict, plan.decision.data_volume) == (Verdict.IMPORT, volume.metadata.name)
+
+
+def test_x01_a_failed_poll_is_said_and_loses_nothing():
+    volume = an_import(A)
+    cron, data_source = settled(a_cron({naming.ANNOTATION_DESIRED_DIGEST: A}), volume)
+    error = ImageNotFoundError("no such tag", hint="check it")
+    plan = planning.plan(facts(cron, error=error, imports=(volume,), data_source=data_source))
+    assert (plan.decision.verdict, plan.decision.transient) == (Verdict.FAILED, False)
+    assert condition(plan.cron, "UpToDate") == ("False", "ImageNotFound", "no such tag (check it)")
+    assert plan.cron.status.last_imported_pvc == cron.status.last_imported_pvc
+    assert plan.warning
+
+
+def test_a_transient_failure_asks_for_a_retry():
+    plan = planning.plan(facts(a_cron(), error=TooManyRequestsError("slow", retry_after=30)))
+    assert (plan.decision.transient, plan.decision.retry_after) == (True, 30.0)
+    assert planning.plan(facts(a_cron(), error=RegistryUnavailableError("down"))).decision.transient
+
+
+def test_x11_an_index_that_changed_for_others_imports_nothing():
+    volume = an_import(A)
+    cron, data_source = settled(a_cron(), volume)
+    plan = planning.plan(facts(cron, resolved=resolved(B, A), imports=(volume,), data_source=data_source))
+    assert (plan.decision.verdict, plan.decision.data_volume) == (Verdict.PROMOTE, volume.metadata.name)
+    assert plan.cron.status.document()["currentImports"] == [{"DataVolumeName": volume.metadata.name, "Digest": B}]
+
+
+def test_dm02_a_moved_data_source_is_moved_back():
+    a, b = an_import(A), an_import(B)
+    cron, _ = settled(a_cron({naming.ANNOTATION_DESIRED_DIGEST: B, naming.ANNOTATION_SOURCE: "x"}), b)
+    plan = planning.plan(
+        facts(cron, trigger=Trigger.CHANGE, imports=(a, b), data_source=pointed_to(data_source_of(cron), cron, a))
+    )
+    assert (plan.decision.verdict, plan.decision.data_volume) == (Verdict.PROMOTE, b.metadata.name)
+
+
+def test_dm03_an_unlabelled_data_source_is_left_alone():
+    volume = an_import(A)
+    cron, data_source = settled(a_cron(), volume)
+    bare = data_source.model_copy(update={"metadata": data_source.metadata.model_copy(update={"labels": {}})})
+    other = bare.model_copy(update={"spec": data_source_of(cron).spec})
+    plan = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=other))
+    assert plan.decision.verdict is Verdict.WAIT
+
+
+def test_dm04_a_rival_is_named():
+    plan = planning.plan(facts(a_cron(), rival="other"))
+    words = f"DataSource {DATA_SOURCE} is already managed by DataImportCron other"
+    assert (plan.decision.reason, plan.decision.message) == ("ErrDataSourceAlreadyManaged", words)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "spec", "trigger", "due"),
+    [
+        ({}, {}, Trigger.CHANGE, True),
+        ({}, {}, Trigger.TICK, True),
+        ({}, {"schedule": ""}, Trigger.CHANGE, False),
+        ({}, {"schedule": ""}, Trigger.POLL, True),
+        ({naming.ANNOTATION_DESIRED_DIGEST: A}, {}, Trigger.CHANGE, True),
+        ({naming.ANNOTATION_DESIRED_DIGEST: A, naming.ANNOTATION_SOURCE: "SOURCE"}, {}, Trigger.CHANGE, False),
+        ({naming.ANNOTATION_DESIRED_DIGEST: A, naming.ANNOTATION_SOURCE: "another"}, {}, Trigger.CHANGE, True),
+        ({naming.ANNOTATION_SUSPEND: "true"}, {}, Trigger.TICK, False),
+        ({naming.ANNOTATION_POLL_REQUESTED: "1"}, {"schedule": ""}, Trigger.CHANGE, True),
+        (
+            {naming.ANNOTATION_POLL_REQUESTED: "1", naming.ANNOTATION_POLL_SEEN: "1"},
+            {"schedule": ""},
+            Trigger.CHANGE,
+            False,
+        ),
+        ({naming.ANNOTATION_NEXT_CRON_TIME: "2026-11-23T11:00:00Z"}, {"schedule": ""}, Trigger.CHANGE, True),
+        ({naming.ANNOTATION_NEXT_CRON_TIME: "2026-11-23T13:00:00Z"}, {"schedule": ""}, Trigger.CHANGE, False),
+    ],
+)
+def test_when_the_registry_is_asked(annotations, spec, trigger, due):
+    cron = a_cron(**spec)
+    known = {key: planning.source_key(cron) if value == "SOURCE" else value for key, value in annotations.items()}
+    assert planning.poll_due(with_annotations(cron, known), trigger, NOW) is due
+
+
+def test_p10_requests_are_consumed():
+    cron = a_cron({naming.ANNOTATION_NEXT_CRON_TIME: "2026-01-01T00:00:00Z", naming.ANNOTATION_POLL_REQUESTED: "7"})
+    plan = planning.plan(facts(cron, resolved=resolved(A)))
+    assert naming.ANNOTATION_NEXT_CRON_TIME not in plan.cron.metadata.annotations
+    assert not planning.poll_requested(plan.cron, NOW)
+
+
+def prune(keep, volumes, current, **spec):
+    cron = a_cron(importsToKeep=keep, **spec)
+    done = with_current_import(cron, current.metadata.name, A)
+    return [v.metadata.name for v in planning.plan_prune(done, volumes, None)]
+
+
+def test_g03_the_least_recently_used_goes():
+    a, b, c = (an_import(d, at=NOW + timedelta(hours=n)) for n, d in enumerate((A, B, C)))
+    a_again = used(a, NOW + timedelta(hours=5))
+    assert prune(2, (a_again, b, c), c) == [b.metadata.name]
+    assert prune(None, (a_again, b, c), c) == []
+    assert prune(1, (a_again, b, c), c) == [a.metadata.name, b.metadata.name]
+
+
+def test_x03_zero_keeps_the_current_one():
+    a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
+    assert prune(0, (a, b), a) == [b.metadata.name]
+
+
+def test_g01_never_prunes_nothing():
+    a, b = an_import(A), an_import(B)
+    assert prune(1, (a, b), a, garbageCollect="Never") == []
+
+
+def test_g04_without_a_timestamp_is_oldest():
+    a, b = an_import(A), an_import(B)
+    bare = with_annotations(b, {naming.ANNOTATION_LAST_USE_TIME: None})
+    c = an_import(C)
+    assert prune(2, (a, bare, c), c) == [b.metadata.name]
+
+
+def test_g09_an_unlabelled_import_is_nobodys_victim():
+    a, b = an_import(A), an_import(B)
+    bare = a.model_copy(update={"metadata": a.metadata.model_copy(update={"labels": {}})})
+    assert prune(1, (bare, b), b) == []
+
+
+def test_what_the_data_source_points_to_is_never_pruned():
+    a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
+    cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
+    assert planning.plan_prune(cron, (a, b), pointed_to(data_source_of(cron), cron, a)) == ()
+
+
+def test_x04_timestamps_sort_as_times():
+    whole = planning.last_use(with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05Z"}))
+    part = planning.last_use(
+        with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05.1Z"})
+    )
+    assert whole < part
+
+
+@pytest.mark.parametrize("digest", ["sha256:short", "md5:" + "a" * 32, ""])
+def test_nm02_digests_that_name_nothing(digest):
+    with pytest.raises(Exception, match="Digest"):
+        naming.import_name(DATA_SOURCE, digest)
+
+
+def test_nm01_names():
+    assert naming.import_name("test-datasource", "sha256:68b44fc891f3" + "0" * 52) == "test-datasource-68b44fc891f3"
+    assert naming.import_name("DS", "uid:1234abcd-ef01-2345") == "DS-1234abcd-ef0"
+
+
+def test_nm05_an_import_is_made_from_the_template():
+    volume = an_import(A)
+    assert volume.spec.source.registry.url == f"docker://quay.io/kubevirt/fedora@{A}"
+    assert volume.metadata.labels[naming.LABEL_CRON] == NAME
+    assert volume.metadata.annotations[naming.ANNOTATION_BIND_IMMEDIATE] == "true"
+    assert naming.LABEL_CLEANUP not in volume.metadata.labels
+    assert an_import(A, cron=a_cron(retentionPolicy="None")).metadata.labels[naming.LABEL_CLEANUP] == "true"
