@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, UTC, datetime, timedelta, tzinfo
 from functools import lru_cache, partial
+from typing import TypeAlias
 from zoneinfo import ZoneInfo
 
 from croniter import CroniterBadDateError, croniter
@@ -28,17 +29,14 @@ _EXAMPLES = 'use five fields such as "30 1 * * 1", or a descriptor such as "@dai
 _ZONE_EXAMPLE = 'use a name of the tz database, as in "CRON_TZ=Europe/Paris 30 1 * * 1"'
 _INT64_MAX = 2**63 - 1
 _SECOND, _MINUTE, _HOUR, _DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-_NOON = 12
 
 # Go's years have no end, datetime's have: 292 years of @every and a search of 5 fit between this year and the last.
 _LAST_YEAR = MAXYEAR - 300
 _SEARCH_YEARS = 5
-
 # No two changes of one zone's offset are nearer than 167 hours in the tz database: samples this far apart see them all.
 _SAMPLE = timedelta(hours=160)
 # robfig's search may fall back to the first of the month before it goes forward.
 _LOOK_BACK = timedelta(days=32)
-
 # Go's unicode.IsSpace; Python's str.split would also split at U+001C to U+001F.
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _WORDS = re.compile(f"[^{_SPACE}]+")
@@ -53,8 +51,10 @@ _NANOSECONDS = {"ns": 1, "us": 10**3, "\N{MICRO SIGN}s": 10**3, "\N{GREEK SMALL 
 _NANOSECONDS |= {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 # One loop of robfig's Next: while a field does not match, (floor and) advance; a carry starts over with the month.
-_Test, _Move = Callable[[datetime], bool], Callable[[datetime], datetime]
-_Loop = tuple[_Test, _Move, _Move, _Test]
+_Test: TypeAlias = Callable[[datetime], bool]
+_Move: TypeAlias = Callable[[datetime], datetime]
+_Refuse: TypeAlias = Callable[..., InvalidScheduleError]
+_Loop: TypeAlias = tuple[_Test, _Move, _Move, _Test]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,14 +67,16 @@ class _Bounds:
     names: Mapping[str, int] = field(default_factory=dict)
 
 
-_MONTHS = {name: number for number, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)}
-_WEEKDAYS = {name: number for number, name in enumerate("sun mon tue wed thu fri sat".split())}
+def _numbered(words: str, first: int) -> Mapping[str, int]:
+    return {word: number for number, word in enumerate(words.split(), first)}
+
+
 _FIELDS = (
     _Bounds(name="minute", low=0, high=59),
     _Bounds(name="hour", low=0, high=23),
     _Bounds(name="day of month", low=1, high=31),
-    _Bounds(name="month", low=1, high=12, names=_MONTHS),
-    _Bounds(name="day of week", low=0, high=6, names=_WEEKDAYS),
+    _Bounds(name="month", low=1, high=12, names=_numbered("jan feb mar apr may jun jul aug sep oct nov dec", 1)),
+    _Bounds(name="day of week", low=0, high=6, names=_numbered("sun mon tue wed thu fri sat", 0)),
 )
 
 
@@ -106,8 +108,8 @@ class _Calendar:
         found = self._search(local)
         if self.zone is UTC:
             return found
-        offset = local.utcoffset()
-        if found and offset is not None and _steady(self.zone, floor - _LOOK_BACK, found - offset, offset):
+        offset = local.utcoffset() or timedelta()
+        if found and _steady(self.zone, floor - _LOOK_BACK, found - offset, offset):
             return found - offset
         return _walk(self, floor + _SECOND)
 
@@ -140,11 +142,7 @@ class _Calendar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """One parsed schedule; `parse` makes it. Two schedules of the same expression are equal.
-
-    Args:
-        expression: as the user wrote it.
-    """
+    """One parsed schedule; `parse` makes it from `expression`, which is kept as written and is its identity."""
 
     expression: str
     _timing: _Calendar | timedelta = field(repr=False, compare=False)
@@ -200,56 +198,39 @@ def jitter(key: str, window: timedelta) -> timedelta:
     return timedelta(microseconds=share * (window // timedelta(microseconds=1)) >> 64)
 
 
-# --- the grammar -----------------------------------------------------------------------------------------------------
-
-
 @lru_cache(maxsize=1024)
 def _parse(expression: str) -> Schedule:
-    refuse = partial(_refusal, expression)
+    def refuse(fault: str, *, hint: str = _EXAMPLES) -> InvalidScheduleError:
+        return InvalidScheduleError(f'schedule "{expression}": {fault}', hint=hint)
+
     if not expression:
         raise refuse("empty spec string")
-    zone, spec = _zone(expression)
-    spec_text = _DESCRIPTORS.get(spec, spec)
-    if spec_text.startswith("@every "):
-        return Schedule(expression=expression, _timing=_every(expression, spec))
-    if spec_text.startswith("@"):
+    zone, spec = _zone(expression, refuse)
+    if spec.startswith("@every "):
+        return Schedule(expression=expression, _timing=_every(spec, refuse))
+    if spec.startswith("@") and spec not in _DESCRIPTORS:
         hint = f"the descriptors are {', '.join(_DESCRIPTORS)} and @every with a duration"
         raise refuse(f"unrecognized descriptor: {spec}", hint=hint)
-    words = _WORDS.findall(spec_text)
+    words = _WORDS.findall(_DESCRIPTORS.get(spec, spec))
     if len(words) != len(_FIELDS):
         raise refuse(f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]")
-    parsed: list[frozenset[int]] = []
-    stars: list[bool] = []
-    for text, bounds in zip(words, _FIELDS, strict=True):
-        try:
-            numbers, star = _numbers(text, bounds)
-        except _FieldError as fault:
-            sunday = ", Sunday being 0" if bounds.name == "day of week" else ""
-            hint = f"{bounds.name} takes {bounds.low}-{bounds.high}{sunday}; {_EXAMPLES}"
-            raise refuse(f'{bounds.name} "{text}": {fault}', hint=hint) from fault
-        parsed.append(numbers)
-        stars.append(star)
-    sets = dict(zip(("minutes", "hours", "days", "months", "weekdays"), parsed, strict=True))
-    timing = _Calendar(**sets, starred=stars[2] or stars[4], zone=zone)
-    return Schedule(expression=expression, _timing=timing)
+    found = [_numbers(text, bounds, refuse) for text, bounds in zip(words, _FIELDS, strict=True)]
+    sets = dict(zip(("minutes", "hours", "days", "months", "weekdays"), [numbers for numbers, _ in found], strict=True))
+    return Schedule(expression=expression, _timing=_Calendar(**sets, starred=found[2][1] or found[4][1], zone=zone))
 
 
 class _FieldError(ValueError):
     """One field is wrong, in robfig's words; `_parse` adds which field of which expression."""
 
 
-def _refusal(expression: str, fault: str, *, hint: str = _EXAMPLES) -> InvalidScheduleError:
-    return InvalidScheduleError(f'schedule "{expression}": {fault}', hint=hint)
-
-
-def _zone(expression: str) -> tuple[tzinfo, str]:
+def _zone(expression: str, refuse: _Refuse) -> tuple[tzinfo, str]:
     """The zone of a TZ= or CRON_TZ= prefix, UTC without one, and the text behind it."""
     prefix = _ZONE_PREFIX.fullmatch(expression)
     if prefix is None:
         return UTC, expression
     name, rest = prefix["name"], prefix["rest"]
     if rest is None:
-        raise _refusal(expression, "no fields behind the time zone", hint=_ZONE_EXAMPLE)
+        raise refuse("no fields behind the time zone", hint=_ZONE_EXAMPLE)
     spec = _TRIM.sub("", rest)
     # Go's LoadLocation takes these for UTC and for the zone of the time at hand, which is UTC here.
     if name in {"", "UTC", "Local"}:
@@ -258,13 +239,17 @@ def _zone(expression: str) -> tuple[tzinfo, str]:
         return ZoneInfo(name), spec
     # A name becomes a path: besides "no such key" it can be a folder, too long, or no file of the tz database.
     except (KeyError, ValueError, OSError) as error:
-        fault = f"provided bad location {name}: not in the tz database"
-        raise _refusal(expression, fault, hint=_ZONE_EXAMPLE) from error
+        raise refuse(f"provided bad location {name}: not in the tz database", hint=_ZONE_EXAMPLE) from error
 
 
-def _numbers(text: str, bounds: _Bounds) -> tuple[frozenset[int], bool]:
+def _numbers(text: str, bounds: _Bounds, refuse: _Refuse) -> tuple[frozenset[int], bool]:
     """A field's numbers and its star bit; elements may be empty, as in `1,,3`."""
-    elements = [_element(element, bounds) for element in text.split(",") if element]
+    try:
+        elements = [_element(element, bounds) for element in text.split(",") if element]
+    except _FieldError as fault:
+        sunday = ", Sunday being 0" if bounds.name == "day of week" else ""
+        hint = f"{bounds.name} takes {bounds.low}-{bounds.high}{sunday}; {_EXAMPLES}"
+        raise refuse(f'{bounds.name} "{text}": {fault}', hint=hint) from fault
     return frozenset().union(*(found for found, _ in elements)), any(star for _, star in elements)
 
 
@@ -303,33 +288,29 @@ def _number(text: str, names: Mapping[str, int]) -> int:
     named = names.get(text.replace("\u0130", "i").lower())
     if named is not None:
         return named
-    number = re.fullmatch(r"([+-]?)0*([0-9]+)", text)
-    if number is None:
+    number = re.fullmatch(r"([+-]?)0*([0-9]{1,19})", text)
+    if number is None or int(number[2]) > _INT64_MAX:
         raise _FieldError(f"failed to parse int from {text}")
     sign, digits = number.groups()
-    if len(digits) > len(str(_INT64_MAX)) or int(digits) > _INT64_MAX:
-        raise _FieldError(f"failed to parse int from {text}: value out of range")
     if sign == "-" and int(digits) > 0:
         raise _FieldError(f"negative number (-{digits}) not allowed: {text}")
     return int(digits)
 
 
-def _every(expression: str, descriptor: str) -> timedelta:
+def _every(descriptor: str, refuse: _Refuse) -> timedelta:
     """The delay of robfig's ConstantDelaySchedule: whole seconds, at least one."""
-    text = descriptor.removeprefix("@every ")
     try:
-        nanoseconds = _duration(text)
+        nanoseconds = _duration(descriptor.removeprefix("@every "))
     except _FieldError as fault:
-        message = f"failed to parse duration {descriptor}: {fault}"
-        raise _refusal(expression, message, hint='units are h, m, s and smaller ones, e.g. "@every 1h30m"') from fault
+        hint = 'units are h, m, s and smaller ones, e.g. "@every 1h30m"'
+        raise refuse(f"failed to parse duration {descriptor}: {fault}", hint=hint) from fault
     return max(_SECOND, timedelta(seconds=nanoseconds // 10**9))
 
 
 def _duration(text: str) -> int:
     """Nanoseconds as Go's time.ParseDuration reads them, its floating-point fractions included."""
     invalid = _FieldError(f'time: invalid duration "{text}"')
-    body = text[1:] if text.startswith(("-", "+")) else text
-    negative = text.startswith("-")
+    negative, body = text.startswith("-"), text[1:] if text.startswith(("-", "+")) else text
     if body == "0":
         return 0
     if not body:
@@ -339,17 +320,12 @@ def _duration(text: str) -> int:
         term = _DURATION_TERM.match(body, position)
         if term is None or not (term["whole"] or term["fraction"]):
             raise invalid
-        whole = term["whole"].lstrip("0") or "0"
-        if len(whole) > len(str(_INT64_MAX)) or int(whole) > 2**63:
-            raise invalid
-        if not term["unit"]:
-            raise _FieldError(f'time: missing unit in duration "{text}"')
         unit = _NANOSECONDS.get(term["unit"])
         if unit is None:
-            raise _FieldError(f'time: unknown unit "{term["unit"]}" in duration "{text}"')
-        if int(whole) > 2**63 // unit:
-            raise invalid
-        total += int(whole) * unit + _fraction(term["fraction"] or "", unit)
+            fault = f'unknown unit "{term["unit"]}"' if term["unit"] else "missing unit"
+            raise _FieldError(f'time: {fault} in duration "{text}"')
+        # Twenty digits are as much too large as all of them, and quickly read.
+        total += int(term["whole"].lstrip("0")[:20] or 0) * unit + _fraction(term["fraction"] or "", unit)
         if total > _INT64_MAX + negative:
             raise invalid
         position = term.end()
@@ -366,16 +342,10 @@ def _fraction(digits: str, unit: int) -> int:
     return int(value * (unit / scale))
 
 
-# --- Go's search, where clocks change --------------------------------------------------------------------------------
-
-
 def _steady(zone: tzinfo, start: datetime, end: datetime, offset: timedelta) -> bool:
     """Whether the zone keeps that offset, of whole minutes, from start to end (UTC)."""
-    if offset % _MINUTE:
-        return False
-    count = -((start - end) // _SAMPLE)
-    moments = (*(start + _SAMPLE * number for number in range(count)), end)
-    return all(moment.astimezone(zone).utcoffset() == offset for moment in moments)
+    moments = [start + _SAMPLE * number for number in range((end - start) // _SAMPLE + 1)]
+    return not offset % _MINUTE and all(at.astimezone(zone).utcoffset() == offset for at in (*moments, end))
 
 
 def _walk(calendar: _Calendar, start: datetime) -> datetime | None:
@@ -402,33 +372,21 @@ def _walk(calendar: _Calendar, start: datetime) -> datetime | None:
 
 
 def _loops(of: _Calendar) -> tuple[_Loop, ...]:
-    date, later, day_on = partial(_date, of.zone), partial(_later, of.zone), partial(_day_on, of.zone)
-
-    def month(at: datetime) -> datetime:
-        return date(_wall(at, day=1, hour=0, minute=0, second=0))
-
-    def day(at: datetime) -> datetime:
-        return date(_wall(at, hour=0, minute=0, second=0))
-
-    def hour(at: datetime) -> datetime:
-        return date(_wall(at, minute=0, second=0))
+    floor, later = partial(_floor, of.zone), partial(_later, of.zone)
+    month, day = partial(floor, day=1, hour=0, minute=0, second=0), partial(floor, hour=0, minute=0, second=0)
+    hour, day_on, month_on = partial(floor, minute=0, second=0), partial(_day_on, of.zone), partial(_month_on, of.zone)
 
     def minute(at: datetime) -> datetime:
         # Go truncates absolute time: it differs where an offset has seconds.
         return at.astimezone(UTC).replace(second=0).astimezone(of.zone)
 
     return (
-        (lambda at: at.month in of.months, month, lambda at: date(_month_on(_wall(at))), lambda at: at.month == 1),
+        (lambda at: at.month in of.months, month, month_on, lambda at: at.month == 1),
         (of.has_day, day, day_on, lambda at: at.day == 1),
-        (lambda at: at.hour in of.hours, hour, lambda at: later(at, _HOUR), lambda at: at.hour == 0),
-        (lambda at: at.minute in of.minutes, minute, lambda at: later(at, _MINUTE), lambda at: at.minute == 0),
-        (lambda at: at.second == 0, lambda at: at, lambda at: later(at, _SECOND), lambda at: at.second == 0),
+        (lambda at: at.hour in of.hours, hour, partial(later, delay=_HOUR), lambda at: at.hour == 0),
+        (lambda at: at.minute in of.minutes, minute, partial(later, delay=_MINUTE), lambda at: at.minute == 0),
+        (lambda at: at.second == 0, lambda at: at, partial(later, delay=_SECOND), lambda at: at.second == 0),
     )
-
-
-def _wall(at: datetime, **parts: int) -> datetime:
-    """The wall clock at that moment, some of its parts replaced, written as if it were UTC."""
-    return at.replace(tzinfo=UTC, fold=0, **parts)
 
 
 def _date(zone: tzinfo, wall: datetime) -> datetime:
@@ -437,22 +395,26 @@ def _date(zone: tzinfo, wall: datetime) -> datetime:
     return (wall - (guess.astimezone(zone).utcoffset() or timedelta())).astimezone(zone)
 
 
+def _floor(zone: tzinfo, at: datetime, **parts: int) -> datetime:
+    return _date(zone, at.replace(tzinfo=UTC, fold=0, **parts))
+
+
 def _later(zone: tzinfo, at: datetime, delay: timedelta) -> datetime:
     """Go's Time.Add: Python's own addition would move the wall clock instead."""
     return (at.astimezone(UTC) + delay).astimezone(zone)
 
 
-def _month_on(wall: datetime) -> datetime:
+def _month_on(zone: tzinfo, at: datetime) -> datetime:
     """Go's AddDate(0, 1, 0): the 31st of a short month is a day of the one after it."""
-    first = (wall.replace(day=1) + 32 * _DAY).replace(day=1)
-    return first + (wall.day - 1) * _DAY
+    first = at.replace(tzinfo=UTC, fold=0, day=1)
+    return _date(zone, (first + 32 * _DAY).replace(day=1) + (at.day - 1) * _DAY)
 
 
 def _day_on(zone: tzinfo, at: datetime) -> datetime:
     """The step to the next day, with robfig's correction for days without a midnight."""
-    following = _date(zone, _wall(at) + _DAY)
+    following = _date(zone, at.replace(tzinfo=UTC, fold=0) + _DAY)
     if following.hour:
-        whole = 24 if following.hour > _NOON else 0
-        following = _later(zone, following, _HOUR * (whole - following.hour))
+        midnight = _DAY if following.hour * _HOUR > _DAY / 2 else timedelta()
+        following = _later(zone, following, midnight - _HOUR * following.hour)
     # Go stays for ever before a day that a zone skipped (Samoa, 2011-12-30); this steps over it.
     return following if following.astimezone(UTC) > at.astimezone(UTC) else _later(zone, at, _DAY)
