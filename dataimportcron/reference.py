@@ -2,8 +2,9 @@
 
     docker://[registry[:port]/]repository[:tag][@digest]
 
-`fedora` is `docker.io/library/fedora:latest`; a first part with a dot, a colon, or that is `localhost` is a registry.
-Grammar: github.com/distribution/reference.
+`fedora` is `docker.io/library/fedora:latest`; a first part with a dot, a colon or an upper-case letter, or that is
+`localhost`, is a registry. Refused are digests that cannot be verified here, and image ids, which name no repository.
+Grammar and rules: github.com/distribution/reference, ParseNormalizedNamed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataimportcron.errors import InvalidReferenceError
 
 DOCKER_HUB = "docker.io"
 _SCHEME = "docker://"
-_LONGEST_NAME = 255
+_LONGEST_REPOSITORY = 255
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
@@ -23,6 +24,7 @@ _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY = re.compile(_HOST, re.ASCII)
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
 _TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
+_IMAGE_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
 
 
@@ -66,14 +68,16 @@ class Reference:
             name, tag = rest[:colon], rest[colon + 1 :]
             if not _TAG.fullmatch(tag):
                 raise _invalid(text, f"tag {tag!r} is not letters, digits, '_', '.', '-', at most 128")
+        if _IMAGE_ID.fullmatch(rest):
+            raise _invalid(text, "64 hexadecimal digits are an image id, not a repository")
         registry, repository = _split(name)
         if not _REGISTRY.fullmatch(registry):
             raise _invalid(text, f"registry {registry!r} is no host name")
         if not _REPOSITORY.fullmatch(repository):
             upper = " (it must be lower case)" if repository != repository.lower() else ""
             raise _invalid(text, f"repository {repository!r} is no repository name{upper}")
-        if len(f"{registry}/{repository}") > _LONGEST_NAME:
-            raise _invalid(text, f"the name has more than {_LONGEST_NAME} characters")
+        if len(repository) > _LONGEST_REPOSITORY:
+            raise _invalid(text, f"the repository's name has more than {_LONGEST_REPOSITORY} characters")
         return cls(registry, repository, tag if tag or digest else "latest", digest)
 
     @property

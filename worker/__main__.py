@@ -1,7 +1,5 @@
 """`python -m worker` is `dataimportcron`."""
 
-import sys
+from worker.cli import entry
 
-from worker.cli import main
-
-sys.exit(main())
+entry()

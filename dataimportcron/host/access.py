@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,11 +19,15 @@ from pathlib import Path
 
 from dataimportcron.api.types import ConfigMap, Secret
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError
+from dataimportcron.host.files import locked, try_lock_existing
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.oci.credentials import from_secret
 from dataimportcron.oci.registry import Access
 from dataimportcron.ports import ImageSource
+
+_FILE_NAME = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}", re.ASCII)
+_KEY_RULE = "a key is of letters, digits, '-', '_' and '.'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ class HostAccess:
     def folder(self, image: ImageSource) -> Iterator[tuple[list[str], Path]]:
         """The importer's options for an image source, and the private folder that they name; removed at the end."""
         found = self.dependencies(image)
-        folder = Path(tempfile.mkdtemp(prefix="import-", dir=self._state.run))
+        folder, held = self._private_folder()
         try:
             options: list[str] = []
             for option, files in (("--secret-dir", found.secret), ("--cert-dir", found.certificates)):
@@ -72,6 +78,8 @@ class HostAccess:
                     part = folder / option.removeprefix("--")
                     part.mkdir(mode=0o700)
                     for name, data in files.items():
+                        if not _FILE_NAME.fullmatch(name):
+                            raise InvalidObjectError(f"{name!r} is no key of a Secret or ConfigMap", hint=_KEY_RULE)
                         (part / name).touch(mode=0o600)
                         (part / name).write_bytes(data)
                     options += [option, str(part)]
@@ -82,6 +90,21 @@ class HostAccess:
             yield options, folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+            os.close(held)
+
+    def _private_folder(self) -> tuple[Path, int]:
+        """A new private folder and the descriptor that locks it; those whose holder died are removed."""
+        with locked(self._state.run / "import.lock"):
+            for old in self._state.run.glob("import-*"):
+                abandoned = try_lock_existing(old)
+                if abandoned is not None:
+                    shutil.rmtree(old, ignore_errors=True)
+                    os.close(abandoned)
+            folder = Path(tempfile.mkdtemp(prefix="import-", dir=self._state.run))
+            held = try_lock_existing(folder)
+            if held is None:  # pragma: no cover -- it is new, and only we look at it under the lock
+                raise AssertionError
+            return folder, held
 
     def _secret(self, image: ImageSource) -> dict[str, bytes]:
         where = f"Secret {image.namespace}/{image.secret}"

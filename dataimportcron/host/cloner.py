@@ -12,11 +12,13 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from time import monotonic
 
 from dataimportcron.errors import MissingDependencyError, NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import Transfer, VolumeSpec
 
@@ -25,6 +27,8 @@ _FICLONE = 0x40049409
 _CHUNK = 64 << 20
 _NOT_HERE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM}
 """This file system, or this pair of them, cannot do that: try the next way."""
+_REPORT_EVERY = 0.25
+"""Seconds between two reports."""
 
 
 class Stopped(Exception):  # noqa: N818 -- not an error: the caller asked for it
@@ -39,15 +43,11 @@ class HostCloner:
 
     async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
         """See the port."""
+        if await asyncio.to_thread(self._volumes.is_made, volume):
+            return Transfer(phase="Complete", done=volume.size, total=volume.size)
         found = await self._volumes.find(*source)
         if found is None:
             raise MissingDependencyError(f"The source volume {'/'.join(source)} does not exist")
-        if volume.size < found.size:
-            raise VolumeTooSmallError(
-                f"Volume {volume.namespace}/{volume.name} of {volume.size} bytes is smaller than its source "
-                f"{'/'.join(source)} of {found.size} bytes",
-                hint="request at least the source's size",
-            )
         loop = asyncio.get_running_loop()
         stop = threading.Event()
 
@@ -67,9 +67,9 @@ class HostCloner:
         await asyncio.to_thread(self._blank, volume)
 
     def _blank(self, volume: VolumeSpec) -> None:
-        if self._done(volume):
+        if self._volumes.is_made(volume):
             return
-        with _Target(self._volumes.place(volume).partial) as descriptor:
+        with _storage_errors(volume), _target(self._volumes.place(volume).partial) as descriptor:
             os.truncate(descriptor, volume.size)
             os.fsync(descriptor)
             self._volumes.finish(volume, digest="", writable=True)
@@ -77,49 +77,47 @@ class HostCloner:
     def _clone(
         self, source: Path, volume: VolumeSpec, report: Callable[[Transfer], None], stop: threading.Event
     ) -> Transfer:
-        size = source.stat().st_size
-        if self._done(volume):
-            return Transfer(phase="Complete", done=size, total=size)
-        try:
-            with source.open("rb") as file, _Target(self._volumes.place(volume).partial) as target:
+        with _storage_errors(volume), source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if volume.size < size:
+                raise VolumeTooSmallError(
+                    f"Volume {volume.namespace}/{volume.name} of {volume.size} bytes is smaller than its source "
+                    f"{source} of {size} bytes",
+                    hint="request at least the source's size",
+                )
+            with _target(self._volumes.place(volume).partial) as target:
                 way, written = _copy(file.fileno(), target, size, report, stop)
                 os.truncate(target, volume.size)
                 os.fsync(target)
                 self._volumes.finish(volume, digest="", writable=True)
-        except OSError as error:
-            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-                raise NoSpaceError(
-                    f"No space left for the clone {volume.namespace}/{volume.name} of {size} bytes",
-                    hint="free some space; the clone is tried again",
-                ) from error
-            raise
         return Transfer(phase=way, done=size, total=size, written=written)
 
-    def _done(self, volume: VolumeSpec) -> bool:
-        found = self._volumes.find_now(volume.namespace, volume.name)
-        return found is not None and found.size >= volume.size
 
-
-class _Target:
+@contextmanager
+def _target(path: Path) -> Iterator[int]:
     """An empty partial file under an exclusive lock that dies with its holder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = try_lock(path)
+    if descriptor is None:
+        raise TargetBusyError(f"{path} is being written by another process")
+    try:
+        os.truncate(descriptor, 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._descriptor = -1
 
-    def __enter__(self) -> int:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._descriptor)
-            raise TargetBusyError(f"{self._path} is being written by another process") from error
-        os.truncate(self._descriptor, 0)
-        return self._descriptor
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self._descriptor)
+@contextmanager
+def _storage_errors(volume: VolumeSpec) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+            raise
+        raise NoSpaceError(
+            f"No space for volume {volume.namespace}/{volume.name} of {volume.size} bytes: {error.strerror}",
+            hint="free some; it is tried again",
+        ) from error
 
 
 def _copy(
@@ -137,14 +135,15 @@ def _copy(
         try:
             os.truncate(target, 0)
             os.truncate(target, size)
-            return way, _copy_extents(source, size, partial(move, source, target), partial(_tell, report, stop, way))
+            tell = _Teller(report, stop, way, size)
+            return way, _copy_extents(source, size, partial(move, source, target), tell)
         except OSError as error:
             if way == "SparseCopy" or error.errno not in _NOT_HERE:
                 raise
     raise AssertionError  # pragma: no cover -- the last way returns or raises
 
 
-def _copy_extents(source: int, size: int, move: Callable[[int, int], int], tell: Callable[[Transfer], None]) -> int:
+def _copy_extents(source: int, size: int, move: Callable[[int, int], int], tell: Callable[[int, int], None]) -> int:
     written = 0
     for start, end in _extents(source, size):
         at = start
@@ -154,14 +153,26 @@ def _copy_extents(source: int, size: int, move: Callable[[int, int], int], tell:
                 raise OSError(errno.EIO, "the source became shorter while it was cloned")
             at += moved
             written += moved
-            tell(Transfer(phase="", done=at, total=size, written=written))
+            tell(at, written)
     return written
 
 
-def _tell(report: Callable[[Transfer], None], stop: threading.Event, way: str, transfer: Transfer) -> None:
-    if stop.is_set():
-        raise Stopped
-    report(replace(transfer, phase=way))
+class _Teller:
+    """Says how far a copy is, not too often, and ends it when it is to stop."""
+
+    def __init__(self, report: Callable[[Transfer], None], stop: threading.Event, phase: str, total: int) -> None:
+        self._report = report
+        self._stop = stop
+        self._phase = phase
+        self._total = total
+        self._due = 0.0
+
+    def __call__(self, done: int, written: int) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        if monotonic() >= self._due:
+            self._due = monotonic() + _REPORT_EVERY
+            self._report(Transfer(phase=self._phase, done=done, total=self._total, written=written))
 
 
 def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:

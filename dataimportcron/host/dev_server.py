@@ -10,6 +10,7 @@ import json
 import shutil
 import socket
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -53,7 +54,8 @@ def choose_endpoint(state: StateFolder) -> ServerEndpoint:
     last = endpoint_of(state)
     if last is not None and _free(last.port) and _free(last.ui_port):
         return last
-    endpoint = ServerEndpoint(port=_any_port(), ui_port=_any_port())
+    port, ui_port = _any_ports(2)
+    endpoint = ServerEndpoint(port=port, ui_port=ui_port)
     write_atomically(state.path / "endpoint.json", json.dumps(asdict(endpoint)).encode())
     return endpoint
 
@@ -115,7 +117,10 @@ def _free(port: int) -> bool:
         return True
 
 
-def _any_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+def _any_ports(count: int) -> list[int]:
+    """Free ports, none twice."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind((HOST, 0))
+        return [int(probe.getsockname()[1]) for probe in probes]

@@ -48,11 +48,27 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def try_lock(path: Path) -> int | None:
-    """Take an exclusive lock for as long as the returned descriptor is open; None if somebody holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Take an exclusive lock for as long as the returned descriptor is open; None if somebody holds it.
+
+    The file is made if it is not there. A lock on a file that was renamed or removed before it was ours is no lock.
+    """
+    return _try_lock(path, os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def try_lock_existing(path: Path) -> int | None:
+    """`try_lock` on a file or folder that is not made here; None also if there is none."""
+    try:
+        return _try_lock(path, os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _try_lock(path: Path, descriptor: int) -> int | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(descriptor)
+    return None

@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 
 from dataimportcron import errors
-from dataimportcron.errors import DataImportCronError, PermanentError, TooManyRequestsError, TransientError
+from dataimportcron.errors import (
+    DataImportCronError,
+    PermanentError,
+    TargetBusyError,
+    TooManyRequestsError,
+    TransientError,
+)
 from dataimportcron.host.access import HostAccess
+from dataimportcron.host.files import try_lock_existing
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.importer.report import Progress, Result, parse_line
@@ -52,8 +60,7 @@ class HostImporter:
         self, image: ImageSource, digest: str, volume: VolumeSpec, report: Callable[[Transfer], None]
     ) -> Transfer:
         """See the port."""
-        found = await self._volumes.find(volume.namespace, volume.name)
-        if found is not None and found.digest == digest:
+        if await asyncio.to_thread(self._is_made, volume, digest):
             return Transfer(phase="Complete")
         place = self._volumes.place(volume)
         place.partial.parent.mkdir(parents=True, exist_ok=True)
@@ -65,10 +72,33 @@ class HostImporter:
         architecture = image.architecture or self._state.settings().architecture
         if architecture:
             arguments += ["--platform", f"linux/{architecture}"]
+        rate = self._state.settings().import_rate
+        if rate:
+            arguments += ["--rate", str(rate)]
         with self._access.folder(image) as (options, _):
             result = await self._run([*arguments, *options], report)
-        await asyncio.to_thread(self._volumes.finish, volume, digest=digest, writable=False)
+        await asyncio.to_thread(self._hand_over, volume, digest)
         return Transfer(phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written)
+
+    def _is_made(self, volume: VolumeSpec, digest: str) -> bool:
+        """Whether the volume is complete; one of its name, digest and size that an earlier object left is adopted."""
+        if self._volumes.is_made(volume):
+            return True
+        found = self._volumes.find_now(volume.namespace, volume.name)
+        return found is not None and bool(digest) and found.digest == digest and found.size >= volume.size
+
+    def _hand_over(self, volume: VolumeSpec, digest: str) -> None:
+        """Put what the importer has completed into the pool, unless another importer is at it again."""
+        place = self._volumes.place(volume)
+        lock = try_lock_existing(place.partial)
+        try:
+            if lock is not None and place.marker.exists():
+                self._volumes.finish(volume, digest=digest, writable=False)
+            elif not self._is_made(volume, digest):
+                raise TargetBusyError(f"{place.partial} is in the hands of another importer")
+        finally:
+            if lock is not None:
+                os.close(lock)
 
     async def _run(self, arguments: list[str], report: Callable[[Transfer], None]) -> Result:
         process = await asyncio.create_subprocess_exec(

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from dataimportcron.api.types import Resource
 from dataimportcron.host.records import Stamp
+from dataimportcron.host.scan import Scanner
 from dataimportcron.host.store import Store
 
 R = TypeVar("R", bound=Resource)
@@ -64,12 +65,13 @@ class HostWatch:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._scanner = Scanner(store)
         self._stamps: dict[Path, Stamp] | None = None
         self._said: set[str] = set()
 
     def look(self) -> tuple[bool, Sequence[Resource]]:
         """Scan once; returns whether anything changed since the last look, and the objects that are gone."""
-        problems = {problem.message for problem in self._store.scan(monotonic())}
+        problems = {problem.message for problem in self._scanner.scan(monotonic())}
         for message in sorted(problems - self._said):
             logger.warning("kept as it was: %s", message)
         self._said = problems

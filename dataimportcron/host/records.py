@@ -17,11 +17,22 @@ from dataimportcron.api.types import KINDS, Resource
 Document = dict[str, Any]
 Stamp = tuple[int, int, int]
 """mtime in nanoseconds, size and inode of a file: another stamp means that it was written."""
+Overlay = dict[str, dict[str, str | None]]
+"""What we wrote over a person's labels or annotations, by key: the value `set` (None: removed), what it is `over`."""
+
+EVENTS_KEPT = 50
 
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """One object as `status/` has it."""
+    """One object as `status/` has it.
+
+    Attributes:
+        applied: the last good document, as a person or we wrote it; a status in it means nothing.
+        stamp: of the file that `applied` was read from.
+        folder: inode of the folder that this file was in: an unmounted folder looks empty, but has another one.
+        problem: what is wrong with the file as it is now; `applied` stays in force.
+    """
 
     kind: str
     namespace: str
@@ -32,8 +43,9 @@ class Record:
     created: str
     applied: Document
     stamp: list[int] = field(default_factory=list)
-    labels: dict[str, dict[str, str | None]] = field(default_factory=dict)
-    annotations: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    folder: int = 0
+    labels: Overlay = field(default_factory=dict)
+    annotations: Overlay = field(default_factory=dict)
     status: Document = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
     problem: str = ""
@@ -51,10 +63,32 @@ class Record:
             "labels": overlaid(given.get("labels") or {}, self.labels),
             "annotations": overlaid(given.get("annotations") or {}, self.annotations),
         }
-        document = self.applied | {"metadata": metadata}
+        document = {key: value for key, value in self.applied.items() if key != "status"} | {"metadata": metadata}
         if self.status:
             document["status"] = self.status
         return KINDS[self.kind].model_validate(document)
+
+    def adopt(self, document: Document) -> bool:
+        """Make a good document the last good one; returns whether the object is another by it.
+
+        What we wrote over something that now says something else is dropped: if a person writes the old value again,
+        it is news again.
+        """
+        changed = self.applied != document or bool(self.problem)
+        if self.applied.get("spec") != document.get("spec") or not self.generation:
+            self.generation += 1
+        given = document.get("metadata") or {}
+        self.labels = _still_over(self.labels, given.get("labels") or {})
+        self.annotations = _still_over(self.annotations, given.get("annotations") or {})
+        self.applied, self.problem = document, ""
+        return changed
+
+    def note_event(self, event_type: str, reason: str, message: str, moment: str) -> None:
+        """Add an event, or raise the count of the same one; the most recent EVENTS_KEPT stay."""
+        words: Document = {"type": event_type, "reason": reason, "message": message}
+        event = next((event for event in self.events if words.items() <= event.items()), words | {"first": moment})
+        others = [other for other in self.events if other is not event]
+        self.events = [*others, event | {"last": moment, "count": event.get("count", 0) + 1}][-EVENTS_KEPT:]
 
     def to_json(self) -> bytes:
         """The record as stored."""
@@ -67,7 +101,7 @@ class Record:
         return cls(**{key: value for key, value in json.loads(data).items() if key in known})
 
 
-def overlaid(given: dict[str, str], overlay: dict[str, dict[str, str | None]]) -> dict[str, str]:
+def overlaid(given: dict[str, str], overlay: Overlay) -> dict[str, str]:
     """What a person wrote with what we wrote over it."""
     result = dict(given)
     for key, entry in overlay.items():
@@ -81,13 +115,17 @@ def overlaid(given: dict[str, str], overlay: dict[str, dict[str, str | None]]) -
     return result
 
 
-def overlay_for(given: dict[str, str], wanted: dict[str, str]) -> dict[str, dict[str, str | None]]:
+def overlay_for(given: dict[str, str], wanted: dict[str, str]) -> Overlay:
     """The overlay that makes `wanted` of what a person wrote."""
     return {
         key: {"set": wanted.get(key), "over": given.get(key)}
         for key in sorted({*given, *wanted})
         if given.get(key) != wanted.get(key)
     }
+
+
+def _still_over(overlay: Overlay, given: dict[str, str]) -> Overlay:
+    return {key: entry for key, entry in overlay.items() if given.get(key) == entry["over"]}
 
 
 def stamp_of(path: Path) -> Stamp:

@@ -52,6 +52,7 @@ class Settings:
         certs_dirs: more folders of containerd's hosts.toml files, beside `certs.d` in the state folder.
         insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
         concurrent_imports: how many imports and clones run at a time.
+        import_rate: bytes per second that one import downloads at most; 0 for no limit.
     """
 
     storage_classes: dict[str, str] = field(default_factory=dict)
@@ -60,6 +61,7 @@ class Settings:
     certs_dirs: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
     concurrent_imports: int = 4
+    import_rate: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,7 @@ class StateFolder:
         Raises:
             StateError: the folder cannot be written, or a newer version has written it.
         """
+        self.check()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             for name in ("objects", "status", "deleted", "run"):
@@ -102,7 +105,6 @@ class StateFolder:
                 f"State folder {self.path} cannot be made: {error.strerror}",
                 hint="choose another with --state or DATAIMPORTCRON_STATE",
             ) from error
-        self.check()
         if not (self.path / "VERSION").exists():
             write_atomically(self.path / "VERSION", f"{LAYOUT}\n".encode())
 
@@ -114,8 +116,10 @@ class StateFolder:
         """
         try:
             text = (self.path / "VERSION").read_text().strip()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
+        except (OSError, UnicodeDecodeError) as error:
+            raise StateError(f"State folder {self.path} cannot be read: {error}") from error
         if not text.isdecimal() or int(text) > LAYOUT:
             raise StateError(
                 f"State folder {self.path} has layout {text!r}, this version knows {LAYOUT}",
@@ -153,7 +157,7 @@ class StateFolder:
             if type(value) is not expected:
                 raise InvalidObjectError(f"{path}: {key} must be a {expected.__name__}, found {value!r}")
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        return Settings(**values)
+        return _checked(Settings(**values), path)
 
     @property
     def objects(self) -> Path:
@@ -178,3 +182,25 @@ class StateFolder:
     def certs_dirs(self) -> tuple[Path, ...]:
         """Folders with a mirror configuration, the state folder's first."""
         return (self.path / "certs.d", *(Path(folder) for folder in self.settings().certs_dirs))
+
+
+def _checked(settings: Settings, path: Path) -> Settings:
+    """The settings, if what stands inside their lists and tables can be used.
+
+    Raises:
+        InvalidObjectError: it cannot.
+    """
+    folders = [(f"storage_classes.{name}", folder) for name, folder in settings.storage_classes.items()]
+    folders += [("certs_dirs", folder) for folder in settings.certs_dirs]
+    folders += [("default_folder", settings.default_folder)] if settings.default_folder else []
+    for key, folder in folders:
+        if not isinstance(folder, str) or not Path(folder).is_absolute():
+            raise InvalidObjectError(f"{path}: {key} must name an absolute path, found {folder!r}")
+    for host in settings.insecure_registries:
+        if not isinstance(host, str) or "/" in host:
+            raise InvalidObjectError(
+                f"{path}: insecure_registries must list hosts and ports, found {host!r}"
+            )
+    if settings.concurrent_imports < 1:
+        raise InvalidObjectError(f"{path}: concurrent_imports must be at least 1, found {settings.concurrent_imports}")
+    return settings

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dataimportcron.host.files import sync_folder, write_atomically
@@ -27,6 +29,15 @@ class Note:
     size: int
     inode: int
     digest: str = ""
+
+    @classmethod
+    def read(cls, path: Path) -> Note | None:
+        """The note of that path, None if there is none or it is none of ours; what a newer version added is ignored."""
+        try:
+            document = json.loads(path.read_bytes())
+            return cls(**{item.name: document[item.name] for item in fields(cls)})
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
+            return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,21 +74,26 @@ class HostVolumes:
 
     def find_now(self, namespace: str, name: str) -> Volume | None:
         """The complete volume, in whichever storage folder it is."""
-        for folder in self._folders():
-            place = _place(folder, namespace, name)
-            try:
-                note = Note(**json.loads(place.note.read_bytes()))
-                inode = place.file.stat().st_ino
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if inode == note.inode:
-                return Volume(
-                    namespace=namespace, name=name, size=note.size, digest=note.digest, location=str(place.file)
-                )
+        for place, note in self._complete(namespace, name):
+            return Volume(namespace=namespace, name=name, size=note.size, digest=note.digest, location=str(place.file))
         return None
 
+    def is_made(self, volume: VolumeSpec) -> bool:
+        """Whether just this volume is complete, not one that another DataVolume of its name has left."""
+        return any(note.uid == volume.uid for _, note in self._complete(volume.namespace, volume.name))
+
+    def _complete(self, namespace: str, name: str) -> Iterator[tuple[Place, Note]]:
+        for folder in self._folders():
+            place = _place(folder, namespace, name)
+            note = Note.read(place.note)
+            try:
+                if note is not None and place.file.stat().st_ino == note.inode:
+                    yield place, note
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+
     def finish(self, volume: VolumeSpec, *, digest: str, writable: bool) -> None:
-        """Make the partial file the volume: note, rename, both durable."""
+        """Make the partial file, whose lock the caller holds, the volume: note, rename, both durable."""
         place = self.place(volume)
         place.file.parent.mkdir(parents=True, exist_ok=True)
         place.partial.chmod(0o644 if writable else 0o444)
@@ -95,8 +111,10 @@ class HostVolumes:
     def _delete(self, namespace: str, name: str) -> None:
         for folder in self._folders():
             place = _place(folder, namespace, name)
+            # The note goes last: until then a crash leaves something that the next call finds.
             for path in (place.file, place.partial, place.marker, place.note):
-                path.unlink(missing_ok=True)
+                with suppress(FileNotFoundError, NotADirectoryError):
+                    path.unlink()
 
     async def in_use(self, namespace: str, name: str) -> str:
         """See the port. For now: a process has the file open; what cannot be looked at counts as not open."""

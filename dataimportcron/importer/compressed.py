@@ -29,7 +29,9 @@ class CompressedClusters:
         self._pending: list[Range] = []
         self._next = 0
         self._window = b""
-        self._start = 0
+        self._window_at = 0
+        self._settled = 0
+        self._taken = bytearray(header.clusters // 8 + 1)
 
     def expect(self, ranges: list[Range], passed: int) -> None:
         """Note ranges that a table names, and place those that have passed.
@@ -65,41 +67,62 @@ class CompressedClusters:
             offset: of it in the file.
             keep: a table is still missing: spill what no range claims.
         """
-        if not self._window:
-            self._start = offset
-        self._window += data
+        self._window = self._window[self._settled - self._window_at :] + data if self._window else data
+        self._window_at = self._settled = offset + len(data) - len(self._window)
         self._settle(keep=keep, final=False)
 
     def flush(self, *, keep: bool) -> None:
         """What follows is not compressed data: settle all that has come."""
         self._settle(keep=keep, final=True)
 
+    def finish(self) -> None:
+        """The file has ended.
+
+        Raises:
+            InvalidImageError: a range is where something else was.
+        """
+        self._settle(keep=False, final=True)
+        if self._next < len(self._pending):
+            raise InvalidImageError(f"the qcow2 image uses byte {self._pending[self._next][0]} twice")
+
+    def check_unused(self, cluster: int) -> None:
+        """Make sure that no range had bytes in a cluster of the file.
+
+        Raises:
+            InvalidImageError: one had.
+        """
+        if self._taken[cluster // 8] >> cluster % 8 & 1:
+            raise InvalidImageError(f"the qcow2 image uses its cluster {cluster} twice")
+
     def _settle(self, *, keep: bool, final: bool) -> None:
         """Inflate what is complete, spill or drop what is between, keep the rest in the window."""
-        end = self._start + len(self._window)
-        while self._window:
+        end = self._window_at + len(self._window)
+        while self._settled < end:
             offset, length, guest = self._pending[self._next] if self._next < len(self._pending) else (end, 0, 0)
-            if offset > self._start:
-                between = self._window[: offset - self._start]
+            if offset > self._settled:
+                until = min(offset, end)
                 if keep:
-                    self._spill.write(between, self._start)
-                self._advance(len(between))
+                    between = self._window[self._settled - self._window_at : until - self._window_at]
+                    self._spill.write(between, self._settled)
+                self._settled = until
                 continue
-            if offset < self._start:
+            if offset < self._settled:
                 raise InvalidImageError(f"the qcow2 image uses byte {offset} twice")
             if offset + length > end and not final:
                 return
+            start = offset - self._window_at
             self._next += 1
-            self._advance(self._place(self._window[:length], offset, guest))
-
-    def _advance(self, length: int) -> None:
-        self._window = self._window[length:]
-        self._start += length
+            self._settled += self._place(self._window[start : start + length], offset, guest)
+            for cluster in {offset >> self._header.cluster_bits, (self._settled - 1) >> self._header.cluster_bits}:
+                self._taken[cluster // 8] |= 1 << cluster % 8
+        self._window = b""
 
     def _place(self, data: bytes, offset: int, guest: int) -> int:
         """Inflate a cluster to the disk; returns how many bytes it took."""
         inflated = inflate(data, self._header.cluster_size)
         if inflated is None:
-            raise InvalidImageError(f"the qcow2 image has no compressed cluster at byte {offset}, though a table says so")
+            raise InvalidImageError(
+                f"the qcow2 image has no compressed cluster at byte {offset}, though a table says so"
+            )
         self._disk.write(inflated[0], guest << self._header.cluster_bits)
         return inflated[1]

@@ -116,7 +116,7 @@ class Conversion:
                 self._map.forget_before(self._at)
             if not l1_read:
                 self._read_l1(l1_end)
-            self._compressed.flush(keep=False)
+            self._compressed.finish()
         finally:
             self._spill.close()
 
@@ -129,7 +129,9 @@ class Conversion:
             return
         self._compressed.flush(keep=self._missing_tables > 0)
         if purpose & _TABLE:
-            self._read_l2(purpose ^ _TABLE, self._read(1))
+            data = self._read(1)
+            self._missing_tables -= 1
+            self._read_l2(purpose ^ _TABLE, data)
             return
         most = max(_RUN >> self._header.cluster_bits, 1)
         count = 1
@@ -163,12 +165,10 @@ class Conversion:
                 early.append((number, cluster))
         for number, cluster in early:
             self._read_l2(number, self._spill.read(header.cluster_size, cluster << header.cluster_bits))
-            self._missing_tables += 1
 
     def _read_l2(self, number: int, data: bytes) -> None:
         """Take an L2 table: name the clusters that will come, place those that have come."""
         header = self._header
-        self._missing_tables -= 1
         late: list[tuple[int, int]] = []
         compressed: list[tuple[int, int, int]] = []
         first = number * header.l2_entries
@@ -184,6 +184,7 @@ class Conversion:
                 if cluster >= self._at:
                     self._map.expect(cluster, guest)
                 else:
+                    self._compressed.check_unused(cluster)
                     self._map.use(cluster)
                     late.append((cluster, guest))
         for cluster, guest, count in _runs(late, max(_RUN >> header.cluster_bits, 1)):

@@ -8,6 +8,7 @@ neither gzip nor a tar.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import cast
 
 from isal import igzip_lib
 
@@ -16,6 +17,8 @@ from dataimportcron.errors import InvalidImageError
 STEP = 1 << 20
 """The most bytes that one step yields."""
 
+# The stubs of isal say that its error is an instance.
+_ISAL_ERROR = cast("type[Exception]", igzip_lib.error)
 _GZIP = b"\x1f\x8b"
 _FOREIGN = {
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -58,7 +61,7 @@ def inflate(data: bytes, length: int) -> tuple[bytes, int] | None:
     decoder = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_DEFLATE)
     try:
         out = decoder.decompress(data, length)
-    except igzip_lib.error:
+    except _ISAL_ERROR:
         return None
     if len(out) != length:
         return None
@@ -76,7 +79,7 @@ def _gunzip(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
                 rest = b""
                 if decoder.eof:
                     rest, decoder = decoder.unused_data, None
-    except igzip_lib.error as error:
+    except _ISAL_ERROR as error:
         raise InvalidImageError(f"{name} is no valid gzip stream: {error}") from error
     if decoder is not None:
         raise InvalidImageError(f"{name} ends in the middle of a gzip stream: it is truncated")

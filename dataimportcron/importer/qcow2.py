@@ -97,7 +97,9 @@ def parse_header(data: bytes, length: int) -> Header:
     """
     if len(data) < _V2_LENGTH:
         raise InvalidImageError(f"the qcow2 image has {length} bytes, which is less than its header")
-    (_, version, backing, _, cluster_bits, size, encryption, l1_size, l1_offset) = struct.unpack_from(">4sIQIIQIIQ", data)
+    (_, version, backing, _, cluster_bits, size, encryption, l1_size, l1_offset) = struct.unpack_from(
+        ">4sIQIIQIIQ", data
+    )
     if version not in (2, 3):
         raise InvalidImageError(f"the qcow2 image has version {version}, expected 2 or 3", hint=_TO_QCOW2)
     if backing:
@@ -179,11 +181,14 @@ def _check_features(data: bytes) -> None:
     if features & ~_INCOMPATIBLE_KNOWN:
         raise InvalidImageError(f"the qcow2 image has unknown features {features:#x}", hint=_TO_QCOW2)
     if header_length < _V3_LENGTH:
-        raise InvalidImageError(f"the qcow2 image has a header of {header_length} bytes, at least {_V3_LENGTH} expected")
+        raise InvalidImageError(
+            f"the qcow2 image has a header of {header_length} bytes, at least {_V3_LENGTH} expected"
+        )
     compression = data[104] if header_length > _V3_LENGTH and len(data) > _V3_LENGTH else 0
     if compression or features & _INCOMPATIBLE_COMPRESSION:
         raise InvalidImageError(
-            "the qcow2 image has clusters compressed by zstd, which are not read", hint=f"{_TO_QCOW2} -o compression_type=zlib"
+            "the qcow2 image has clusters compressed by zstd, which are not read",
+            hint=f"{_TO_QCOW2} -o compression_type=zlib",
         )
 
 

@@ -1,7 +1,7 @@
 """A layer's tar, read as a stream: entries in order, each with its bytes, nothing ever extracted.
 
-Understood are ustar, GNU long names, PAX `path`, `size` and `linkpath`. Refused, because no honest container disk has them:
-absolute names and `..`, sparse files, wrong checksums, headers that are no numbers, extended headers without end. What
+Understood are ustar, GNU long names, PAX `path` and `size`. Refused, as no honest container disk has them: absolute
+names and `..`, sparse files, wrong checksums, headers that are no numbers, extended headers without end. What
 comes behind the end of the archive is ignored, as tar does.
 """
 
@@ -136,7 +136,7 @@ def _extension(type_flag: bytes, data: bytes, name: str) -> dict[str, str]:
 
 
 def _pax(data: bytes, name: str) -> dict[str, str]:
-    """The records `LENGTH KEY=VALUE\\n` of a PAX header."""
+    """The records of a PAX header: `LENGTH KEY=VALUE` and the end of the line, which LENGTH counts too."""
     records: dict[str, str] = {}
     at = 0
     while at < len(data) and data[at]:

@@ -111,26 +111,29 @@ class Target:
 
     def start_over(self) -> None:
         """Make it incomplete, durably, and empty."""
-        self._marker.unlink(missing_ok=True)
-        _sync_folder(self._marker.parent)
-        self.clear()
+        with storage_errors(str(self.path)):
+            self._marker.unlink(missing_ok=True)
+            _sync_folder(self._marker.parent)
+            os.ftruncate(self.descriptor, 0)
 
-    def clear(self) -> None:
-        """Empty it: it reads as zeros wherever it is written next, and its space is free."""
-        os.ftruncate(self.descriptor, 0)
+    def abandon(self) -> None:
+        """Give its space back after a failure, as far as that works; without a marker it is nothing either way."""
+        with suppress(OSError):
+            os.ftruncate(self.descriptor, 0)
 
     def complete(self, marker: Marker) -> None:
         """Give the file its size, bring it to the disk, then say so; durable when this returns."""
-        os.ftruncate(self.descriptor, marker.size)
-        os.fsync(self.descriptor)
-        _sync_folder(self.path.parent)
-        draft = self._marker.with_name(f"{self._marker.name}.new")
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(marker.to_json())
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._marker)
-        _sync_folder(self._marker.parent)
+        with storage_errors(str(self.path)):
+            os.ftruncate(self.descriptor, marker.size)
+            os.fsync(self.descriptor)
+            _sync_folder(self.path.parent)
+            draft = self._marker.with_name(f"{self._marker.name}.new")
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(marker.to_json())
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._marker)
+            _sync_folder(self._marker.parent)
 
 
 @contextmanager
@@ -145,7 +148,8 @@ def lock(path: Path, marker: Path) -> Iterator[Target]:
     for folder in (path.parent, marker.parent):
         if not folder.is_dir():
             raise MissingDependencyError(f"the folder {folder} does not exist", hint="make it, or mount it there")
-    descriptor = _open(path)
+    with storage_errors(str(path)):
+        descriptor = _open(path)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise InvalidObjectError(f"the target {path} is no regular file", hint="name a file, new or old")

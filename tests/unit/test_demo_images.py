@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.errors import DataImportCronError, MissingDependencyError, PermanentError, TransientError
-from demo.images import MIB, _run, boot_line, bootable_disk, cache_folder, to_qcow2
 from demo.boot import boot
+from demo.images import MIB, _run, boot_line, bootable_disk, cache_folder, to_qcow2
 
 SYSTEM_MIB = 64
 

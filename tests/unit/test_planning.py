@@ -109,9 +109,7 @@ def test_a_quiet_poll_changes_the_time_of_the_poll_and_nothing_else():
     volume = an_import(A)
     cron, data_source = settled(a_cron(), volume)
     first = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=data_source)).cron
-    later = facts(
-        first, resolved=resolved(A), imports=(volume,), data_source=data_source, now=NOW + timedelta(days=7)
-    )
+    later = facts(first, resolved=resolved(A), imports=(volume,), data_source=data_source, now=NOW + timedelta(days=7))
     second = planning.plan(later).cron
     before, after = first.document(), second.document()
     assert before["status"].pop("lastExecutionTimestamp") != after["status"].pop("lastExecutionTimestamp")

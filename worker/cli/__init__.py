@@ -10,6 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 COMMANDS = {
     "up": "run everything on this host: the Temporal server and a worker",
@@ -32,6 +33,19 @@ _EXAMPLES = """examples:
   dataimportcron get dataimportcron -n golden-images
   dataimportcron poll fedora-image-import-cron -n golden-images
 """
+
+
+def entry() -> NoReturn:
+    """The program: run one command and end at once.
+
+    Temporal's runtime may abort the interpreter while that shuts down (sdk-python#300); all is closed and flushed here.
+    """
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if "temporalio" in sys.modules:
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,10 +9,11 @@ import os
 import threading
 
 from dataimportcron.host.state import StateFolder
+from worker import logs
 from worker.build import host_home
 from worker.cli.common import endpoint_for, state_option
 from worker.run import serve, stop_on_signals
-from worker.temporal import connect, keep_history, require_search_attributes
+from worker.temporal import TemporalUnavailableError, connect, keep_history, require_search_attributes
 
 _RETRY = 2.0
 """Seconds between two tries to reach a Temporal server that is not up yet."""
@@ -26,20 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    logs.set_up()
     if arguments.watch_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     state = StateFolder.find(arguments.state)
     state.prepare()
     asyncio.run(_serve(state))
-    logging.shutdown()
-    # Temporal's runtime may abort the interpreter's own shutdown (sdk-python#300); all is closed and flushed here.
-    os._exit(0)
+    return 0
 
 
 async def _serve(state: StateFolder) -> None:
-    from worker.temporal import TemporalUnavailableError  # noqa: PLC0415 -- beside its use
-
     stop = stop_on_signals()
     endpoint = endpoint_for(state)
     while True:

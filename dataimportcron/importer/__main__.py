@@ -1,0 +1,180 @@
+"""The command line of the importer: arguments in, JSON lines out, exit code 0 done, 1 try again, 2 never.
+
+It ends at once on SIGTERM and, with --watch-stdin, when its parent is gone: nothing needs to be tidied up, because
+nothing is complete before its marker is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from dataimportcron.errors import DataImportCronError, InvalidObjectError, TooManyRequestsError
+from dataimportcron.importer.report import FAILED, Progress, Result
+
+_STDIN, _STDOUT = 0, 1
+_INTERVAL = 0.25
+"""Seconds between two lines of the same phase."""
+_TRY_AGAIN = 1
+
+_DESCRIPTION = """\
+Write the disk of a container disk image to a file, as a raw sparse disk.
+
+The image is downloaded, verified, decompressed and converted in one pass, with no
+scratch copy. The file is complete when the marker file exists: that is written last.
+The same command again does nothing then, and starts over if it was interrupted."""
+
+_EPILOG = """\
+Progress and, in the last line, the result are JSON objects on standard output.
+exit code: 0 done, 1 it may work later, 2 it never will until something is changed
+
+example:
+  dataimportcron import --source docker://quay.io/containerdisks/fedora:latest \\
+      --target fedora.img --size 10737418240"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Reports wrong arguments as it reports all else."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        raise InvalidObjectError(message, hint="see --help")
+
+
+class _Reporter:
+    """Prints, not more often than a person can read."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._last = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.phase != self._phase or now - self._last >= _INTERVAL:
+            self._phase, self._last = progress.phase, now
+            _print(progress.to_json())
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; returns the exit code.
+
+    Args:
+        arguments: of the command line, without the program's name; None for the process's own.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminated)
+    try:
+        result = _run(_parser().parse_args(arguments))
+    except DataImportCronError as error:
+        result = _failure(error)
+    except Exception as error:  # noqa: BLE001 -- the last line must say how it ended, whatever it was
+        traceback.print_exc()
+        result = Result(phase=FAILED, reason="InternalError", message=f"{type(error).__name__}: {error}")
+    _print(result.to_json())
+    return result.exit_code
+
+
+def _run(options: argparse.Namespace) -> Result:
+    if options.watch_stdin:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    if not options.source.startswith("docker://"):
+        raise InvalidObjectError(f"--source {options.source!r} is not read, expected docker://…", hint="see --help")
+    # Imported late: --help and wrong arguments answer at once.
+    from dataimportcron.importer.registry_image import RegistryImage, RegistryOptions  # noqa: PLC0415
+    from dataimportcron.importer.run import Request, run_import  # noqa: PLC0415
+
+    request = Request(
+        target=options.target,
+        marker=options.marker or options.target.with_name(f"{options.target.name}.complete"),
+        size=options.size,
+        platform=options.platform,
+        rate=options.rate,
+    )
+    access = RegistryOptions(
+        secret_dir=options.secret_dir,
+        cert_dir=options.cert_dir,
+        mirrors=tuple(options.mirrors),
+        insecure=tuple(options.insecure_registry),
+    )
+    return run_import(request, RegistryImage(options.source, options.platform, access), _Reporter())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="dataimportcron import",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--source", required=True, metavar="docker://IMAGE", help="the image, best with its digest: …@sha256:…")
+    add("--target", required=True, type=Path, metavar="FILE", help="the disk to write; an old one is written anew")
+    add("--size", required=True, type=_size, metavar="BYTES", help="of the disk to write; the image's must not be more")
+    add("--marker", type=Path, metavar="FILE", help="says that the target is complete (default: TARGET.complete)")
+    add("--platform", default="", metavar="OS/ARCH", help="such as linux/arm64 (default: this machine's)")
+    add("--cert-dir", type=Path, metavar="DIR", help="CA certificates to trust as well: *.crt and *.pem")
+    add("--secret-dir", type=Path, metavar="DIR", help="files accessKeyId and secretKey, or .dockerconfigjson")
+    add("--mirrors", type=Path, action="append", default=[], metavar="DIR", help="containerd's certs.d; repeatable")
+    add("--insecure-registry", action="append", default=[], metavar="HOST", help="check no certificate; repeatable")
+    add("--rate", type=_bytes, default=0, metavar="BYTES", help="to download per second at most (default: no limit)")
+    add("--watch-stdin", action="store_true", help="end as soon as standard input ends")
+    return parser
+
+
+def _bytes(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 1 << 62):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes")
+    return int(text)
+
+
+def _size(text: str) -> int:
+    if not _bytes(text):
+        raise argparse.ArgumentTypeError("a disk of no bytes")
+    return int(text)
+
+
+def _failure(error: DataImportCronError) -> Result:
+    return Result(
+        phase=FAILED,
+        reason=error.reason,
+        message=str(error),
+        permanent=error.permanent,
+        retry_after=error.retry_after if isinstance(error, TooManyRequestsError) else None,
+    )
+
+
+def _print(line: str) -> None:
+    """Write one line at once; whoever reads it may be gone, and then nobody wants the disk."""
+    try:
+        os.write(_STDOUT, f"{line}\n".encode())
+    except BrokenPipeError:
+        os._exit(_TRY_AGAIN)
+
+
+def _terminated(number: int, _: FrameType | None) -> None:
+    """End now: threads may be in the middle of anything."""
+    name = signal.Signals(number).name
+    _print(Result(phase=FAILED, reason="Terminated", message=f"ended by {name} before it was done").to_json())
+    os._exit(_TRY_AGAIN)
+
+
+def _end_with_parent() -> None:
+    try:
+        while os.read(_STDIN, 4096):
+            pass
+    finally:
+        os._exit(_TRY_AGAIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""One import from beginning to end: lock, resolve, write, verify, sync, marker.
+
+Layers are read lowest first. The first file that turns up in /disk is written at once; where another layer replaces or
+removes it, or the whole turns out to be another file, that one is written anew. Nothing is complete before all layers
+are verified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataimportcron.importer.catalog import Catalog, Place
+from dataimportcron.importer.disk import Disk
+from dataimportcron.importer.formats import write_disk
+from dataimportcron.importer.image import Image, ImageReader
+from dataimportcron.importer.pipeline import Meter, copy_layer
+from dataimportcron.importer.report import SUCCEEDED, Phase, Progress, Result
+from dataimportcron.importer.streams import ByteStream
+from dataimportcron.importer.tar import entries
+from dataimportcron.importer.target import Marker, Target, lock
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is to be made.
+
+    Attributes:
+        target: the file.
+        marker: the file that says that the target is complete.
+        size: of the volume, in bytes; the target is as large afterwards.
+        platform: as it was asked for, "" for the source's default; a complete target for another one is no match.
+        rate: bytes per second at most, 0 for no limit.
+    """
+
+    target: Path
+    marker: Path
+    size: int
+    platform: str = ""
+    rate: int = 0
+
+
+def run_import(request: Request, reader: ImageReader, report: Callable[[Progress], None]) -> Result:
+    """Import an image; the same call again does nothing.
+
+    Args:
+        request: what is to be made.
+        reader: the source.
+        report: called at most some times per second, from the calling thread.
+
+    Returns:
+        The result of a success.
+
+    Raises:
+        DataImportCronError: there is no complete target.
+    """
+    with lock(request.target, request.marker) as target:
+        if reader.digest and (done := _completed(target, request, reader.digest)):
+            return _finished(done, 0, report)
+        report(Progress(phase=Phase.RESOLVING))
+        image = reader.load()
+        if done := _completed(target, request, image.digest):
+            return _finished(done, 0, report)
+        target.start_over()
+        try:
+            return _Import(request, reader, image, target, report).run()
+        except BaseException:
+            target.abandon()
+            raise
+
+
+class _Import:
+    """The state of one import."""
+
+    def __init__(
+        self,
+        request: Request,
+        reader: ImageReader,
+        image: Image,
+        target: Target,
+        report: Callable[[Progress], None],
+    ) -> None:
+        self._request = request
+        self._reader = reader
+        self._image = image
+        self._target = target
+        self._report = report
+        self._disk = Disk(target.descriptor, request.size, request.target.parent)
+        self._catalog = Catalog()
+        self._meter = Meter(request.rate)
+        self._total = sum(layer.size for layer in image.layers)
+        self._written: Place | None = None
+
+    def run(self) -> Result:
+        for number in range(len(self._image.layers)):
+            self._read_layer(number)
+        place = self._catalog.only_file()
+        if place != self._written:
+            self._total += self._image.layers[place.layer].size
+            self._read_again(place)
+        self._tick(Phase.SYNCING)
+        marker = Marker(
+            digest=self._image.digest,
+            manifest_digest=self._image.manifest_digest,
+            platform=self._request.platform,
+            size=self._request.size,
+            virtual_size=self._disk.virtual_size,
+            written=self._disk.written,
+            format=self._disk.format,
+            env=self._image.env,
+        )
+        self._target.complete(marker)
+        return _finished(marker, self._meter.read, self._report)
+
+    def _read_layer(self, number: int) -> None:
+        """Write the first file of /disk in a layer, and learn what else there is."""
+        name = f"the layer {self._image.layers[number].digest}"
+        mine: str | None = None
+
+        def use(stream: ByteStream) -> None:
+            nonlocal mine
+            for entry in entries(stream, name):
+                found = self._catalog.add(number, entry)
+                if found is not None and mine in (None, found):
+                    mine = found
+                    self._write(Place(number, found), stream, entry.size)
+
+        self._copy(number, use)
+        self._catalog.end_layer()
+
+    def _read_again(self, place: Place) -> None:
+        """Write a file that was passed over, or overwritten by one that a later layer took away."""
+        name = f"the layer {self._image.layers[place.layer].digest}"
+
+        def use(stream: ByteStream) -> None:
+            for entry in entries(stream, name):
+                if entry.path == ("disk", place.name) and entry.kind == "file":
+                    self._write(place, stream, entry.size)
+
+        self._copy(place.layer, use)
+
+    def _write(self, place: Place, stream: ByteStream, size: int) -> None:
+        if self._written is not None:
+            self._disk.clear()
+        self._written = place
+        write_disk(stream, size, self._disk)
+
+    def _copy(self, number: int, use: Callable[[ByteStream], None]) -> None:
+        layer = self._image.layers[number]
+        copy_layer(self._reader, layer, use, self._meter, lambda: self._tick(Phase.DOWNLOADING))
+
+    def _tick(self, phase: str) -> None:
+        self._report(
+            Progress(
+                phase=phase,
+                bytes_read=self._meter.read,
+                bytes_total=self._total,
+                bytes_written=self._disk.written,
+                virtual_size=self._disk.virtual_size,
+            )
+        )
+
+
+def _completed(target: Target, request: Request, digest: str) -> Marker | None:
+    """The marker, if the target holds what is asked for."""
+    marker = target.completed()
+    if marker is None or (marker.size, marker.platform) != (request.size, request.platform):
+        return None
+    return marker if digest in (marker.digest, marker.manifest_digest) else None
+
+
+def _finished(marker: Marker, bytes_read: int, report: Callable[[Progress], None]) -> Result:
+    report(
+        Progress(
+            phase=Phase.COMPLETE,
+            bytes_read=bytes_read,
+            bytes_total=bytes_read,
+            bytes_written=marker.written,
+            virtual_size=marker.virtual_size,
+        )
+    )
+    return Result(
+        phase=SUCCEEDED,
+        digest=marker.digest,
+        manifest_digest=marker.manifest_digest,
+        bytes_read=bytes_read,
+        bytes_written=marker.written,
+        virtual_size=marker.virtual_size,
+        format=marker.format,
+        env=marker.env,
+    )

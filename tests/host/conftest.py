@@ -1,0 +1,48 @@
+"""A state folder, and the store and scanner over it."""
+
+from __future__ import annotations
+
+import pytest
+
+from dataimportcron.host.scan import Scanner
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from tests.support.home import cron_document
+
+
+@pytest.fixture
+def state(tmp_path):
+    folder = StateFolder(tmp_path / "state")
+    folder.prepare()
+    return folder
+
+
+@pytest.fixture
+def store(state):
+    return Store(state)
+
+
+class Clock:
+    """Scans one second apart, as the worker does."""
+
+    def __init__(self, store: Store) -> None:
+        self._scanner = Scanner(store)
+        self._seconds = 1000.0
+
+    def scans(self, count: int = 1) -> list[str]:
+        """Scan so many times; returns the problems of the last one."""
+        problems = []
+        for _ in range(count):
+            problems = [problem.message for problem in self._scanner.scan(self._seconds)]
+            self._seconds += 1.0
+        return problems
+
+
+@pytest.fixture
+def clock(store):
+    return Clock(store)
+
+
+@pytest.fixture
+def document():
+    return cron_document()

@@ -1,0 +1,272 @@
+"""The store: what a person applies, and what we write beside and over it."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Secret
+from dataimportcron.errors import ConflictError, InvalidObjectError, ObjectNotFoundError
+from dataimportcron.host.records import Record
+from dataimportcron.host.store import Store
+from dataimportcron.manifests import with_annotations, with_labels, with_status
+from tests.support.home import NAME, NAMESPACE
+
+NEXT = "cdi.kubevirt.io/storage.import.nextCronTime"
+
+
+def cron_of(store):
+    return store.get(DataImportCron, NAMESPACE, NAME)
+
+
+def data_source():
+    return DataSource.model_validate({"metadata": {"name": "fedora", "namespace": NAMESPACE}, "spec": {"source": {}}})
+
+
+def pointed(made, name="p"):
+    return DataSource.model_validate(
+        made.document() | {"spec": {"source": {"pvc": {"name": name, "namespace": NAMESPACE}}}}
+    )
+
+
+def path_of(store):
+    return store.path_of("DataImportCron", NAMESPACE, NAME)
+
+
+def test_apply_stores_the_document_as_given(store, document):
+    _, what = store.apply(document)
+    assert what == "created"
+    assert yaml.safe_load(path_of(store).read_text()) == document
+    assert cron_of(store).spec.schedule == "30 1 * * 1"
+
+
+def test_apply_again(store, document):
+    first, _ = store.apply(document)
+    assert store.apply(document) == (first, "unchanged")
+    second, what = store.apply(document | {"spec": document["spec"] | {"schedule": "@daily"}})
+    assert what == "configured"
+    assert second.metadata.uid == first.metadata.uid
+    assert second.metadata.generation == first.metadata.generation + 1
+
+
+def test_apply_refuses_and_stores_nothing(store, document):
+    with pytest.raises(InvalidObjectError) as error:
+        store.apply(document | {"spec": document["spec"] | {"schedule": "61 * * * *", "importsToKep": 2}})
+    assert len(error.value.faults) == 2
+    assert not path_of(store).exists()
+    with pytest.raises(ObjectNotFoundError):
+        cron_of(store)
+
+
+def test_apply_mends_a_broken_file(store, document, clock):
+    store.apply(document)
+    path_of(store).write_text("kind: [")
+    clock.scans(2)
+    assert store.record(DataImportCron, NAMESPACE, NAME).problem
+    assert store.apply(document)[1] == "configured"
+    assert yaml.safe_load(path_of(store).read_text()) == document
+    assert not store.record(DataImportCron, NAMESPACE, NAME).problem
+
+
+def test_both_groups_are_one_object(store, document):
+    first, _ = store.apply(document)
+    second, what = store.apply(document | {"apiVersion": "dataimportcron.io/v1beta1"})
+    assert what == "configured"
+    assert second.metadata.uid == first.metadata.uid
+    assert [item.api_version for item in store.list(DataImportCron)] == ["dataimportcron.io/v1beta1"]
+
+
+def test_no_namespace_means_default(store, document):
+    document["metadata"].pop("namespace")
+    store.apply(document)
+    assert store.get(DataImportCron, "default", NAME).metadata.namespace == "default"
+    assert store.get(DataImportCron, "", NAME).metadata.namespace == "default"
+
+
+def test_a_status_in_a_document_means_nothing(store):
+    volume = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataVolume",
+        "metadata": {"name": "v", "namespace": "golden"},
+        "spec": {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}},
+        "status": {"phase": "Succeeded"},
+    }
+    store.apply(volume)
+    assert store.get(DataVolume, "golden", "v").status.phase == ""
+
+
+def test_secrets_are_files_for_nobody_else(store, state):
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "s", "namespace": NAMESPACE},
+        "data": {"accessKeyId": base64.b64encode(b"me").decode()},
+    }
+    store.apply(secret)
+    store.delete(store.get(Secret, NAMESPACE, "s"))
+    store.apply(secret)
+    files = [path for path in state.path.rglob("*") if path.is_file() and b"bWU=" in path.read_bytes()]
+    assert len(files) == 3
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+
+
+def test_the_user_wins_over_what_we_wrote(store, document, clock):
+    document["metadata"]["annotations"] = {NEXT: "2026-01-01T00:00:00Z", "mine": "1"}
+    store.apply(document)
+    store.patch(cron_of(store), with_annotations(cron_of(store), {NEXT: None, "mine": "2", "ours": "3"}))
+    clock.scans(3)
+    assert cron_of(store).metadata.annotations == {"mine": "2", "ours": "3"}
+
+    document["metadata"]["annotations"] = {NEXT: "2026-02-01T00:00:00Z", "mine": "changed"}
+    path_of(store).write_text(yaml.safe_dump(document))
+    clock.scans(2)
+    assert cron_of(store).metadata.annotations == {
+        NEXT: "2026-02-01T00:00:00Z",
+        "mine": "changed",
+        "ours": "3",
+    }
+
+
+def test_a_consumed_input_that_is_written_again_is_an_input_again(store, document):
+    document["metadata"]["annotations"] = {NEXT: "2026-01-01T00:00:00Z"}
+    store.apply(document)
+    store.patch(cron_of(store), with_annotations(cron_of(store), {NEXT: None}))
+    assert cron_of(store).metadata.annotations == {}
+    store.apply(document | {"metadata": {"name": NAME, "namespace": NAMESPACE}})
+    assert cron_of(store).metadata.annotations == {}
+    store.apply(document)
+    assert cron_of(store).metadata.annotations == {NEXT: "2026-01-01T00:00:00Z"}
+
+
+def test_labels_of_the_user_outlive_ours(store, document):
+    document["metadata"]["labels"] = {"team": "a"}
+    store.apply(document)
+    store.patch(cron_of(store), with_labels(cron_of(store), {"ours": "1"}))
+    document["metadata"]["labels"] = {"team": "b"}
+    store.apply(document)
+    assert cron_of(store).metadata.labels == {"team": "b", "ours": "1"}
+
+
+def test_status_stays_out_of_the_users_file(store, document):
+    store.apply(document)
+    before = path_of(store).read_bytes()
+    store.patch(cron_of(store), with_status(with_labels(cron_of(store), {"a": "1"}), source_format="pvc"))
+    assert path_of(store).read_bytes() == before
+
+
+def test_our_change_of_a_spec_goes_into_the_file(store):
+    made = store.create(data_source())
+    store.patch(made, pointed(made))
+    text = store.path_of("DataSource", NAMESPACE, "fedora").read_text()
+    assert yaml.safe_load(text)["spec"] == {"source": {"pvc": {"name": "p", "namespace": NAMESPACE}}}
+
+
+def test_an_edit_that_is_not_read_yet_is_never_written_over(store, clock):
+    made = store.create(data_source())
+    path = store.path_of("DataSource", NAMESPACE, "fedora")
+    edited = yaml.safe_load(path.read_text())
+    edited["metadata"]["labels"] = {"by": "user"}
+    path.write_text(yaml.safe_dump(edited))
+    store.patch(made, pointed(made))
+    assert yaml.safe_load(path.read_text()) == edited
+    clock.scans(2)
+    assert store.get(DataSource, NAMESPACE, "fedora").metadata.labels == {"by": "user"}
+
+
+def test_a_file_that_is_removed_is_not_brought_back_by_us(store, clock):
+    made = store.create(data_source())
+    store.path_of("DataSource", NAMESPACE, "fedora").unlink()
+    store.patch(made, pointed(made))
+    clock.scans(4)
+    with pytest.raises(ObjectNotFoundError):
+        store.get(DataSource, NAMESPACE, "fedora")
+
+
+def test_create_does_not_write_over_a_users_file(store):
+    path = store.path_of("DataSource", NAMESPACE, "fedora")
+    path.parent.mkdir(parents=True)
+    path.write_text("not read yet")
+    with pytest.raises(ConflictError, match="not read yet"):
+        store.create(data_source())
+    assert path.read_text() == "not read yet"
+
+
+def test_a_deletion_is_reported_until_it_is_done(store, state, document):
+    resource, _ = store.apply(document)
+    assert store.delete(resource)
+    assert not store.delete(resource)
+    assert not path_of(store).exists()
+    assert [gone.metadata.uid for gone in Store(state).deletions()] == [resource.metadata.uid]
+    store.forget(resource.metadata.uid)
+    assert list(Store(state).deletions()) == []
+
+
+def test_a_volume_is_not_made_again_while_the_old_one_ends(store):
+    volume = DataVolume.model_validate({"metadata": {"name": "v", "namespace": "golden"}})
+    made = store.create(volume)
+    store.delete(made)
+    with pytest.raises(ConflictError, match="golden/v is still being deleted"):
+        store.create(volume)
+    store.forget(made.metadata.uid)
+    assert store.create(volume).metadata.uid != made.metadata.uid
+
+
+def test_another_process_sees_it_at_once(store, state, document):
+    other = Store(state)
+    store.apply(document)
+    for round_ in range(30):
+        store.patch(cron_of(store), with_annotations(cron_of(store), {"round": str(round_)}))
+        assert cron_of(other).metadata.annotations["round"] == str(round_)
+        other.patch(cron_of(other), with_annotations(cron_of(other), {"answer": str(round_)}))
+        assert cron_of(store).metadata.annotations["answer"] == str(round_)
+
+
+def test_fields_of_a_newer_record_are_passed_over(store, document):
+    store.apply(document)
+    record = store.record(DataImportCron, NAMESPACE, NAME)
+    data = record.to_json().replace(b'{"kind"', b'{"fromTheFuture":1,"kind"', 1)
+    assert b"fromTheFuture" in data
+    assert Record.from_json(data) == record
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from dataimportcron.api.types import DataSource
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+store = Store(StateFolder(Path(sys.argv[1])))
+print("ready", flush=True)
+for number in range(10**9):
+    before = store.get(DataSource, "golden-images", "fedora")
+    pvc = {"name": f"volume-{number}", "namespace": "golden"}
+    store.patch(before, DataSource.model_validate(before.document() | {"spec": {"source": {"pvc": pvc}}}))
+    store.add_event(before, "Normal", "Said", f"{number % 70}")
+"""
+
+
+def test_kill_9_at_any_moment_leaves_readable_objects(store, state, clock):
+    store.create(data_source())
+    version = 1
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-c", _WRITER, str(state.path)], stdout=subprocess.PIPE)
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(0.15)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        found = store.get(DataSource, NAMESPACE, "fedora")
+        assert int(found.metadata.resource_version) > version
+        version = int(found.metadata.resource_version)
+        assert clock.scans(4) == []
+        # A crash between file and record leaves a file that says more: it is read as an edit.
+        text = store.path_of("DataSource", NAMESPACE, "fedora").read_text()
+        again = store.get(DataSource, NAMESPACE, "fedora")
+        assert yaml.safe_load(text)["spec"]["source"]["pvc"]["name"] == again.spec.source.pvc.name
+        store.patch(again, with_annotations(again, {"still": "writable" + str(version)}))

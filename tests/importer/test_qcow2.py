@@ -1,0 +1,133 @@
+import os
+import subprocess
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataimportcron.errors import VolumeTooSmallError
+from dataimportcron.importer import conversion
+from dataimportcron.importer.disk import Disk
+from dataimportcron.importer.formats import write_disk
+from dataimportcron.importer.streams import ByteStream
+from tests.importer.conftest import patchwork, qcow2_of, qemu_img, raw_of
+
+MIB = 1 << 20
+
+
+def converted(data, size, folder, chunk=100_000):
+    """Bytes of the disk, and how many had to be spilled."""
+    path = folder / "out.raw"
+    stream = ByteStream((data[at : at + chunk] for at in range(0, len(data), chunk)), "image")
+    with path.open("wb+") as file:
+        disk = Disk(file.fileno(), size, folder)
+        conversion_ = conversion.Conversion(stream, len(data), disk)
+        conversion_.run()
+        assert stream.at_end()
+        file.truncate(disk.virtual_size)
+    assert disk.format == "qcow2"
+    return path.read_bytes(), conversion_.spilled
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("compat", ["0.10", "1.1"])
+@pytest.mark.parametrize("cluster", [512, 4096, 65536, 2 * MIB])
+def test_the_same_bytes_as_qemu_img(tmp_path, cluster, compat, compress):
+    raw = patchwork(5 * MIB + 512, cluster)
+    image = qcow2_of(raw, tmp_path, f"compat={compat},cluster_size={cluster}", compress=compress)
+    assert converted(image.read_bytes(), len(raw), tmp_path)[0] == raw == raw_of(image)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seed=st.integers(0, 1 << 30),
+    sectors=st.integers(1, 6000),
+    cluster_bits=st.sampled_from([9, 10, 12, 14, 16, 18, 21]),
+    compat=st.sampled_from(["0.10", "1.1"]),
+    kind=st.sampled_from(["plain", "compressed", "metadata", "falloc", "full"]),
+    chunk=st.sampled_from([1000, 65536, 1 << 20]),
+)
+def test_any_image_of_qemu_img(tmp_path, seed, sectors, cluster_bits, compat, kind, chunk):
+    raw = patchwork(sectors * 512, seed)
+    options = f"compat={compat},cluster_size={1 << cluster_bits}"
+    if kind not in ("plain", "compressed"):
+        options += f",preallocation={kind}"
+    image = qcow2_of(raw, tmp_path, options, compress=kind == "compressed")
+    assert converted(image.read_bytes(), len(raw), tmp_path, chunk)[0] == raw
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_what_qemu_img_writes_needs_almost_no_spill(tmp_path, compress):
+    raw = os.urandom(24 * MIB)
+    image = qcow2_of(raw, tmp_path, compress=compress)
+    got, spilled = converted(image.read_bytes(), len(raw), tmp_path)
+    assert got == raw
+    # Header, reference counts and tables in front of the first L1 table.
+    assert spilled <= 6 * 65536
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_an_image_that_was_enlarged_has_its_first_table_at_the_end(tmp_path, compress):
+    raw = patchwork(4 * MIB, 3)
+    image = qcow2_of(raw, tmp_path, "cluster_size=512" if compress else "cluster_size=4096", compress=compress)
+    qemu_img("resize", "-q", image, "1G" if not compress else "64M")
+    got, spilled = converted(image.read_bytes(), 1 << 30, tmp_path)
+    assert spilled >= 100_000
+    assert got[: len(raw)] == raw
+    assert got == raw_of(image)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+@pytest.mark.parametrize("compress", [False, True])
+def test_snapshots_put_clusters_before_their_tables(tmp_path, compress, keep):
+    raw = patchwork(6 * MIB, 4)
+    image = qcow2_of(raw, tmp_path, "cluster_size=4096", compress=compress)
+    qemu_img("snapshot", "-c", "before", image)
+    writes = [f"write -P {number} {number * 700_416} 614400" for number in range(1, 8)]
+    commands = [part for write in writes for part in ("-c", write)]
+    subprocess.run(["qemu-io", *commands, image], check=True, stdout=subprocess.DEVNULL)
+    if not keep:
+        qemu_img("snapshot", "-d", "before", image)
+        subprocess.run(["qemu-io", "-c", "write -P 77 0 2M", image], check=True, stdout=subprocess.DEVNULL)
+    want = raw_of(image)
+    assert want != raw
+    assert converted(image.read_bytes(), len(raw), tmp_path)[0] == want
+
+
+def test_discarded_and_zeroed_clusters_read_as_zeros(tmp_path):
+    raw = os.urandom(2 * MIB)
+    image = qcow2_of(raw, tmp_path)
+    commands = ["-c", "discard 64k 128k", "-c", "write -z 512k 256k", "-c", "write -z -u 1M 64k"]
+    subprocess.run(["qemu-io", *commands, image], check=True, stdout=subprocess.DEVNULL)
+    got, _ = converted(image.read_bytes(), len(raw), tmp_path)
+    assert got == raw_of(image)
+    assert got[65536:131072] == bytes(65536)
+
+
+@pytest.mark.parametrize("size", ["0", "512", "1T"])
+def test_an_image_without_data(tmp_path, size):
+    image = tmp_path / "empty.qcow2"
+    qemu_img("create", "-q", "-f", "qcow2", image, size)
+    path = tmp_path / "out"
+    data = image.read_bytes()
+    with path.open("wb+") as file:
+        disk = Disk(file.fileno(), 1 << 40, tmp_path)
+        write_disk(ByteStream([data], "image"), len(data), disk)
+    assert disk.written == 0
+    assert disk.virtual_size == {"0": 0, "512": 512, "1T": 1 << 40}[size]
+
+
+def test_a_disk_that_does_not_fit_is_refused_before_anything_is_written(tmp_path):
+    raw = os.urandom(MIB)
+    image = qcow2_of(raw, tmp_path)
+    with pytest.raises(VolumeTooSmallError, match=f"{MIB} is larger than the reported available storage {MIB - 512}"):
+        converted(image.read_bytes(), MIB - 512, tmp_path)
+    assert (tmp_path / "out.raw").stat().st_size == 0
+
+
+def test_nothing_is_left_of_the_spill_file(tmp_path):
+    image = qcow2_of(os.urandom(MIB), tmp_path, "cluster_size=4096")
+    qemu_img("resize", "-q", image, "1G")
+    before = set(tmp_path.iterdir())
+    converted(image.read_bytes(), 1 << 30, tmp_path)
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "out.raw"}

@@ -1,0 +1,32 @@
+"""Logs for people: one line per event, and a failure's own words instead of where in the code it was raised."""
+
+from __future__ import annotations
+
+import logging
+
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError
+
+_FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
+
+
+class _Formatter(logging.Formatter):
+    """Leaves the traceback away where the exception is an answer (ApplicationError) and no surprise."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, ApplicationError):
+            return super().format(record)
+        record.exc_info, record.exc_text = None, None
+        record.msg, record.args = f"{record.getMessage()}: {error}", None
+        return super().format(record)
+
+
+def set_up() -> None:
+    """Log to the standard error, from INFO on; httpx's line per request is not worth one."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Formatter(_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    activity.logger.activity_info_on_message = False
+    workflow.logger.workflow_info_on_message = False
