@@ -8,11 +8,13 @@ from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
-from dataimportcron.messages import Outcome, PollResult
+from dataimportcron.api.validation import validate
+from dataimportcron.messages import ObjectRef, Outcome, PollResult
 from dataimportcron.naming import import_name
-from tests.support.home import DATA_SOURCE, NAMESPACE, URL, cron_document
+from tests.support.home import DATA_SOURCE, NAMESPACE, URL, TestHome, cron_document
 from tests.support.temporal import eventually
 from tests.workflow.conftest import SITE
+from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
 
 
@@ -147,9 +149,6 @@ async def test_continue_as_new_in_mid_import_loses_nothing(bound, home):
 
 
 async def test_two_hosts_on_one_temporal_namespace_never_meet(dev, home, running, tmp_path):
-    from tests.support.home import TestHome
-    from worker.run import workers
-
     other = TestHome(tmp_path / "other")
     ours, theirs = home.release(b"ours"), other.release(b"theirs")
     first, second = workers(dev.client, other.home, site="other-host")
@@ -192,13 +191,9 @@ async def test_a_site_of_another_machine_is_refused(dev, home, running):
 
 
 async def _ref(home):
-    from dataimportcron.messages import ObjectRef
-
     metadata = home.cron().metadata
     return ObjectRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
 
 
 def test_the_documents_of_these_tests_are_valid():
-    from dataimportcron.api.validation import validate
-
     assert validate(cron_document()) == []
