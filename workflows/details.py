@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataimportcron.messages import CronState, Outcome
+from dataimportcron.messages import CronState, Outcome, Verdict
 
+_DIGEST = 12
+"""Characters of a digest, as in the name of its DataVolume."""
 _ROWS = 20
 """Rows of the table; the query `state` has all."""
 
@@ -14,7 +16,7 @@ def phase_of(state: CronState) -> str:
         return "Importing"
     if state.decision is None:
         return "Starting"
-    return str(state.decision.verdict.value if state.decision.verdict.value == "Failed" else "Waiting")
+    return "PollFailed" if state.decision.verdict is Verdict.FAILED else "Waiting"
 
 
 def details_of(state: CronState) -> str:
@@ -31,13 +33,13 @@ def details_of(state: CronState) -> str:
 
 
 def _table(state: CronState) -> str:
-    rows = ["| started (UTC) | DataVolume | digest | seconds | MiB read | outcome |", "|---|---|---|---|---|---|"]
+    rows = ["| started (UTC) | digest | seconds | MiB read | outcome |", "|---|---|---|---|---|"]
     for record in state.history[:_ROWS]:
         outcome = record.outcome.value
         if record.outcome is not Outcome.SUCCEEDED and record.message:
             outcome += ": " + record.message.replace("|", "\\|").replace("\n", " ")
         rows.append(
-            f"| {record.started:%Y-%m-%d %H:%M:%S} | {record.data_volume} | `{record.digest[:19]}` "
+            f"| {record.started:%Y-%m-%d %H:%M} | `{record.digest.partition(':')[2][:_DIGEST]}` "
             f"| {record.duration:.1f} | {record.bytes_read / 2**20:.1f} | {outcome} |"
         )
     return "\n".join(rows)
