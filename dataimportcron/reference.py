@@ -17,6 +17,8 @@ from dataimportcron.errors import InvalidReferenceError
 DOCKER_HUB = "docker.io"
 _SCHEME = "docker://"
 _LONGEST_REPOSITORY = 255
+_SHOWN = 300
+"""Characters of a wrong text that a message repeats."""
 
 _LABEL = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
@@ -57,6 +59,10 @@ class Reference:
             InvalidReferenceError: it is none; the message names the part that is wrong.
         """
         rest = text.removeprefix(_SCHEME)
+        if not rest:
+            raise _invalid(text, "it names no repository")
+        if _IMAGE_ID.fullmatch(rest):
+            raise _invalid(text, "64 hexadecimal digits are an image id, not a repository")
         digest: str | None = None
         if "@" in rest:
             rest, digest = rest.split("@", 1)
@@ -68,8 +74,6 @@ class Reference:
             name, tag = rest[:colon], rest[colon + 1 :]
             if not _TAG.fullmatch(tag):
                 raise _invalid(text, f"tag {tag!r} is not letters, digits, '_', '.', '-', at most 128")
-        if _IMAGE_ID.fullmatch(rest):
-            raise _invalid(text, "64 hexadecimal digits are an image id, not a repository")
         registry, repository = _split(name)
         if not _REGISTRY.fullmatch(registry):
             raise _invalid(text, f"registry {registry!r} is no host name")
@@ -126,5 +130,6 @@ def _is_bare_host(text: str) -> bool:
 
 def _invalid(text: str, what: str) -> InvalidReferenceError:
     return InvalidReferenceError(
-        f"{text[:300]!r} is no image reference: {what}", hint="write docker://registry/repository:tag or …@sha256:…"
+        f"{text[:_SHOWN]!r} is no image reference: {what[:_SHOWN]}",
+        hint="write docker://registry/repository:tag or …@sha256:…",
     )

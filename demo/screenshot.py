@@ -1,6 +1,6 @@
 """Make the README's picture: a cron with a few imports, as the Temporal UI shows it.
 
-    python -m demo.screenshot docs/temporal-ui.png
+Run as `python -m demo.screenshot docs/temporal-ui.png`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def take(home: Host, target: Path) -> None:
     """Photograph the cron's page: its state and the table of its imports, above the history of its execution."""
     browser_path = shutil.which("chromium")
     if browser_path is None:
-        raise MissingDependencyError("chromium is not installed", hint="apt-get install --no-install-recommends chromium")
+        raise MissingDependencyError(
+            "chromium is not installed", hint="apt-get install --no-install-recommends chromium"
+        )
     workflow_id = quote(cron_workflow_id(home.state.identity().site, NAMESPACE, CRON), safe="")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=list(_BROWSER_OPTIONS))

@@ -340,7 +340,8 @@ class DataImportCronWorkflow:
             return any(finished.data_volume == running.data_volume for finished in self._finished)
 
         try:
-            await imports.request_cancel(self._site, self._cron, running.data_volume)
+            if not answered():
+                await imports.request_cancel(self._site, self._cron, running.data_volume)
             await workflow.wait_condition(
                 answered, timeout=options.CANCEL_PATIENCE, timeout_summary=f"{running.data_volume} stops"
             )

@@ -66,7 +66,12 @@ class DataVolumeWorkflow:
         except asyncio.CancelledError:
             await self._tell(Populated(message="cancelled"), Outcome.CANCELLED)
             raise
-        await self._tell(populated, outcome)
+        # What is done is told even if a cancellation comes now: the cron waits for it.
+        telling = asyncio.create_task(self._tell(populated, outcome))
+        try:
+            await asyncio.shield(telling)
+        except asyncio.CancelledError:
+            await telling
         if outcome is Outcome.FAILED:
             raise ApplicationError(populated.message, type="PopulationFailed", non_retryable=True)
         return populated

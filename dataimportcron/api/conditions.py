@@ -60,6 +60,7 @@ class Reason(StrEnum):
     message: str
 
     def __new__(cls, value: str, message: str = "") -> Self:
+        """A member from its value and its message."""
         member = str.__new__(cls, value)
         member._value_ = value
         member.message = message

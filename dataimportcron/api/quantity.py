@@ -42,6 +42,7 @@ def parse_quantity(text: str) -> int:
     else:
         tens = max(-_FARTHEST, min(_FARTHEST, int(suffix[1:])))
     tens -= len(fraction)
-    numerator = int(match["whole"] + fraction) * 2 ** _TWOS.get(suffix, 0) * 10 ** max(tens, 0)
-    magnitude = -(-numerator // 10 ** max(-tens, 0))
+    numerator: int = (int(match["whole"] + fraction) << _TWOS.get(suffix, 0)) * 10 ** max(tens, 0)
+    denominator: int = 10 ** max(-tens, 0)
+    magnitude = -(-numerator // denominator)
     return min(magnitude, _LARGEST) * (-1 if match["sign"] == "-" else 1)

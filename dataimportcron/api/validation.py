@@ -1,40 +1,28 @@
 """What is refused, and why: all faults of a document at once.
 
-The rules are those of CDI's webhooks, with its words where it has some; what CDI lets pass although it can never work
-(a reference that is none, a quantity that is none, an unknown field) is refused too.
+`validate` and `parse` are strict and are for what a person writes; `read` is tolerant and is for what an API server
+sends: types must fit, everything else passes. What no document can say by itself (whether a DataSource exists, whether
+a spec may change) is not decided here.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from dataimportcron.api.faults import Fault, did_you_mean, shown
-from dataimportcron.api.rules import data_import_cron_faults, data_source_faults, data_volume_faults
-from dataimportcron.api.shape import unknown_fields, wrong_types
-from dataimportcron.api.types import (
-    CDI_GROUP,
-    KINDS,
-    OWN_GROUP,
-    VERSION,
-    DataImportCron,
-    DataSource,
-    DataVolume,
-    Resource,
-)
+from dataimportcron.api.metadata import metadata_faults
+from dataimportcron.api.node import Node
+from dataimportcron.api.rules import RULES
+from dataimportcron.api.shape import shape_faults
+from dataimportcron.api.types import CDI_GROUP, KINDS, OWN_GROUP, VERSION, Resource
 from dataimportcron.errors import InvalidObjectError
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*", re.ASCII)
-_LABEL_NAME = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
-_KEY = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?", re.ASCII)
-_VALUE = re.compile(r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?", re.ASCII)
-_LONGEST_NAME = 253
-_LONGEST_LABEL = 63
+__all__ = ["Fault", "api_versions", "parse", "read", "validate"]
 
 
 def api_versions(kind: str) -> tuple[str, ...]:
-    """The values of apiVersion that a kind is taken under."""
+    """The values of apiVersion that a kind is taken under; a cron's two groups mean the same object."""
     if kind in {"ConfigMap", "Secret"}:
         return ("v1",)
     if kind == "DataImportCron":
@@ -43,80 +31,80 @@ def api_versions(kind: str) -> tuple[str, ...]:
 
 
 def validate(document: object, *, source: str = "") -> list[Fault]:
-    """All faults of a document, in the order of its fields; empty where it may be applied.
+    """All faults of a document; empty where it may be applied.
 
     Args:
-        document: as read from YAML or JSON.
-        source: file name, not repeated in the faults.
+        document: as read from YAML or JSON, of any type.
+        source: the file's name, which each fault carries.
     """
-    del source
-    if not isinstance(document, dict):
-        return [Fault(path="", message="an object must be a mapping", found=shown(document))]
-    kind = document.get("kind")
-    model = KINDS.get(kind) if isinstance(kind, str) else None
-    if model is None:
-        return [Fault(path="kind", message="unknown kind", found=shown(kind), allowed=did_you_mean(str(kind), KINDS))]
-    faults = list(_version_faults(document, model.__name__))
-    shape = [*unknown_fields(document, model, ""), *wrong_types(document, model)]
-    faults += shape
-    faults += _metadata_faults(document.get("metadata"))
-    if not any(fault.message != "unknown field" for fault in shape):
-        resource = model.model_validate(document)
-        if isinstance(resource, DataImportCron):
-            faults += data_import_cron_faults(resource, document)
-        elif isinstance(resource, DataVolume):
-            faults += data_volume_faults(resource.spec, "spec")
-        elif isinstance(resource, DataSource):
-            faults += data_source_faults(resource, document)
-    return faults
+    return [replace(fault, source=source) for fault in _faults(document, strict=True)]
 
 
 def parse(document: object, *, source: str = "") -> Resource:
-    """The object that a document describes.
+    """The object that a document describes, if nothing is wrong with it.
 
     Raises:
         InvalidObjectError: with all faults at once.
     """
-    faults = tuple(str(fault) for fault in validate(document, source=source))
+    return _model_of(document, source, strict=True)
+
+
+def read(document: object) -> Resource:
+    """The object that a server sent, fields of a newer version included.
+
+    Raises:
+        InvalidObjectError: it is of no known kind, or a field is of another type.
+    """
+    return _model_of(document, "", strict=False)
+
+
+def _model_of(document: object, source: str, *, strict: bool) -> Resource:
+    faults = tuple(str(fault) for fault in _faults(document, strict=strict))
     if faults or not isinstance(document, dict):
-        raise InvalidObjectError(f"{source or 'the document'}: {'; '.join(faults)}", faults=faults)
+        raise InvalidObjectError(f"{_title(document, source)}: {'; '.join(faults)}", faults=faults)
     return KINDS[document["kind"]].model_validate(document)
 
 
-def _version_faults(document: dict[str, Any], kind: str) -> Iterator[Fault]:
-    version, allowed = document.get("apiVersion"), api_versions(kind)
-    if version not in allowed:
-        yield Fault(
-            path="apiVersion",
-            message=f"unknown apiVersion of {kind}",
-            found=shown(version),
-            allowed=f"allowed are {', '.join(allowed)}",
-        )
+def _faults(document: object, *, strict: bool) -> list[Fault]:
+    root = Node(value=document)
+    if not isinstance(document, dict):
+        return [root.mistyped("an object with apiVersion and kind")]
+    model = KINDS.get(root["kind"].text or "")
+    if model is None:
+        return [_kind_fault(root["kind"])]
+    shape = list(shape_faults(model, root, strict=strict))
+    if not strict:
+        return shape
+    rules = [*_version_faults(root), *metadata_faults(root["metadata"]), *RULES[model](root)]
+    mistyped = [fault.path for fault in shape if fault.message.startswith("must be ")]
+    return shape + [fault for fault in rules if not any(_is_below(fault.path, path) for path in mistyped)]
 
 
-def _metadata_faults(metadata: object) -> Iterator[Fault]:
-    given = metadata if isinstance(metadata, dict) else {}
-    name, namespace = given.get("name"), given.get("namespace")
-    if not name:
-        yield Fault(path="metadata.name", message="is required")
-    elif isinstance(name, str) and not (_NAME.fullmatch(name) and len(name) <= _LONGEST_NAME):
-        yield Fault(
-            path="metadata.name",
-            message="is no DNS subdomain",
-            found=shown(name),
-            allowed="lower-case letters, digits, '-' and '.', at most 253, beginning and ending with a letter or digit",
-        )
-    if isinstance(namespace, str) and namespace and not (_LABEL_NAME.fullmatch(namespace) and len(namespace) <= 63):  # noqa: PLR2004 -- as in the sentence
-        yield Fault(
-            path="metadata.namespace",
-            message="is no DNS label",
-            found=shown(namespace),
-            allowed="lower-case letters, digits and '-', at most 63",
-        )
-    for member, values_too in (("labels", True), ("annotations", False)):
-        entries = given.get(member)
-        for key, value in entries.items() if isinstance(entries, dict) else ():
-            if not _KEY.fullmatch(str(key)):
-                yield Fault(path=f"metadata.{member}", message="is no qualified name", found=shown(key))
-            if values_too and isinstance(value, str) and not _VALUE.fullmatch(value):
-                yield Fault(path=f"metadata.{member}.{key}", message="is no label value", found=shown(value))
+def _kind_fault(kind: Node) -> Fault:
+    if not kind.given:
+        return kind.missing(allowed=f"known are {', '.join(sorted(KINDS))}")
+    return kind.fault("unknown kind", allowed=did_you_mean(shown(kind.value).strip('"'), KINDS))
+
+
+def _version_faults(root: Node) -> list[Fault]:
+    version, kind = root["apiVersion"], root["kind"].text or ""
+    allowed = api_versions(kind)
+    if version.text in allowed:
+        return []
+    hint = f"write {' or '.join(allowed)}"
+    return [
+        version.fault(f"unknown apiVersion of {kind}", allowed=hint) if version.given else version.missing(allowed=hint)
+    ]
+
+
+def _is_below(path: str, other: str) -> bool:
+    """Whether a place is another one, or inside it."""
+    return path == other or path.startswith((f"{other}.", f"{other}["))
+
+
+def _title(document: object, source: str) -> str:
+    """What a person calls the object: kind, namespace/name and file, as far as they are known."""
+    root: Any = Node(value=document)
+    names = [text for text in (root["metadata"]["namespace"].text, root["metadata"]["name"].text) if text]
+    title = " ".join(part for part in (root["kind"].text or "", "/".join(names)) if part)
+    return f"{title} in {source}" if title and source else title or source or "the document"

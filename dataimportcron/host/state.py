@@ -180,8 +180,9 @@ class StateFolder:
         return self.path / "run"
 
     def certs_dirs(self) -> tuple[Path, ...]:
-        """Folders with a mirror configuration, the state folder's first."""
-        return (self.path / "certs.d", *(Path(folder) for folder in self.settings().certs_dirs))
+        """Folders with a mirror configuration, the state folder's first where there is one."""
+        own = self.path / "certs.d"
+        return (*([own] if own.is_dir() else []), *(Path(folder) for folder in self.settings().certs_dirs))
 
 
 def _checked(settings: Settings, path: Path) -> Settings:
@@ -198,9 +199,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
             raise InvalidObjectError(f"{path}: {key} must name an absolute path, found {folder!r}")
     for host in settings.insecure_registries:
         if not isinstance(host, str) or "/" in host:
-            raise InvalidObjectError(
-                f"{path}: insecure_registries must list hosts and ports, found {host!r}"
-            )
+            raise InvalidObjectError(f"{path}: insecure_registries must list hosts and ports, found {host!r}")
     if settings.concurrent_imports < 1:
         raise InvalidObjectError(f"{path}: concurrent_imports must be at least 1, found {settings.concurrent_imports}")
     return settings

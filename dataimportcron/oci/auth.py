@@ -1,7 +1,7 @@
 """How the client introduces itself: WWW-Authenticate challenges, Bearer tokens, Basic.
 
-Source: RFC 9110 section 11, and the distribution project's token specification. Credentials go to the registry that
-they are for and to the token realm that it names over https, and nowhere else.
+Credentials go to the registry that they are for and to the token realm that it names, over https wherever the registry
+itself speaks https, and nowhere else. Source: RFC 9110 section 11, and the distribution project's token specification.
 """
 
 from __future__ import annotations
@@ -13,16 +13,21 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from dataimportcron.errors import NotARegistryError, RegistryUnavailableError, UnauthorizedError
+from dataimportcron.errors import DataImportCronError, NotARegistryError, UnauthorizedError
+from dataimportcron.oci.bodies import bounded
 from dataimportcron.oci.credentials import Credentials
+from dataimportcron.oci.failures import failure_of_status, failure_of_transport
 from dataimportcron.oci.manifest import parse_document
 
-_PARAMETER = re.compile(r'\s*([A-Za-z0-9_-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?:,|$)')
-_SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9-]*)(?:\s+|$)")
-_LONGEST_TOKEN = 64 << 10
+_TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 -- RFC 9110's grammar of a word
+_PARAMETER = re.compile(rf'[\s,]*({_TOKEN})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))\s*(?=,|$)')
+_SCHEME = re.compile(rf"[\s,]*({_TOKEN})(?=[\s,]|$)")
+_LONGEST_ANSWER = 256 << 10
+"""Bytes of a token server's answer."""
 _DEFAULT_LIFE = 60.0
 """Seconds that a token lives when its server does not say."""
 _MARGIN = 10.0
+"""Seconds before its end at which a token is taken for expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +39,7 @@ class Challenge:
 
 
 def parse_challenges(headers: list[str]) -> list[Challenge]:
-    """All challenges of all WWW-Authenticate headers; what is no challenge is passed over."""
+    """All challenges of all WWW-Authenticate headers; a header is read up to what is no challenge."""
     found = []
     for header in headers:
         at = 0
@@ -54,9 +59,9 @@ class Authorizer:
     """Answers challenges, and remembers tokens until they expire."""
 
     def __init__(self) -> None:
-        self._tokens: dict[tuple[str, str, str], tuple[str, float]] = {}
+        self._tokens: dict[tuple[str, str, str, str], tuple[str, float]] = {}
 
-    def answer(
+    def answer(  # noqa: PLR0913 -- all that makes an answer
         self,
         client: httpx.Client,
         challenges: list[Challenge],
@@ -64,6 +69,7 @@ class Authorizer:
         origin: str,
         repository: str,
         credentials: Credentials | None,
+        refused: str | None = None,
     ) -> str | None:
         """The value of Authorization that answers a challenge; None if none can be answered.
 
@@ -73,58 +79,72 @@ class Authorizer:
             origin: the registry's base URL.
             repository: what is pulled.
             credentials: for this registry.
+            refused: the value that has just been refused; it is not given again.
+
+        Raises:
+            DataImportCronError: the token server cannot be asked, or gives no token.
         """
         for challenge in challenges:
             if challenge.scheme == "bearer" and "realm" in challenge.parameters:
-                return f"Bearer {self._token(client, challenge, origin, repository, credentials)}"
-        if credentials is not None and any(challenge.scheme == "basic" for challenge in challenges):
-            return httpx.BasicAuth(credentials.username, credentials.password)._auth_header  # noqa: SLF001 -- its only form
-        return None
+                return self._bearer(client, challenge, origin, repository, credentials, refused)
+        if credentials is None or all(challenge.scheme != "basic" for challenge in challenges):
+            return None
+        return credentials.basic if credentials.basic != refused else None
 
-    def _token(
-        self, client: httpx.Client, challenge: Challenge, origin: str, repository: str, credentials: Credentials | None
+    def _bearer(  # noqa: PLR0913, PLR0917 -- as `answer`
+        self,
+        client: httpx.Client,
+        challenge: Challenge,
+        origin: str,
+        repository: str,
+        credentials: Credentials | None,
+        refused: str | None,
     ) -> str:
         realm = challenge.parameters["realm"]
         service = challenge.parameters.get("service", "")
         scope = challenge.parameters.get("scope") or f"repository:{repository}:pull"
-        key = (realm, service, scope)
-        token, expires = self._tokens.get(key, ("", 0.0))
-        if monotonic() < expires:
-            return token
+        key = (realm, service, scope, credentials.username if credentials else "")
+        known, expires = self._tokens.get(key, ("", 0.0))
+        if known != refused and monotonic() < expires:
+            return known
         if urlsplit(realm).scheme != "https" and urlsplit(origin).scheme == "https":
             raise UnauthorizedError(
-                f"Registry {origin} sends us to the token server {realm}, which is not https",
-                hint="credentials are never sent in the clear for an https registry",
+                f"The registry {urlsplit(origin).netloc} sends us to the token server {realm}, which is not https",
+                hint="nothing is sent in the clear for a registry that speaks https; correct its configuration",
             )
-        document = _ask(client, realm, {"service": service, "scope": scope}, credentials)
-        given = document.get("token") or document.get("access_token")
-        if not isinstance(given, str) or not given:
-            raise NotARegistryError(f"The token server {realm} gave no token")
-        life = document.get("expires_in")
-        seconds = float(life) if isinstance(life, int | float) and life > 0 else _DEFAULT_LIFE
-        self._tokens[key] = (given, monotonic() + seconds - min(_MARGIN, seconds / 2))
-        return given
+        token, life = _fetch(client, realm, {"service": service, "scope": scope}, credentials)
+        self._tokens[key] = (f"Bearer {token}", monotonic() + life - min(_MARGIN, life / 2))
+        return f"Bearer {token}"
 
 
-def _ask(
+def _fetch(
     client: httpx.Client, realm: str, parameters: dict[str, str], credentials: Credentials | None
-) -> dict[str, object]:
-    auth = httpx.BasicAuth(credentials.username, credentials.password) if credentials else None
-    given = {key: value for key, value in parameters.items() if value}
+) -> tuple[str, float]:
+    """A token and its life in seconds."""
+    headers = {"Authorization": credentials.basic} if credentials else {}
+    server = f"the token server {urlsplit(realm).netloc or realm}"
     try:
-        with client.stream("GET", realm, params=given, auth=auth, follow_redirects=False) as response:
-            body = b""
-            for part in response.iter_raw(16 << 10):
-                body += part
-                if len(body) > _LONGEST_TOKEN:
-                    raise NotARegistryError(f"The token server {realm} sent more than {_LONGEST_TOKEN} bytes")
-    except httpx.TransportError as error:
-        raise RegistryUnavailableError(f"The token server {realm} does not answer: {error}") from error
-    if response.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        what = "refuses these credentials" if credentials else "wants credentials"
-        raise UnauthorizedError(
-            f"The token server {realm} {what} (status {response.status_code})", hint="check secretRef's Secret"
-        )
+        url = httpx.URL(realm).copy_merge_params({key: value for key, value in parameters.items() if value})
+        with client.stream("GET", url, headers=headers, follow_redirects=False) as response:
+            body = bounded(response, _LONGEST_ANSWER, server)
+    except (httpx.RequestError, httpx.InvalidURL) as error:
+        raise failure_of_transport(error, "a token", server) from error
     if response.status_code != httpx.codes.OK:
-        raise RegistryUnavailableError(f"The token server {realm} answers with status {response.status_code}")
-    return parse_document(body, f"The answer of the token server {realm}")
+        raise _refusal(response, server, parameters["scope"], credentials)
+    document = parse_document(body, f"The answer of {server}")
+    token = document.get("token") or document.get("access_token")
+    if not isinstance(token, str) or not token.isascii() or not token.isprintable():
+        raise NotARegistryError(f"{server} gave no token")
+    life = document.get("expires_in")
+    return token, float(life) if isinstance(life, int | float) and 0 < life < 1 << 31 else _DEFAULT_LIFE
+
+
+def _refusal(response: httpx.Response, server: str, scope: str, credentials: Credentials | None) -> DataImportCronError:
+    status = response.status_code
+    if status in {httpx.codes.BAD_REQUEST, httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        who = "with the given credentials" if credentials else "without credentials"
+        return UnauthorizedError(
+            f"{server} gives no token for {scope} {who} (status {status})",
+            hint="check the name, and the Secret in secretRef" if credentials else "name a Secret in secretRef",
+        )
+    return failure_of_status(response, f"{server} answers with status {status}")

@@ -1,6 +1,7 @@
-"""Manifests, indexes and platforms.
+"""Manifests, indexes and platforms: what a registry's JSON means, once its bytes are verified.
 
-Source: the OCI image specification 1.1; Docker's schema 2 media types mean the same.
+Source: the OCI image specification 1.1; Docker's schema 2 media types mean the same. Docker's schema 1 is refused, and
+so is a document that reads both as an index and as a manifest (CVE-2021-41190).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import platform as machine
 from dataclasses import dataclass
 from typing import Any
 
-from dataimportcron.errors import NotARegistryError, PlatformNotFoundError
+from dataimportcron.errors import InvalidImageError, InvalidObjectError, NotARegistryError, PlatformNotFoundError
 from dataimportcron.reference import is_digest
 
 INDEX_TYPES = (
@@ -43,11 +44,19 @@ class Platform:
 
     @classmethod
     def parse(cls, text: str) -> Platform:
-        """Read os/architecture[/variant], or an architecture alone."""
-        parts = text.split("/")
-        if len(parts) == 1:
-            return cls(architecture=parts[0])
-        return cls(os=parts[0], architecture=parts[1], variant=parts[2] if len(parts) > 2 else "")  # noqa: PLR2004
+        """Read os/architecture[/variant], or an architecture alone.
+
+        Raises:
+            InvalidObjectError: it is neither.
+        """
+        match text.split("/"):
+            case [architecture] if architecture:
+                return cls(architecture=architecture)
+            case [os, architecture] if os and architecture:
+                return cls(os=os, architecture=architecture)
+            case [os, architecture, variant] if os and architecture and variant:
+                return cls(os=os, architecture=architecture, variant=variant)
+        raise InvalidObjectError(f"{text!r} is no platform", hint="write os/architecture, as linux/amd64")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,9 +93,16 @@ def parse_document(body: bytes, what: str) -> dict[str, Any]:
     return document
 
 
-def is_index(document: dict[str, Any], media_type: str) -> bool:
-    """Whether a manifest lists manifests of several platforms."""
-    return media_type in INDEX_TYPES or (media_type not in MANIFEST_TYPES and "manifests" in document)
+def is_index(document: dict[str, Any], media_type: str, what: str) -> bool:
+    """Whether a manifest lists manifests of several platforms.
+
+    Raises:
+        InvalidImageError: it could be read both ways.
+    """
+    has_index, has_manifest = "manifests" in document, "layers" in document or "config" in document
+    if has_index and has_manifest:
+        raise InvalidImageError(f"{what} is an index and an image manifest at once", hint="push the image anew")
+    return media_type in INDEX_TYPES or (media_type not in MANIFEST_TYPES and has_index)
 
 
 def parse_manifest(document: dict[str, Any], digest: str, media_type: str, what: str) -> Manifest:
@@ -109,6 +125,8 @@ def parse_manifest(document: dict[str, Any], digest: str, media_type: str, what:
 def choose(document: dict[str, Any], wanted: Platform, what: str) -> Descriptor:
     """The manifest of a platform in an index; attestations, whose platform is unknown, never match.
 
+    A wanted variant of "" takes the first of its architecture.
+
     Raises:
         PlatformNotFoundError: there is none; the hint lists what there is.
     """
@@ -116,7 +134,9 @@ def choose(document: dict[str, Any], wanted: Platform, what: str) -> Descriptor:
     entries = [entry for entry in manifests if isinstance(entry, dict)] if isinstance(manifests, list) else []
     offered = []
     for entry in entries:
-        given = entry.get("platform") or {}
+        given = entry.get("platform")
+        if not isinstance(given, dict):
+            continue
         architecture, os = given.get("architecture"), given.get("os", "linux")
         if (architecture, os) == (wanted.architecture, wanted.os) and wanted.variant in {"", given.get("variant", "")}:
             return _descriptor(entry, what)

@@ -130,7 +130,8 @@ async def test_an_import_reports_and_succeeds(steps, home):
     decision = await steps.import_(home.apply())
     volume = home.store.get(DataVolume, NAMESPACE, decision.data_volume)
     assert (volume.status.phase, volume.status.progress) == ("Succeeded", "100.0%")
-    assert {c.type: c.status for c in volume.status.conditions} == {"Bound": "True", "Ready": "True", "Running": "False"}
+    conditions = {c.type: c.status for c in volume.status.conditions}
+    assert conditions == {"Bound": "True", "Ready": "True", "Running": "False"}
     found = await home.home.volumes.find(NAMESPACE, decision.data_volume)
     assert found.digest == decision.digest
 
@@ -310,9 +311,7 @@ async def test_a_source_that_is_not_served_says_who_serves_it(steps, home):
         },
     }
     home.store.apply(document)
-    ready = await steps.run(
-        steps.volume.prepare_data_volume, PopulateInput(namespace=NAMESPACE, name="web", now=NOW)
-    )
+    ready = await steps.run(steps.volume.prepare_data_volume, PopulateInput(namespace=NAMESPACE, name="web", now=NOW))
     assert ready.step is Step.FAILED
     assert "http is not served here" in ready.message
 

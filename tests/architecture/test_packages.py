@@ -16,7 +16,7 @@ NAMES = ("dataimportcron", "workflows", "activities", "worker")
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    build = "import sys, os; os.chdir(sys.argv[1]); from hatchling.build import build_wheel; print(build_wheel(sys.argv[2]))"
+    build = "import os, sys; from hatchling.build import build_wheel as b; os.chdir(sys.argv[1]); print(b(sys.argv[2]))"
     done = subprocess.run(
         [sys.executable, "-c", build, str(ROOT), str(folder)], capture_output=True, text=True, check=True
     )

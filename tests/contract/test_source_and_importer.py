@@ -6,12 +6,12 @@ import asyncio
 import os
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from dataimportcron.errors import ImageNotFoundError
 from dataimportcron.ports import VolumeSpec
+from tests.support.volume_files import content, status
 
 MIB = 1 << 20
 SPEC = VolumeSpec(namespace="golden", name="fedora-1", uid="uid-1", size=2 * MIB)
@@ -42,30 +42,30 @@ async def test_resolve_what_is_not_there(images):
 
 
 async def test_import_makes_a_complete_volume(images, volumes):
-    content = disk()
-    image, digest = images.publish("latest", content)
+    data = disk()
+    image, digest = images.publish("latest", data)
     done = await images.importer.run(image, digest, SPEC, ignore)
     found = await volumes.find("golden", "fedora-1")
     assert (found.size, found.digest) == (2 * MIB, digest)
-    assert Path(found.location).read_bytes() == content.ljust(2 * MIB, b"\0")
+    assert content(found) == data.ljust(2 * MIB, b"\0")
     assert done.done == done.total > 0
     assert done.written > 0
 
 
 async def test_import_is_of_the_digest_not_of_the_tag(images, volumes):
-    content = disk()
-    image, digest = images.publish("latest", content)
+    data = disk()
+    image, digest = images.publish("latest", data)
     images.publish("latest", disk())
     await images.importer.run(image, digest, SPEC, ignore)
-    assert Path((await volumes.find("golden", "fedora-1")).location).read_bytes()[:MIB] == content
+    assert content(await volumes.find("golden", "fedora-1"))[:MIB] == data
 
 
 async def test_import_again_is_no_op(images, volumes):
     image, digest = images.publish("latest", disk())
     await images.importer.run(image, digest, SPEC, ignore)
-    before = Path((await volumes.find("golden", "fedora-1")).location).stat()
+    before = status(await volumes.find("golden", "fedora-1"))
     await images.importer.run(image, digest, SPEC, ignore)
-    after = Path((await volumes.find("golden", "fedora-1")).location).stat()
+    after = status(await volumes.find("golden", "fedora-1"))
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
@@ -79,12 +79,12 @@ async def test_import_of_what_is_not_there(images, volumes):
 async def test_golden_volumes_are_read_only(images, volumes):
     image, digest = images.publish("latest", disk())
     await images.importer.run(image, digest, SPEC, ignore)
-    assert Path((await volumes.find("golden", "fedora-1")).location).stat().st_mode & 0o777 == 0o444
+    assert status(await volumes.find("golden", "fedora-1")).st_mode & 0o777 == 0o444
 
 
 async def test_a_cancelled_import_has_stopped_and_can_be_run_again(images, volumes):
-    content = disk()
-    image, digest = images.publish("latest", content)
+    data = disk()
+    image, digest = images.publish("latest", data)
     begun = asyncio.Event()
     with images.stuck():
         task = asyncio.create_task(images.importer.run(image, digest, SPEC, lambda _: begun.set()))
@@ -96,14 +96,14 @@ async def test_a_cancelled_import_has_stopped_and_can_be_run_again(images, volum
         assert task.cancelled()
     assert await volumes.find("golden", "fedora-1") is None
     await images.importer.run(image, digest, SPEC, ignore)
-    assert Path((await volumes.find("golden", "fedora-1")).location).read_bytes()[:MIB] == content
+    assert content(await volumes.find("golden", "fedora-1"))[:MIB] == data
 
 
 async def test_a_deleted_volume_is_imported_again(images, volumes):
-    content = disk()
-    image, digest = images.publish("latest", content)
+    data = disk()
+    image, digest = images.publish("latest", data)
     await images.importer.run(image, digest, SPEC, ignore)
     await volumes.delete("golden", "fedora-1")
     assert await volumes.find("golden", "fedora-1") is None
     await images.importer.run(image, digest, SPEC, ignore)
-    assert Path((await volumes.find("golden", "fedora-1")).location).read_bytes()[:MIB] == content
+    assert content(await volumes.find("golden", "fedora-1"))[:MIB] == data

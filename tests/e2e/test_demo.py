@@ -15,9 +15,8 @@ def test_the_demonstration_comes_true_and_leaves_nothing(tmp_path):
     scratch.mkdir()
     environment = os.environ | {"TMPDIR": str(scratch)}
     environment.pop("KEEP", None)
-    done = subprocess.run(
-        [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=420, check=False
-    )
+    command = [sys.executable, "-m", "demo"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=420, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.fullmatch(r"\d+ checks, all true, in \d+ s", done.stdout.strip().splitlines()[-1])
     assert list(scratch.iterdir()) == []

@@ -148,23 +148,23 @@ def test_an_absence_is_counted_without_interruption(store, clock, path):
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
-def test_a_folder_that_is_gone_is_no_deletion(store, clock, path, level):
+def test_a_folder_that_is_gone_is_no_deletion(store, clock, path, level, tmp_path):
     clock.scans(1)
     folder = path.parents[level]
-    folder.rename(folder.with_name("elsewhere"))
+    folder.rename(tmp_path / "elsewhere")
     [problem] = clock.scans(10)
     assert str(path.parent) in problem
     assert "its objects are kept" in problem
     assert exists(store)
-    folder.with_name("elsewhere").rename(folder)
+    (tmp_path / "elsewhere").rename(folder)
     assert clock.scans(3) == []
     assert exists(store)
 
 
-def test_an_empty_folder_in_its_place_is_no_deletion(store, clock, path):
+def test_an_empty_folder_in_its_place_is_no_deletion(store, clock, path, tmp_path):
     """What an unmounted folder looks like."""
     clock.scans(1)
-    path.parent.rename(path.parent.with_name("elsewhere"))
+    path.parent.rename(tmp_path / "elsewhere")
     path.parent.mkdir()
     [problem] = clock.scans(10)
     assert "perhaps something is not mounted" in problem
@@ -197,7 +197,7 @@ print(len(list(store.records())), [problem.message for problem in problems])
 """
 
 
-def test_a_folder_that_cannot_be_read_is_no_deletion(store, state, path, tmp_path):
+def test_a_folder_that_cannot_be_read_is_no_deletion(state, path, tmp_path):
     path.unlink()
     if os.geteuid() == 0:
         for item in (state.path, *state.path.rglob("*")):

@@ -1,5 +1,6 @@
 import gzip
 import tracemalloc
+import zlib
 
 import pytest
 
@@ -76,8 +77,6 @@ def test_a_bomb_is_read_in_small_steps():
 
 
 def test_inflate_says_how_much_it_took():
-    import zlib
-
     packer = zlib.compressobj(wbits=-12)
     packed = packer.compress(TEXT[:4096]) + packer.flush()
     assert inflate(packed + b"behind", 4096) == (TEXT[:4096], len(packed))

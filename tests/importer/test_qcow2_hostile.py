@@ -1,4 +1,5 @@
 import struct
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -75,10 +76,10 @@ def test_header(images, tmp_path, lie):
 
 def test_a_virtual_size_beyond_the_volume(images, tmp_path):
     with pytest.raises(VolumeTooSmallError):
-        attempt(put(images[0], 24, ">Q", (1 << 64) - 1), tmp_path)
+        attempt(images[0], tmp_path, SIZE - 1)
 
 
-@pytest.mark.parametrize("size", [1 << 50, 1 << 60])
+@pytest.mark.parametrize("size", [1 << 50, 1 << 60, (1 << 64) - 1])
 def test_a_virtual_size_beyond_the_tables(images, tmp_path, size):
     with pytest.raises(InvalidImageError):
         attempt(put(images[0], 24, ">Q", size), tmp_path, 1 << 62)
@@ -163,23 +164,19 @@ def test_a_file_that_ends_early(images, tmp_path, length):
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    compressed=st.booleans(),
-    where=st.sampled_from(["header", "l1", "l2", "anywhere"]),
-    at=st.integers(0, 1 << 30),
+    place=st.tuples(st.booleans(), st.sampled_from(["header", "l1", "l2", "anywhere"]), st.integers(0, 1 << 30)),
     value=st.one_of(st.binary(min_size=1, max_size=9), st.integers(0, 1 << 20).map(lambda n: (n * 512).to_bytes(8))),
 )
-def test_a_damaged_image_is_read_or_refused(images, tmp_path, compressed, where, at, value):
+def test_a_damaged_image_is_read_or_refused(images, tmp_path, place, value):
+    compressed, where, at = place
     data = bytearray(images[compressed])
     l1, l2 = tables(data)
     start = {"header": at % 112, "l1": l1, "l2": l2 + at % 4096 // 8 * 8, "anywhere": at % len(data)}[where]
     data[start : start + len(value)] = value
-    try:
-        disk = attempt(bytes(data), tmp_path)
-    except (InvalidImageError, VolumeTooSmallError) as error:
-        assert error.permanent
-    else:
-        assert disk.written <= SIZE
-        assert (tmp_path / "out").stat().st_size <= SIZE
+    # Any other error, and a hang, fails the test.
+    with suppress(InvalidImageError, VolumeTooSmallError):
+        assert attempt(bytes(data), tmp_path).written <= SIZE
+    assert (tmp_path / "out").stat().st_size <= SIZE
 
 
 FOREIGN = {

@@ -1,5 +1,6 @@
 import io
 import tarfile
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -165,7 +166,6 @@ def test_a_global_comment_is_harmless():
 def test_a_damaged_archive_is_read_or_refused(at, value, fix):
     data = bytearray(tar_of(("disk/" + "n" * 120, b"hello"), format=tarfile.GNU_FORMAT))
     data[at : at + len(value)] = value
-    try:
-        read(with_checksum(data) if fix else bytes(data))
-    except InvalidImageError as error:
-        assert "layer" in error.message
+    # Any other error, and a hang, fails the test.
+    with suppress(InvalidImageError):
+        assert len(read(with_checksum(data) if fix else bytes(data))) <= 2

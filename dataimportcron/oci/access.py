@@ -1,0 +1,26 @@
+"""What a registry client is given: as whom it reads, whom it trusts, and where it may ask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataimportcron.oci.credentials import Credentials
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Access:
+    """How to reach registries, and as whom. Proxies come from the environment (HTTPS_PROXY, NO_PROXY, …).
+
+    Attributes:
+        credentials: by registry, host[:port]; each is sent to that host and to its token server alone. A mirror gets
+            its own, never the origin's.
+        ca_certificates: PEM texts that are trusted beside the system's; they hold for mirrors too.
+        certs_dirs: folders with containerd's hosts.toml files; the first that knows a registry decides.
+        insecure_registries: host[:port] of those whose certificates are not checked, and that may speak plain http.
+    """
+
+    credentials: dict[str, Credentials] = field(default_factory=dict)
+    ca_certificates: tuple[str, ...] = ()
+    certs_dirs: tuple[Path, ...] = ()
+    insecure_registries: frozenset[str] = frozenset()

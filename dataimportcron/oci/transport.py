@@ -1,0 +1,209 @@
+"""Requests to a registry: mirrors first, challenges answered, failures named.
+
+What an endpoint refuses or cannot do, the next one may. If none can, the failure that says most is raised: an answer
+outranks a broken connection, and a 404, of a mirror too, outranks a broken connection to the origin.
+Authorization never follows a redirect to another host, and no challenge of such a host is answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeVar
+
+import httpx
+
+from dataimportcron.errors import (
+    DataImportCronError,
+    DigestMismatchError,
+    ImageNotFoundError,
+    InvalidObjectError,
+    UntrustedCertificateError,
+)
+from dataimportcron.oci.access import Access
+from dataimportcron.oci.auth import Authorizer, parse_challenges
+from dataimportcron.oci.bodies import beginning, bounded, verify
+from dataimportcron.oci.endpoints import Endpoint, endpoints_of, trust
+from dataimportcron.oci.failures import failure_of_response, failure_of_transport
+from dataimportcron.reference import Reference, is_digest
+
+LARGEST_DOCUMENT = 4 << 20
+"""Bytes of a manifest or a config; the specification's own limit for manifests."""
+
+_LONGEST_ERROR = 16 << 10
+_MOST_REDIRECTS = 5
+_NO_HEAD = {httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED}
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A short answer; `body` is empty after HEAD, `digest` is "" where the registry does not say it."""
+
+    host: str
+    body: bytes
+    media_type: str
+    digest: str
+
+
+class Transport:
+    """Connections, kept alive; not for several threads at once.
+
+    Args:
+        access: as whom, and to where.
+        timeout: of each step of a request.
+    """
+
+    def __init__(self, access: Access, timeout: httpx.Timeout) -> None:
+        self._access = access
+        self._timeout = timeout
+        self._clients: dict[Endpoint, httpx.Client] = {}
+        self._authorizer = Authorizer()
+        self._authorization: dict[tuple[str, str], str] = {}
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+    def read(self, method: str, reference: Reference, path: str, *, digest: str | None, accept: str = "") -> Answer:
+        """The first good answer of an endpoint.
+
+        Args:
+            method: HEAD, for which a registry that does not know it is asked by GET, or GET.
+            reference: in whose repository.
+            path: below it.
+            digest: that the content must have, None where it is unknown.
+            accept: media types.
+
+        Raises:
+            DataImportCronError: no endpoint gave one.
+            DigestMismatchError: the content is another.
+        """
+        headers = {"Accept": accept} if accept else {}
+
+        def ask(endpoint: Endpoint) -> Answer:
+            with closing(self._open(endpoint, method, reference, path, headers)) as response:
+                what = f"{path} of {reference.name} from {endpoint.host}"
+                body = bounded(response, LARGEST_DOCUMENT, endpoint.host)
+            given = response.headers.get("Docker-Content-Digest", "")
+            given = given if is_digest(given) else ""
+            wanted = digest or given
+            if wanted and response.request.method == "GET":
+                verify(body, wanted, what)
+            elif given and wanted != given and _algorithm(wanted) == _algorithm(given):
+                raise DigestMismatchError(f"{what} has the digest {given}, {wanted} was expected")
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return Answer(host=endpoint.host, body=body, media_type=media_type, digest=given)
+
+        return self._first(reference, ask, by_tag=path.startswith("manifests/") and digest is None)
+
+    def stream(self, reference: Reference, path: str, headers: dict[str, str]) -> tuple[httpx.Response, str]:
+        """The first good answer to GET with its body still to be read, and who gave it; the caller closes it.
+
+        Raises:
+            DataImportCronError: no endpoint gave one.
+        """
+        return self._first(
+            reference, lambda endpoint: (self._open(endpoint, "GET", reference, path, headers), endpoint.host)
+        )
+
+    def _first(self, reference: Reference, ask: Callable[[Endpoint], _Result], *, by_tag: bool = False) -> _Result:
+        failures: list[tuple[str, int, DataImportCronError]] = []
+        for endpoint in endpoints_of(reference.registry, self._access.certs_dirs, self._access.insecure_registries):
+            if by_tag and not endpoint.resolve:
+                continue
+            try:
+                return ask(endpoint)
+            except (httpx.RequestError, httpx.InvalidURL) as error:
+                failure = failure_of_transport(error, str(reference), endpoint.host)
+                failure.__cause__ = error
+                failures.append((endpoint.base, _rank_of_broken(failure), failure))
+            except DataImportCronError as error:
+                failures.append((endpoint.base, 1 if isinstance(error, ImageNotFoundError) else 0, error))
+        if not failures:
+            raise InvalidObjectError(
+                f"No host of {reference.registry} may look up tags",
+                hint='add "resolve" to the capabilities of one in hosts.toml',
+            )
+        raise _worst(failures)
+
+    def _open(
+        self, endpoint: Endpoint, method: str, reference: Reference, path: str, headers: dict[str, str]
+    ) -> httpx.Response:
+        """A good answer of one endpoint, with its body still to be read.
+
+        Raises:
+            DataImportCronError: the endpoint gave another.
+        """
+        response = self._introduced(endpoint, method, reference, path, headers)
+        if response.is_success:
+            return response
+        with closing(response):
+            if method != "HEAD" or response.status_code not in _NO_HEAD:
+                body = beginning(response, _LONGEST_ERROR)
+                known = endpoint.host in self._access.credentials
+                raise failure_of_response(response, body, reference, path, endpoint.host, authenticated=known)
+        # Only the body tells a missing tag from a missing repository; and there are registries without HEAD.
+        return self._open(endpoint, "GET", reference, path, headers)
+
+    def _introduced(
+        self, endpoint: Endpoint, method: str, reference: Reference, path: str, headers: dict[str, str]
+    ) -> httpx.Response:
+        """Send a request; where that is asked for, once more with an answer to the challenge."""
+        client = self._client(endpoint)
+        key = (endpoint.base, reference.repository)
+        # Blobs are verified as they are stored: nothing on the way may encode them.
+        sent = {"Accept-Encoding": "identity", **headers}
+        url = f"{endpoint.base}/{reference.repository}/{path}"
+        if key in self._authorization:
+            sent["Authorization"] = self._authorization[key]
+        response = client.send(client.build_request(method, url, headers=sent), stream=True)
+        if response.status_code != httpx.codes.UNAUTHORIZED or response.history:
+            return response
+        try:
+            answer = self._authorizer.answer(
+                client,
+                parse_challenges(response.headers.get_list("WWW-Authenticate")),
+                origin=endpoint.base,
+                repository=reference.repository,
+                credentials=self._access.credentials.get(endpoint.host),
+                refused=sent.get("Authorization"),
+            )
+            if answer is None:
+                return response
+            # Read, so that the connection can be used again.
+            beginning(response, _LONGEST_ERROR)
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        self._authorization[key] = sent["Authorization"] = answer
+        return client.send(client.build_request(method, url, headers=sent), stream=True)
+
+    def _client(self, endpoint: Endpoint) -> httpx.Client:
+        if endpoint not in self._clients:
+            context = trust(endpoint.ca_files, self._access.ca_certificates, verify=endpoint.verify)
+            self._clients[endpoint] = httpx.Client(
+                verify=context, timeout=self._timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS
+            )
+        return self._clients[endpoint]
+
+
+def _rank_of_broken(failure: DataImportCronError) -> int:
+    return 2 if isinstance(failure, UntrustedCertificateError) else 3
+
+
+def _worst(failures: list[tuple[str, int, DataImportCronError]]) -> DataImportCronError:
+    """The failure with the lowest rank, the first of equals; it tells of the others."""
+    worst = min(failures, key=lambda failure: failure[1])
+    others = [f"{base} ({error.reason})" for base, _, error in failures if error is not worst[2]]
+    if others:
+        worst[2].message += f"; also asked: {', '.join(dict.fromkeys(others))}"
+    return worst[2]
+
+
+def _algorithm(digest: str) -> str:
+    return digest.partition(":")[0]

@@ -1,0 +1,223 @@
+"""The importer as a process: killed, orphaned, in another worker's hands, refused."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dataimportcron import errors
+from dataimportcron.api.types import ConfigMap, ObjectMeta
+from dataimportcron.errors import DataImportCronError, MissingDependencyError, TargetBusyError
+from dataimportcron.host.files import try_lock
+from dataimportcron.host.importer import _BY_REASON, ImporterDiedError, _error
+from dataimportcron.importer.report import FAILED, Result
+from dataimportcron.ports import ImageSource, VolumeSpec
+from demo.push import Image, disk_layer, push
+from demo.registry import client, registry
+from tests.support.volume_files import content
+from worker.build import host_home
+
+MIB = 1 << 20
+SPEC = VolumeSpec(namespace="golden", name="fedora-1", uid="uid-1", size=2 * MIB)
+
+
+def ignore(_transfer):
+    """A report that nobody reads."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """An image in a registry."""
+
+    image: ImageSource
+    digest: str
+    disk: bytes
+    ca: str
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    folder, disk = tmp_path_factory.mktemp("registry"), os.urandom(MIB)
+    (folder / "disk.img").write_bytes(disk)
+    with registry(folder / "registry") as running:
+        with client(running) as http:
+            digest = push(http, "disks", "latest", Image(layers=(disk_layer(folder / "disk.img", folder),)))
+        url = f"docker://{running.host}/disks:latest"
+        image = ImageSource(namespace="golden", url=url, architecture="amd64", cert_config_map="certs")
+        yield Release(image=image, digest=digest, disk=disk, ca=running.ca.read_text())
+
+
+@pytest.fixture
+def home(state, release):
+    home = host_home(state)
+    home.store.create(ConfigMap(metadata=ObjectMeta(name="certs", namespace="golden"), data={"ca.crt": release.ca}))
+    return home
+
+
+@pytest.fixture
+def slow(state):
+    (state.path / "settings.toml").write_text("import_rate = 1000\n")
+    return state.path / "settings.toml"
+
+
+def importers(state):
+    """Processes that run an importer of this state folder."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdecimal():
+                command = (process / "cmdline").read_bytes().split(b"\0")
+                if b"dataimportcron.importer" in command and any(str(state.path).encode() in part for part in command):
+                    found.append(int(process.name))
+    return found
+
+
+async def begun(home, release):
+    """An import under way: its task."""
+    downloading = asyncio.Event()
+
+    def report(transfer):
+        if transfer.done:
+            downloading.set()
+
+    task = asyncio.create_task(home.importer.run(release.image, release.digest, SPEC, report))
+    async with asyncio.timeout(20):
+        await downloading.wait()
+    return task
+
+
+async def finished(home, release):
+    await home.importer.run(release.image, release.digest, SPEC, ignore)
+    found = await home.volumes.find("golden", "fedora-1")
+    assert content(found) == release.disk.ljust(2 * MIB, b"\0")
+
+
+async def test_killed_in_its_middle_and_run_again(home, state, release, slow):
+    task = await begun(home, release)
+    [process] = importers(state)
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(ImporterDiedError, match=r"status -9"):
+        await task
+    assert await home.volumes.find("golden", "fedora-1") is None
+    assert list(state.run.glob("import-*")) == []
+    slow.unlink()
+    await finished(home, release)
+
+
+@pytest.mark.usefixtures("slow")
+async def test_cancelled_means_ended(home, state, release):
+    task = await begun(home, release)
+    assert len(importers(state)) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert importers(state) == []
+    assert list(state.run.glob("import-*")) == []
+
+
+_WORKER = """
+import asyncio, sys
+from pathlib import Path
+from dataimportcron.host.state import StateFolder
+from dataimportcron.ports import ImageSource, VolumeSpec
+from worker.build import host_home
+image = ImageSource(namespace="golden", url=sys.argv[2], architecture="amd64", cert_config_map="certs")
+volume = VolumeSpec(namespace="golden", name="fedora-1", uid="uid-1", size=2 << 20)
+home = host_home(StateFolder(Path(sys.argv[1])))
+report = lambda transfer: transfer.done and print("begun", flush=True)
+asyncio.run(home.importer.run(image, sys.argv[3], volume, report))
+"""
+
+
+async def test_an_importer_dies_with_its_worker(home, state, release, slow):
+    command = [sys.executable, "-c", _WORKER, str(state.path), release.image.url, release.digest]
+    worker = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    assert await worker.stdout.readline() == b"begun\n"
+    assert len(importers(state)) == 1
+    worker.kill()
+    await worker.wait()
+    async with asyncio.timeout(10):
+        while importers(state):  # noqa: ASYNC110 -- another program's process sets no event
+            await asyncio.sleep(0.02)
+    assert await home.volumes.find("golden", "fedora-1") is None
+    slow.unlink()
+    await finished(home, release)
+    assert list(state.run.glob("import-*")) == []
+
+
+async def test_two_at_a_time_never_write_one_target(home, release, slow):
+    task = await begun(home, release)
+    slow.unlink()
+    with pytest.raises(TargetBusyError):
+        await home.importer.run(release.image, release.digest, SPEC, ignore)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    await finished(home, release)
+
+
+async def test_what_another_importer_holds_is_not_published(home, release):
+    place = home.volumes.place(SPEC)
+    place.partial.parent.mkdir(parents=True)
+    lock = try_lock(place.partial)
+    place.marker.write_text("{}")
+    with pytest.raises(TargetBusyError):
+        home.importer._hand_over(SPEC, release.digest)
+    assert await home.volumes.find("golden", "fedora-1") is None
+    os.close(lock)
+    await finished(home, release)
+
+
+async def test_a_crash_between_import_and_pool_costs_no_second_download(home, release, monkeypatch):
+    def crash(*_args, **_options):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", crash)
+        task = asyncio.ensure_future(asyncio.to_thread(_run_to_crash, home, release))
+        assert await task == "KeyboardInterrupt"
+    done = await home.importer.run(release.image, release.digest, SPEC, ignore)
+    assert done.done == 0
+    await finished(home, release)
+
+
+def _run_to_crash(home, release):
+    try:
+        asyncio.run(home.importer.run(release.image, release.digest, SPEC, ignore))
+    except BaseException as error:  # noqa: BLE001 -- it stands for the end of the process
+        return type(error).__name__
+    return "no crash"
+
+
+async def test_a_missing_config_map_is_named_before_anything_starts(home, state, release):
+    home.store.delete(home.store.get(ConfigMap, "golden", "certs"))
+    with pytest.raises(MissingDependencyError, match="ConfigMap golden/certs"):
+        await home.importer.run(release.image, release.digest, SPEC, ignore)
+    assert importers(state) == []
+
+
+@pytest.mark.parametrize("kind", sorted(_BY_REASON.values(), key=lambda kind: kind.reason), ids=lambda k: k.reason)
+def test_a_failure_is_the_error_that_it_was_there(kind):
+    result = Result(phase=FAILED, reason=kind.reason, message="what, and what to do", permanent=kind.permanent)
+    error = _error(result)
+    assert type(error) is kind
+    assert str(error) == "what, and what to do"
+
+
+def test_all_errors_are_known():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DataImportCronError)]
+    assert {kind.reason for kind in kinds} == {*_BY_REASON, "Error"}
+
+
+@pytest.mark.parametrize("permanent", [True, False])
+def test_a_failure_of_a_newer_importer_keeps_its_class(permanent):
+    error = _error(Result(phase=FAILED, reason="FromTheFuture", message="so", permanent=permanent))
+    assert error.permanent is permanent

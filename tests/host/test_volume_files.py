@@ -1,0 +1,200 @@
+"""Volumes as files: where they are, and what a crash between any two steps leaves."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+import pytest
+
+from dataimportcron.errors import NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.host.cloner import HostCloner
+from dataimportcron.host.files import try_lock
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.ports import VolumeSpec
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def volumes(state):
+    return HostVolumes(state)
+
+
+@pytest.fixture
+def cloner(volumes):
+    return HostCloner(volumes)
+
+
+def spec(name="disk", size=MIB, storage_class=""):
+    return VolumeSpec(namespace="golden", name=name, uid=f"uid-of-{name}", size=size, storage_class=storage_class)
+
+
+def set_classes(state, **folders):
+    lines = "\n".join(f'{name} = "{folder}"' for name, folder in folders.items())
+    (state.path / "settings.toml").write_text(f"[storage_classes]\n{lines}\n")
+
+
+def test_a_storage_class_is_a_folder(state, volumes, tmp_path):
+    set_classes(state, fast=tmp_path / "nvme")
+    assert volumes.folder_of("fast") == (tmp_path / "nvme", True)
+    assert volumes.folder_of("") == (state.path / "volumes", True)
+    assert volumes.folder_of("unknown") == (state.path / "volumes", False)
+
+
+async def test_a_pool_holds_volumes_and_nothing_else(state, volumes, cloner, tmp_path):
+    set_classes(state, fast=tmp_path / "nvme")
+    await cloner.blank(spec(storage_class="fast"))
+    assert [path.name for path in (tmp_path / "nvme" / "golden").iterdir()] == ["disk.img"]
+    assert (await volumes.find("golden", "disk")).location == str(tmp_path / "nvme" / "golden" / "disk.img")
+    await volumes.delete("golden", "disk")
+    assert [path for path in (tmp_path / "nvme").rglob("*") if path.is_file()] == []
+
+
+async def test_a_partial_file_is_no_volume(volumes):
+    place = volumes.place(spec())
+    place.partial.parent.mkdir(parents=True)
+    place.partial.write_bytes(bytes(MIB))
+    assert await volumes.find("golden", "disk") is None
+
+
+@pytest.mark.parametrize("renames", [0, 1], ids=["before the note", "between note and volume"])
+async def test_a_crash_leaves_no_volume_and_heals(volumes, cloner, monkeypatch, renames):
+    real_replace, done = Path.replace, []
+
+    def crash_later(path, target):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(target)
+        return real_replace(path, target)
+
+    place = volumes.place(spec())
+    place.partial.parent.mkdir(parents=True)
+    place.partial.write_bytes(b"x" * MIB)
+    monkeypatch.setattr(Path, "replace", crash_later)
+    with pytest.raises(KeyboardInterrupt):
+        volumes.finish(spec(), digest="", writable=True)
+    monkeypatch.undo()
+    assert len(done) == renames
+    assert place.note.exists() is bool(renames)
+    assert await volumes.find("golden", "disk") is None
+    await cloner.blank(spec())
+    assert place.file.read_bytes() == bytes(MIB)
+
+
+@pytest.mark.parametrize("remove", ["file", "note"])
+async def test_a_note_without_its_file_is_no_volume(volumes, cloner, remove):
+    await cloner.blank(spec())
+    getattr(volumes.place(spec()), remove).unlink()
+    assert await volumes.find("golden", "disk") is None
+    await cloner.blank(spec())
+    assert await volumes.find("golden", "disk") is not None
+
+
+async def test_somebody_elses_file_is_no_volume_of_ours(volumes, cloner):
+    await cloner.blank(spec())
+    place = volumes.place(spec())
+    other = place.file.with_name("other")
+    other.write_bytes(b"of somebody else")
+    other.replace(place.file)
+    assert await volumes.find("golden", "disk") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"uid": "u"}'])
+async def test_a_note_that_is_none_is_no_volume(volumes, cloner, text):
+    await cloner.blank(spec())
+    volumes.place(spec()).note.write_text(text)
+    assert await volumes.find("golden", "disk") is None
+
+
+async def test_a_volume_that_a_machine_has_enlarged_is_still_one(volumes, cloner):
+    await cloner.blank(spec())
+    os.truncate(volumes.place(spec()).file, 2 * MIB)
+    assert await volumes.find("golden", "disk") is not None
+
+
+async def test_a_busy_target_is_left_alone(volumes, cloner):
+    place = volumes.place(spec())
+    place.partial.parent.mkdir(parents=True)
+    lock = try_lock(place.partial)
+    os.write(lock, b"somebody writes")
+    with pytest.raises(TargetBusyError, match=r"disk\.partial"):
+        await cloner.blank(spec())
+    assert place.partial.read_bytes() == b"somebody writes"
+    os.close(lock)
+    await cloner.blank(spec())
+
+
+def test_a_lock_on_a_file_that_was_renamed_is_no_lock(tmp_path, monkeypatch):
+    path = tmp_path / "partial"
+    real_open = os.open
+
+    def open_then_rename(*args):
+        descriptor = real_open(*args)
+        path.rename(tmp_path / "published")
+        return descriptor
+
+    monkeypatch.setattr(os, "open", open_then_rename)
+    assert try_lock(path) is None
+
+
+@pytest.fixture
+async def source(volumes, cloner):
+    """1 MiB of data, 30 MiB of hole, some data."""
+    await cloner.blank(spec("source", 32 * MIB))
+    file = volumes.place(spec("source")).file
+    with file.open("r+b") as stream:
+        stream.write(os.urandom(MIB))
+        stream.seek(31 * MIB)
+        stream.write(b"tail")
+    return file
+
+
+@pytest.mark.parametrize("way", ["CopyFileRange", "SparseCopy"])
+async def test_each_way_copies_the_bytes_and_the_holes(volumes, cloner, source, monkeypatch, way):
+    """The file system says no to what comes before: a reflink, where there are any, would hide the others."""
+
+    def no_reflink(*_args):
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+    monkeypatch.setattr(fcntl, "ioctl", no_reflink)
+    if way == "SparseCopy":
+
+        def refuse(*_args):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "copy_file_range", refuse)
+    done = await cloner.run(("golden", "source"), spec("clone", 40 * MIB), lambda _: None)
+    clone = volumes.place(spec("clone")).file
+    assert done.phase == way
+    assert MIB <= done.written <= 3 * MIB
+    assert clone.read_bytes() == source.read_bytes().ljust(40 * MIB, b"\0")
+    assert clone.stat().st_blocks * 512 < 4 * MIB
+    assert clone.stat().st_mode & 0o200
+
+
+async def test_a_source_that_has_grown_is_never_cut(cloner, source):
+    os.truncate(source, 64 * MIB)
+    with pytest.raises(VolumeTooSmallError, match=str(64 * MIB)):
+        await cloner.run(("golden", "source"), spec("clone", 32 * MIB), lambda _: None)
+
+
+async def test_old_bytes_never_shine_through(volumes, cloner):
+    place = volumes.place(spec())
+    place.partial.parent.mkdir(parents=True)
+    place.partial.write_bytes(b"x" * 2 * MIB)
+    await cloner.blank(spec())
+    assert place.file.read_bytes() == bytes(MIB)
+
+
+async def test_a_full_disk_is_said(cloner, volumes, monkeypatch):
+    def full(*_args):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "truncate", full)
+    with pytest.raises(NoSpaceError, match=r"golden/disk of 1048576 bytes"):
+        await cloner.blank(spec())
+    monkeypatch.undo()
+    assert await volumes.find("golden", "disk") is None
