@@ -20,7 +20,7 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, ObjectError, ObjectNotFoundError
 from dataimportcron.manifests import image_source, volume_spec, with_status
 from dataimportcron.messages import Populated, PopulateInput
-from dataimportcron.ports import Cloner, Events, ImageSource, Importer, Objects, Source, Transfer
+from dataimportcron.ports import Cloner, Events, ImageSource, Importer, Objects, Source, Transfer, Volumes, VolumeSpec
 from dataimportcron.projection import data_volume_status
 from dataimportcron.reference import Reference
 
@@ -31,9 +31,12 @@ _REPORT_INTERVAL = 1.0
 class PopulationActivities:
     """Fills volumes."""
 
-    def __init__(self, objects: Objects, source: Source, importer: Importer, cloner: Cloner, events: Events) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 -- one per port
+        self, objects: Objects, source: Source, volumes: Volumes, importer: Importer, cloner: Cloner, events: Events
+    ) -> None:
         self._objects = objects
         self._source = source
+        self._volumes = volumes
         self._importer = importer
         self._cloner = cloner
         self._events = events
@@ -53,6 +56,7 @@ class PopulationActivities:
             digest = await self._digest(image, populate.digest)
             return await self._importer.run(image, digest, wanted, report)
 
+        await self._give_notice(volume, wanted)
         return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
 
     @activity.defn
@@ -69,6 +73,7 @@ class PopulationActivities:
         async def run(report: Callable[[Transfer], None]) -> Transfer:
             return await self._cloner.run((namespace, name), wanted, report)
 
+        await self._give_notice(volume, wanted)
         return await self._populate(populate, Phase.CLONE_IN_PROGRESS, run)
 
     @activity.defn
@@ -82,7 +87,13 @@ class PopulationActivities:
             await self._cloner.blank(wanted)
             return Transfer(phase="Complete")
 
+        await self._give_notice(volume, wanted)
         return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
+
+    async def _give_notice(self, volume: DataVolume, wanted: VolumeSpec) -> None:
+        notice = await self._volumes.notice(wanted)
+        if notice:
+            await self._events.emit(volume, "Normal", "StorageClassNotMapped", notice)
 
     async def _digest(self, image: ImageSource, digest: str) -> str:
         if digest or not image.url.startswith("docker://"):

@@ -140,6 +140,10 @@ class Volumes(Protocol):
         """Remove the volume and every trace of a half-written one; it is no error if there is none."""
         ...
 
+    async def notice(self, volume: VolumeSpec) -> str:
+        """What a person should know of where the volume will be, in one sentence; "" when it is as asked for."""
+        ...
+
     async def in_use(self, namespace: str, name: str) -> str:
         """Who uses the volume, in one sentence; "" when surely nobody does."""
         ...

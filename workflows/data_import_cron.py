@@ -7,6 +7,7 @@ most urgent first. It decides nothing itself: a look is one activity, and its re
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -162,12 +163,13 @@ class DataImportCronWorkflow:
         if next_poll is not None:
             wait = min(max(next_poll - workflow.now(), options.SHORTEST_TIMER), wait)
         summary = f"next poll {next_poll:%Y-%m-%d %H:%M:%S} UTC" if next_poll else "no poll is scheduled"
-        await self._wait(wait, summary)
+        # An update's handler finishes after this loop has gone to sleep, so the end of the run is looked for here too.
+        await self._wait(wait, summary, lambda: self._urgent() or self._may_continue_as_new())
 
-    async def _wait(self, wait: timedelta, summary: str) -> None:
-        """Wait for something urgent, at most so long."""
+    async def _wait(self, wait: timedelta, summary: str, ended: Callable[[], bool] | None = None) -> None:
+        """Wait for something urgent, or for `ended`, at most so long."""
         with suppress(TimeoutError):
-            await workflow.wait_condition(self._urgent, timeout=wait, timeout_summary=summary)
+            await workflow.wait_condition(ended or self._urgent, timeout=wait, timeout_summary=summary)
 
     # -- one look ----------------------------------------------------------------------------------------------------
 

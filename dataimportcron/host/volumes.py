@@ -116,6 +116,13 @@ class HostVolumes:
                 with suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
 
+    async def notice(self, volume: VolumeSpec) -> str:
+        """See the port."""
+        folder, mapped = await asyncio.to_thread(self.folder_of, volume.storage_class)
+        if mapped:
+            return ""
+        return f"Storage class {volume.storage_class} has no folder in settings.toml; the default {folder} is used"
+
     async def in_use(self, namespace: str, name: str) -> str:
         """See the port. For now: a process has the file open; what cannot be looked at counts as not open."""
         volume = await self.find(namespace, name)

@@ -27,7 +27,7 @@ from dataimportcron.messages import (
     Trigger,
     Verdict,
 )
-from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, TestHome
+from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, TestHome, cron_document
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -50,7 +50,9 @@ class Steps:
         self.home, self.run = home, run
         self.digest = DigestActivities(objects, home.source, events)
         self.volume = DataVolumeActivities(objects, events)
-        self.population = PopulationActivities(objects, home.source, home.importer, home.home.cloner, events)
+        self.population = PopulationActivities(
+            objects, home.source, home.home.volumes, home.importer, home.home.cloner, events
+        )
         self.data_source = DataSourceActivities(objects, events)
         self.retention = RetentionActivities(objects, home.home.volumes, events)
 
@@ -134,6 +136,21 @@ async def test_an_import_reports_and_succeeds(steps, home):
     assert conditions == {"Bound": "True", "Ready": "True", "Running": "False"}
     found = await home.home.volumes.find(NAMESPACE, decision.data_volume)
     assert found.digest == decision.digest
+
+
+async def test_a_storage_class_without_a_folder_is_said(steps, home):
+    home.release(b"content")
+    template = home_template("hostpath-provisioner")
+    decision = await steps.import_(home.apply(template=template))
+    events = home.store.record(DataVolume, NAMESPACE, decision.data_volume).events
+    (said,) = [event["message"] for event in events if event["reason"] == "StorageClassNotMapped"]
+    assert said.startswith("Storage class hostpath-provisioner has no folder in settings.toml; the default ")
+
+
+def home_template(storage_class):
+    template = cron_document()["spec"]["template"]
+    template["spec"]["storage"]["storageClassName"] = storage_class
+    return template
 
 
 async def test_a_repeated_import_is_a_no_op(steps, home):

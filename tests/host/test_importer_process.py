@@ -123,6 +123,18 @@ async def test_cancelled_means_ended(home, state, release):
     assert list(state.run.glob("import-*")) == []
 
 
+@pytest.mark.usefixtures("slow")
+async def test_one_that_hears_nothing_is_killed(home, state, release, monkeypatch):
+    monkeypatch.setattr("dataimportcron.host.importer._PATIENCE", 0.2)
+    task = await begun(home, release)
+    [process] = importers(state)
+    os.kill(process, signal.SIGSTOP)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert importers(state) == []
+
+
 _WORKER = """
 import asyncio, sys
 from pathlib import Path

@@ -26,11 +26,6 @@ async def skipping():
         yield env
 
 
-@pytest.fixture(scope="session")
-def dev_env_factory():
-    return dev_server
-
-
 @pytest.fixture
 async def dev():
     async with dev_server() as env:

@@ -9,10 +9,10 @@ from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from dataimportcron.api.validation import validate
-from dataimportcron.messages import ObjectRef, Outcome, PollResult
+from dataimportcron.messages import Outcome, PollResult
 from dataimportcron.naming import import_name
 from tests.support.home import DATA_SOURCE, NAMESPACE, URL, TestHome, cron_document
-from tests.support.temporal import eventually
+from tests.support.temporal import dev_server, eventually
 from tests.workflow.conftest import SITE
 from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
@@ -126,26 +126,31 @@ async def test_deletion_with_retention_none_removes_everything(bound, home):
         await eventually(lambda: not home.store.deletions())
 
 
-async def test_continue_as_new_in_mid_import_loses_nothing(bound, home):
-    async with in_mid_import(bound, home) as (cron, digest, name):
-        state = await cron.state()
-        assert state.running is not None
-        await cron.handle.terminate("stands for the end of a run")
-        await cron.start(
-            (await _ref(home)),
-            state=state,
-        )
+async def test_continue_as_new_in_mid_import_loses_nothing(home, running):
+    home.importer.gate.clear()
+    digest = home.release(b"large")
+    name = import_name(DATA_SOURCE, digest)
+    # The server suggests it after so few events that every poll leads to it.
+    async with (
+        dev_server("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=20") as env,
+        running(env.client, home) as cron,
+    ):
+        first = await cron.start(home.apply())
+        await eventually(lambda: home.importer.running == 1)
         newer = home.release(b"newer")
-        result = await cron.handle.execute_update("poll_now", "", result_type=PollResult)
-        assert result.digest == newer
-        assert result.message == f"Import {name} goes first"
+        runs = {first.first_execution_run_id}
+        for _ in range(8):
+            result = await cron.handle.execute_update("poll_now", "", result_type=PollResult)
+            assert (result.digest, result.message) == (newer, f"Import {name} goes first")
+            runs.add((await cron.handle.describe()).run_id)
+        assert len(runs) > 1
+        assert (await cron.state()).running.data_volume == name
         home.importer.gate.set()
         await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, newer), 40)
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
         history = (await cron.state()).history
-        assert [(r.digest, r.outcome) for r in history] == [
-            (newer, Outcome.SUCCEEDED),
-            (digest, Outcome.SUCCEEDED),
-        ]
+        assert [(r.digest, r.outcome) for r in history] == [(newer, Outcome.SUCCEEDED), (digest, Outcome.SUCCEEDED)]
+        assert home.importer.started == [digest, newer]
 
 
 async def test_two_hosts_on_one_temporal_namespace_never_meet(dev, home, running, tmp_path):
@@ -188,11 +193,6 @@ async def test_a_site_of_another_machine_is_refused(dev, home, running):
         finally:
             binding.cancel()
             await asyncio.gather(binding, return_exceptions=True)
-
-
-async def _ref(home):
-    metadata = home.cron().metadata
-    return ObjectRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid)
 
 
 def test_the_documents_of_these_tests_are_valid():
