@@ -26,8 +26,9 @@ from dataimportcron.reference import Reference, is_digest
 _LONGEST_WAIT = 86400.0
 """Seconds; a registry that asks for more is asked again after a day."""
 _HINT_CA = "put the registry's CA into a ConfigMap and name it in certConfigMap"
-_HINTS_TLS = {10: "renew the registry's certificate", 62: "use a name that is in the certificate"}
-"""By OpenSSL's verify codes: expired, host name mismatch."""
+_HINT_NAME = "use a name that is in the certificate"
+_HINTS_TLS = {10: "renew the registry's certificate", 62: _HINT_NAME, 64: _HINT_NAME}
+"""By OpenSSL's verify codes: expired, mismatch of the host name, of the IP address."""
 _HINT_PLAIN = "a registry that speaks plain http must be among the insecure registries"
 _LONGEST_WORDS = 300
 
@@ -94,6 +95,14 @@ def failure_of_transport(error: Exception, what: str, host: str) -> DataImportCr
             hint = _HINT_PLAIN if cause.reason == "WRONG_VERSION_NUMBER" else ""
             return RegistryUnavailableError(f"{host} does not speak TLS: {cause.reason or cause}", hint=hint)
     return RegistryUnavailableError(f"{host} {_how(error)}, asked for {what}: {error or type(error).__name__}")
+
+
+def speaks_no_tls(error: Exception) -> bool:
+    """Whether the other side answered, but not in TLS."""
+    return any(
+        isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLCertVerificationError)
+        for cause in _causes(error)
+    )
 
 
 def _how(error: Exception) -> str:

@@ -25,7 +25,7 @@ from dataimportcron.oci.access import Access
 from dataimportcron.oci.auth import Authorizer, parse_challenges
 from dataimportcron.oci.bodies import beginning, bounded, verify
 from dataimportcron.oci.endpoints import Endpoint, endpoints_of, trust
-from dataimportcron.oci.failures import failure_of_response, failure_of_transport
+from dataimportcron.oci.failures import failure_of_response, failure_of_transport, speaks_no_tls
 from dataimportcron.reference import Reference, is_digest
 
 LARGEST_DOCUMENT = 4 << 20
@@ -120,7 +120,7 @@ class Transport:
             except (httpx.RequestError, httpx.InvalidURL) as error:
                 failure = failure_of_transport(error, str(reference), endpoint.host)
                 failure.__cause__ = error
-                failures.append((endpoint.base, _rank_of_broken(failure), failure))
+                failures.append((endpoint.base, _rank_of_broken(error, failure), failure))
             except DataImportCronError as error:
                 failures.append((endpoint.base, 1 if isinstance(error, ImageNotFoundError) else 0, error))
         if not failures:
@@ -192,8 +192,11 @@ class Transport:
         return self._clients[endpoint]
 
 
-def _rank_of_broken(failure: DataImportCronError) -> int:
-    return 2 if isinstance(failure, UntrustedCertificateError) else 3
+def _rank_of_broken(error: Exception, failure: DataImportCronError) -> int:
+    if isinstance(failure, UntrustedCertificateError):
+        return 2
+    # An insecure registry is asked by https first; if it speaks http, what happens there says more.
+    return 4 if speaks_no_tls(error) else 3
 
 
 def _worst(failures: list[tuple[str, int, DataImportCronError]]) -> DataImportCronError:

@@ -1,4 +1,4 @@
-"""A registry that does as it is told: rate limits, cut bodies, wrong digests, redirects, and a record of all requests."""
+"""A registry that does as it is told: limits, cut bodies, wrong digests, redirects; and a record of all requests."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
+from demo.registry import HOST
 from tests.support.loopback import serve
 
 
@@ -85,11 +86,11 @@ class FaultRegistry:
 
 
 @contextmanager
-def fault_registry(certificates: Path | None = None) -> Iterator[FaultRegistry]:
+def fault_registry(certificates: Path | None = None, *, address: str = HOST) -> Iterator[FaultRegistry]:
     """Run one; with a folder for certificates it speaks https."""
     ca = certificates / "ca.crt" if certificates else None
     state = FaultRegistry(scheme="https" if certificates else "http", ca=ca)
-    with serve(_handler(state), certificates) as host:
+    with serve(_handler(state), certificates, address=address) as host:
         state.host = host
         yield state
 
@@ -120,7 +121,7 @@ def _handler(state: FaultRegistry) -> type[BaseHTTPRequestHandler]:
             if self.command == "GET":
                 self._send(reply, body)
 
-        do_HEAD = do_GET
+        do_HEAD = do_GET  # noqa: N815 -- the name that http.server looks for
 
         def _send(self, reply, body):
             body = body[: reply.cut]

@@ -20,14 +20,17 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def serve(handler: type[BaseHTTPRequestHandler], certificates: Path | None = None) -> Iterator[str]:
+def serve(
+    handler: type[BaseHTTPRequestHandler], certificates: Path | None = None, *, address: str = HOST
+) -> Iterator[str]:
     """Serve until the end of the context; yields host:port.
 
     Args:
         handler: answers requests.
         certificates: folder for `make_certificates`; None for plain http.
+        address: of loopback; the certificates are for 127.0.0.1.
     """
-    with _Server((HOST, 0), handler) as server:
+    with _Server((address, 0), handler) as server:
         if certificates is not None:
             certificates.mkdir(parents=True, exist_ok=True)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -37,7 +40,7 @@ def serve(handler: type[BaseHTTPRequestHandler], certificates: Path | None = Non
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            yield f"{HOST}:{server.server_port}"
+            yield f"{address}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
