@@ -1,6 +1,6 @@
 # Each target installs what it needs (tools/setup.sh), outside the tree, and can be run again. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check requirements clean
+.PHONY: help demo test check bench requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
@@ -13,6 +13,9 @@ test: ## all tests, with seconds per stage (STAGES="unit e2e" runs some)
 
 check: ## ruff, mypy and the import contracts
 	@tools/setup.sh python tools/stages.sh check
+
+bench: ## figures, as ratios against a peer in the same run
+	@tools/setup.sh test python -m benchmarks.import_disk
 
 requirements: ## pin the dependencies of pyproject.toml anew, with hashes
 	@tools/setup.sh python uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt
