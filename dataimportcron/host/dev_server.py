@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -91,20 +92,26 @@ def program() -> Path:
 
 
 def wait_ready(endpoint: ServerEndpoint, *, seconds: float = 30.0) -> None:
-    """Wait until the frontend accepts connections.
+    """Wait until the frontend serves; it accepts connections a moment before it does.
 
     Raises:
+        MissingDependencyError: the program `temporal`, which asks, is not installed.
         TransientError: it does not in time.
     """
     deadline = monotonic() + seconds
     while monotonic() < deadline:
-        try:
-            socket.create_connection((HOST, endpoint.port), timeout=1).close()
-        except OSError:
-            sleep(0.05)
-        else:
+        if not _free(endpoint.port) and _serves(endpoint, deadline - monotonic()):
             return
+        sleep(0.05)
     raise TransientError(f"The Temporal server does not answer at {endpoint.address} after {seconds:.0f} s")
+
+
+def _serves(endpoint: ServerEndpoint, seconds: float) -> bool:
+    command = [str(program()), "operator", "cluster", "health", "--address", endpoint.address]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=max(seconds, 0.1), check=False).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 def _free(port: int) -> bool:

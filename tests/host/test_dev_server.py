@@ -71,5 +71,11 @@ def test_a_server_that_does_not_answer(state):
         dev_server.wait_ready(dev_server.choose_endpoint(state), seconds=0.2)
 
 
+def test_a_server_that_accepts_but_does_not_serve(state):
+    endpoint = dev_server.choose_endpoint(state)
+    with socket.create_server((dev_server.HOST, endpoint.port)), pytest.raises(TransientError, match="does not answer"):
+        dev_server.wait_ready(endpoint, seconds=1.0)
+
+
 def test_no_endpoint_before_the_first_start(state):
     assert dev_server.endpoint_of(state) is None
