@@ -89,6 +89,10 @@ class Source(Protocol):
         """Look up the digest of a reference; downloads no layer."""
         ...
 
+    def close(self) -> None:
+        """Give connections back; nothing is looked up any more."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:

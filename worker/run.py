@@ -106,6 +106,7 @@ async def serve(client: Client, home: Home, *, site: str, machine: str, stop: as
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+    home.source.close()
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -108,8 +108,11 @@ def images(request, state, tmp_path):
     """A source, an importer, and a way to publish what they read."""
     home = host_home(state)
     if request.param == "fake":
-        return FakeImages(home)
-    return RegistryImages(home, request.getfixturevalue("docker_registry"), tmp_path)
+        made = FakeImages(home)
+    else:
+        made = RegistryImages(home, request.getfixturevalue("docker_registry"), tmp_path)
+    yield made
+    made.source.close()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -12,6 +13,7 @@ from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.source import HostSource
 from dataimportcron.ports import ImageSource
+from tests.support.loopback import serve
 
 NAMESPACE = "golden"
 
@@ -125,3 +127,36 @@ def test_settings_reach_the_importer(access, state, tmp_path):
     expected = ["--mirrors", str(state.path / "certs.d"), "--mirrors", str(tmp_path)]
     with access.folder(image()) as (options, _):
         assert options == [*expected, "--insecure-registry", "localhost:5000"]
+
+
+class OneManifest(BaseHTTPRequestHandler):
+    """A registry that knows one manifest, and counts who connects."""
+
+    protocol_version = "HTTP/1.1"
+    connections = 0
+
+    def setup(self):
+        type(self).connections += 1
+        super().setup()
+
+    def do_HEAD(self):
+        self.send_response(200)
+        self.send_header("Docker-Content-Digest", f"sha256:{'a' * 64}")
+        self.send_header("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Not to the terminal."""
+
+
+async def test_lookups_share_a_connection(access, state):
+    source = HostSource(access, state)
+    with serve(OneManifest) as where:
+        folder = state.path / "certs.d" / "_default"
+        folder.mkdir(parents=True)
+        (folder / "hosts.toml").write_text(f'server = "http://{where}"\n')
+        for _ in range(5):
+            assert (await source.resolve(image())).digest == f"sha256:{'a' * 64}"
+        source.close()
+    assert OneManifest.connections == 1

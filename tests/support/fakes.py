@@ -38,6 +38,9 @@ class FakeSource:
             raise ImageNotFoundError(f"the registry has no {image.url}")
         return self.images[image.url]
 
+    def close(self) -> None:
+        """There are no connections."""
+
 
 class FakeImporter:
     """`ports.Importer` that knows contents by digest. `gate` closed keeps imports in their middle."""
