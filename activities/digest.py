@@ -40,11 +40,13 @@ class DigestActivities:
             await self._create_data_source(facts.cron)
         written = await self._objects.patch(facts.cron, plan.cron)
         decision = plan.decision
-        activity.logger.info("%s: %s", decision.reason, decision.message)
         if plan.warning:
             await self._events.emit(written, "Warning", decision.reason, decision.message)
         elif decision.verdict is Verdict.IMPORT:
             await self._events.emit(written, "Normal", "ImportStarted", f"Importing {decision.digest}")
+        else:
+            who = naming.object_key(look.cron.namespace, look.cron.name)
+            activity.logger.info("DataImportCron %s: %s: %s", who, decision.reason, decision.message)
         if look.retry and facts.error is not None and decision.transient:
             raise facts.error
         return decision

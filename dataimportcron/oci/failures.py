@@ -128,14 +128,15 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _not_found(code: str, reference: Reference, path: str, host: str) -> ImageNotFoundError:
+    who = host if host == reference.registry else f"{host}, a mirror of {reference.registry},"
     if code == "NAME_UNKNOWN":
         return ImageNotFoundError(
-            f"{host} has no repository {reference.repository}", hint=f"correct the name in {reference}"
+            f"{who} has no repository {reference.repository}", hint=f"correct the name in {reference}"
         )
     kind, _, target = path.partition("/")
     what = f"blob {target}" if kind == "blobs" else f"digest {target}" if is_digest(target) else f"tag {target}"
     return ImageNotFoundError(
-        f"{host} does not have the {what} in the repository {reference.repository}",
+        f"{who} does not have the {what} in the repository {reference.repository}",
         hint="push the image again, or use another"
         if is_digest(target)
         else "correct the name or the tag, or push the image",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 
@@ -117,6 +117,12 @@ def table(rows: Iterable[Sequence[str]]) -> str:
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
     return "\n".join("   ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
+
+
+def tidy(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without empty labels and annotations."""
+    metadata = {key: value for key, value in document.get("metadata", {}).items() if value not in ({}, [])}
+    return document | {"metadata": metadata}
 
 
 def yaml_files(paths: Iterable[str]) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from dataimportcron.host.store import Store
-from worker.cli.common import kind_of, namespace_option, open_state, state_option, table, target_of
+from worker.cli.common import kind_of, namespace_option, open_state, state_option, table, target_of, tidy
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     kind, name = target_of(arguments.target)
     store = Store(open_state(arguments))
     record = store.record(kind_of(kind), arguments.namespace, name)
-    document = record.resource().document()
+    document = tidy(record.resource().document())
     status: dict[str, Any] = document.pop("status", {})
     conditions = status.pop("conditions", [])
     if record.kind == "Secret":

@@ -11,8 +11,7 @@ from dataimportcron.api.meta import Condition
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.host import clock
 from dataimportcron.host.store import Store
-from dataimportcron.manifests import volume_spec
-from worker.cli.common import kind_of, namespace_option, open_state, state_option, table
+from worker.cli.common import kind_of, namespace_option, open_state, state_option, table, tidy
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         found = list(store.list(kind, None if arguments.all_namespaces else arguments.namespace))
     if arguments.output == "yaml":
-        print(yaml.safe_dump_all([item.document() for item in found], sort_keys=False), end="")
+        print(yaml.safe_dump_all([tidy(item.document()) for item in found], sort_keys=False), end="")
     elif arguments.output == "name":
         print("\n".join(f"{item.kind.lower()}/{item.metadata.name}" for item in found))
     elif not found:
@@ -72,9 +71,16 @@ def _row(item: Resource, now: datetime) -> dict[str, str]:
             "PHASE": item.status.phase or "Pending",
             "PROGRESS": item.status.progress or "N/A",
             "RESTARTS": str(item.status.restart_count or 0),
-            "SIZE": str(volume_spec(item).size),
+            "SIZE": _size(item),
         } | age
     return {"DATA": str(len(getattr(item, "data", {})))} | age
+
+
+def _size(volume: DataVolume) -> str:
+    """As requested, in the words of who requested it."""
+    storage = volume.spec.storage or volume.spec.pvc
+    requests = storage.resources.requests if storage and storage.resources else {}
+    return str(requests.get("storage", "<as its source>"))
 
 
 def _status(conditions: list[Condition], wanted: str) -> str:
