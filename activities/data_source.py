@@ -79,11 +79,8 @@ class DataSourceActivities:
     async def _write_status(self, cron: DataImportCron, promote: PromoteInput) -> None:
         desired = cron.metadata.annotations.get(naming.ANNOTATION_DESIRED_DIGEST, promote.digest)
         latest = desired == promote.digest
-        decision = Decision(
-            verdict=Verdict.WAIT,
-            reason=UpToDateReason.UP_TO_DATE if latest else UpToDateReason.OUTDATED,
-            message="Latest import is up to date" if latest else planning.OUTDATED,
-        )
+        reason = UpToDateReason.UP_TO_DATE if latest else UpToDateReason.OUTDATED
+        decision = Decision(verdict=Verdict.WAIT, reason=reason, message=reason.message)
 
         def change(fresh: DataImportCron) -> DataImportCron:
             return report(

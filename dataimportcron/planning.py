@@ -125,7 +125,7 @@ def plan(facts: Facts) -> Plan:
         cron = _with_digest(cron, facts.resolved)
     digest = cron.metadata.annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
     if not digest:
-        decision = _decision(cron, Verdict.WAIT, UpToDateReason.NO_DIGEST, "No source digest", next_poll)
+        decision = _decision(cron, Verdict.WAIT, *_said(UpToDateReason.NO_DIGEST), next_poll)
         return Plan(decision=decision, cron=report(cron, None, facts.now, decision))
     return _plan_import(facts, cron, digest, next_poll)
 
@@ -135,7 +135,7 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
     wanted = find_import(facts.imports, cron, digest, manifest_digest)
     name = wanted.metadata.name if wanted else naming.import_name(cron.spec.managed_data_source, digest)
     decision = replace(
-        _decision(cron, Verdict.WAIT, UpToDateReason.UP_TO_DATE, "Latest import is up to date", next_poll),
+        _decision(cron, Verdict.WAIT, *_said(UpToDateReason.UP_TO_DATE), next_poll),
         polled=facts.resolved is not None,
         digest=digest,
         manifest_digest=manifest_digest,
@@ -149,26 +149,34 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
         message = f"Import {other.metadata.name} goes first"
         return Plan(
             decision=replace(decision, reason=UpToDateReason.OUTDATED, message=message),
-            cron=report(cron, other, facts.now, replace(decision, reason=UpToDateReason.OUTDATED, message=OUTDATED)),
+            cron=report(
+                cron,
+                other,
+                facts.now,
+                replace(decision, reason=UpToDateReason.OUTDATED, message=UpToDateReason.OUTDATED.message),
+            ),
         )
     elif wanted is None or _must_start(facts, wanted):
         decision = replace(
             decision,
             verdict=Verdict.IMPORT,
             reason=UpToDateReason.OUTDATED,
-            message=OUTDATED,
+            message=UpToDateReason.OUTDATED.message,
             replaces=other.metadata.name if other else "",
         )
         cron = with_current_import(cron, name, digest)
     elif erroneous(wanted):
         decision = replace(decision, reason=UpToDateReason.IMPORT_FAILED, message=failure_of(wanted))
     else:
-        decision = replace(decision, reason=UpToDateReason.IMPORT_PROGRESSING, message="Import is progressing")
+        reason, message = _said(UpToDateReason.IMPORT_PROGRESSING)
+        decision = replace(decision, reason=reason, message=message)
     said = replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING)) if _unsettled(decision) else decision
     return Plan(decision=decision, cron=report(cron, wanted, facts.now, said))
 
 
-OUTDATED = "Source digest updated since last import"
+def _said(reason: UpToDateReason) -> tuple[str, str]:
+    """A reason with its own sentence."""
+    return reason, reason.message
 
 
 def _unsettled(decision: Decision) -> bool:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from dataimportcron.api.conditions import DataSourceReason, Phase, ProgressingReason, UpToDateReason
+from dataimportcron.api.conditions import (
+    PVC_NOT_FOUND,
+    SNAPSHOT_NOT_FOUND,
+    DataSourceReason,
+    Phase,
+    ProgressingReason,
+    RunningReason,
+    UpToDateReason,
+    phase_message,
+)
 from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataVolume
 from dataimportcron.manifests import with_status
@@ -33,22 +42,24 @@ def report(cron: DataImportCron, importing: DataVolume | None, now: datetime, de
 def progressing(importing: DataVolume | None) -> Condition:
     """The condition Progressing of a cron, from the phase of its import."""
     phase = importing.status.phase if importing else ""
-    reason: str
-    if phase in {"", Phase.SUCCEEDED}:
-        status, reason, message = "False", ProgressingReason.NO_IMPORT, "No current import"
-    elif phase == Phase.IMPORT_SCHEDULED:
-        status, reason, message = "False", ProgressingReason.IMPORT_SCHEDULED, "Import is scheduled"
-    elif phase == Phase.IMPORT_IN_PROGRESS:
-        status, reason, message = "True", ProgressingReason.IMPORT_PROGRESSING, "Import is progressing"
-    else:
-        status, reason, message = "False", phase, f"Import DataVolume phase {phase}"
-    return Condition(type="Progressing", status=status, reason=str(reason), message=message)
+    known = {
+        "": ProgressingReason.NO_IMPORT,
+        Phase.SUCCEEDED: ProgressingReason.NO_IMPORT,
+        Phase.IMPORT_SCHEDULED: ProgressingReason.IMPORT_SCHEDULED,
+        Phase.IMPORT_IN_PROGRESS: ProgressingReason.IMPORT_PROGRESSING,
+    }.get(phase)
+    status = "True" if known is ProgressingReason.IMPORT_PROGRESSING else "False"
+    message = known.message if known else phase_message(phase)
+    return Condition(type="Progressing", status=status, reason=str(known or phase), message=message)
+
+
+_FAILURES = frozenset({RunningReason.ERROR, RunningReason.IMAGE_PULL_FAILED})
 
 
 def erroneous(volume: DataVolume) -> bool:
     """Whether an import is failing (I-10): the condition Running is False because of an error."""
     return any(
-        condition.type == "Running" and condition.status == "False" and condition.reason in {"Error", "ImagePullFailed"}
+        condition.type == "Running" and condition.status == "False" and condition.reason in _FAILURES
         for condition in volume.status.conditions
     )
 
@@ -87,8 +98,8 @@ def data_volume_status(  # noqa: PLR0913 -- a status has this many independent p
         Condition(
             type="Running",
             status="True" if running else "False",
-            reason="Completed" if done else reason,
-            message="Import Complete" if done and not message else message,
+            reason=str(RunningReason.COMPLETED) if done else reason,
+            message=RunningReason.COMPLETED.message if done and not message else message,
         ),
     ):
         conditions = with_condition(conditions, condition, now)
@@ -145,33 +156,35 @@ def _resolve(
     if source.data_source is not None:
         return _resolve_pointer(data_source, target)
     if source.snapshot is not None:
-        return DataSourceReason.NOT_FOUND, "Snapshot not found", None
+        return DataSourceReason.NOT_FOUND, SNAPSHOT_NOT_FOUND, None
     if source.pvc is None:
-        return DataSourceReason.NO_SOURCE, "No source PVC set", None
+        return *_said(DataSourceReason.NO_SOURCE), None
     if volume is None:
-        return DataSourceReason.NOT_FOUND, "PVC not found", None
+        return DataSourceReason.NOT_FOUND, PVC_NOT_FOUND, None
     if volume.status.phase != Phase.SUCCEEDED:
         phase = volume.status.phase or "Pending"
-        return phase, f"Import DataVolume phase {phase}", None
+        return phase, phase_message(phase), None
     resolved = source.pvc.model_copy(update={"namespace": source.pvc.namespace or namespace})
-    return DataSourceReason.READY, "DataSource is ready to be consumed", DataSourceSource(pvc=resolved)
+    return *_said(DataSourceReason.READY), DataSourceSource(pvc=resolved)
 
 
 def _resolve_pointer(data_source: DataSource, target: DataSource | None) -> tuple[str, str, DataSourceSource | None]:
     pointer = data_source.spec.source.data_source
     own = data_source.metadata
     if pointer is not None and (pointer.namespace or own.namespace) != own.namespace:
-        message = "DataSource cannot reference a DataSource in another namespace"
-        return DataSourceReason.CROSS_NAMESPACE_REFERENCE, message, None
+        return *_said(DataSourceReason.CROSS_NAMESPACE_REFERENCE), None
     if pointer is not None and pointer.name == own.name:
-        return DataSourceReason.SELF_REFERENCE, "DataSource cannot self-reference", None
+        return *_said(DataSourceReason.SELF_REFERENCE), None
     if target is None:
         return DataSourceReason.NOT_FOUND, "DataSource not found", None
     if target.spec.source.data_source is not None:
-        message = "DataSource reference chain exceeds maximum depth of 1"
-        return DataSourceReason.MAX_REFERENCE_DEPTH_REACHED, message, None
+        return *_said(DataSourceReason.MAX_REFERENCE_DEPTH_REACHED), None
     ready = next((c for c in target.status.conditions if c.type == "Ready"), None)
     if ready is None or ready.status != "True" or target.status.source is None:
-        reason = ready.reason if ready else DataSourceReason.NO_SOURCE
-        return reason, ready.message if ready else "No source PVC set", None
-    return DataSourceReason.READY, "DataSource is ready to be consumed", target.status.source
+        return *((ready.reason, ready.message) if ready else _said(DataSourceReason.NO_SOURCE)), None
+    return *_said(DataSourceReason.READY), target.status.source
+
+
+def _said(reason: DataSourceReason) -> tuple[str, str]:
+    """A reason with its own sentence."""
+    return reason, reason.message

@@ -128,6 +128,7 @@ class Story:
 
     def kills(self) -> None:
         """`kill -9` of the importer, the worker and the server, each in the middle of one large import."""
+        self.say(f"making and pushing a disk with {PAYLOAD_MIB} MiB of data ...")
         digest, raw = self.release("4.0", payload_mib=PAYLOAD_MIB)
         name = import_name(DATA_SOURCE, digest)
         self.host.run("poll", CRON, "-n", NAMESPACE)

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 RESYNC = 300.0
 """Seconds between two comparisons of all objects with all running executions."""
 
-_OPEN = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+_ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ class Binding:
     async def _start_populations(self, world: _World) -> None:
         """Every DataVolume that is not complete has an execution; imports belong to their cron, whoever starts them."""
         for volume in world.data_volumes:
-            if volume.status.phase in _OPEN:
+            if volume.status.phase in _ENDED:
                 continue
             heard = fingerprint.of_volume(volume, world.data_sources, world.data_volumes)
             if self._is_news(volume, heard):
