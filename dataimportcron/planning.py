@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase, UpToDateReason
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
-from dataimportcron.errors import DataImportCronError, InvalidScheduleError, TooManyRequestsError
+from dataimportcron.errors import DataImportCronError, InvalidReferenceError, InvalidScheduleError, TooManyRequestsError
 from dataimportcron.manifests import image_source, timestamp, with_annotations, with_current_import, with_status
 from dataimportcron.messages import CleanUp, Decision, Trigger, Verdict
 from dataimportcron.ports import ImageSource, ResolvedImage
@@ -127,7 +127,10 @@ def plan(facts: Facts) -> Plan:
     if not digest:
         decision = _decision(cron, Verdict.WAIT, *_said(UpToDateReason.NO_DIGEST), next_poll)
         return Plan(decision=decision, cron=report(cron, None, facts.now, decision))
-    return _plan_import(facts, cron, digest, next_poll)
+    try:
+        return _plan_import(facts, cron, digest, next_poll)
+    except InvalidReferenceError as error:  # a digest that somebody wrote by hand (NM-02)
+        return _failed(facts, cron, error, next_poll)
 
 
 def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: datetime | None) -> Plan:

@@ -308,6 +308,15 @@ def test_nm02_digests_that_name_nothing(digest):
         naming.import_name(DATA_SOURCE, digest)
 
 
+def test_nm02_a_digest_by_hand_that_names_nothing_is_said():
+    cron = a_cron({naming.ANNOTATION_DESIRED_DIGEST: "md5:123"}, schedule="")
+    plan = planning.plan(facts(cron, trigger=Trigger.CHANGE))
+    assert plan.decision.verdict is Verdict.FAILED
+    status, reason, message = condition(plan.cron, "UpToDate")
+    assert (status, reason) == ("False", "InvalidReference")
+    assert message.startswith("Digest has no supported prefix: 'md5:123'")
+
+
 def test_nm01_names():
     assert naming.import_name("test-datasource", "sha256:68b44fc891f3" + "0" * 52) == "test-datasource-68b44fc891f3"
     assert naming.import_name("DS", "uid:1234abcd-ef01-2345") == "DS-1234abcd-ef0"
