@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from temporalio import activity
 
 from activities.failures import translated
@@ -22,7 +24,8 @@ from dataimportcron.ports import Events, Objects, ResolvedImage, Source
 class DigestActivities:
     """Reads the object, asks the registry where planning says so, writes what changed, returns the decision."""
 
-    def __init__(self, objects: Objects, source: Source, events: Events) -> None:
+    def __init__(self, objects: Objects, source: Source, events: Events, *, jitter: timedelta = timedelta()) -> None:
+        self._jitter = jitter
         self._objects = objects
         self._source = source
         self._events = events
@@ -78,6 +81,7 @@ class DigestActivities:
             running=look.running,
             resolved=resolved,
             error=error,
+            jitter=self._jitter,
         )
 
     async def _resolve(self, cron: DataImportCron) -> ResolvedImage:

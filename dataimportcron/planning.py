@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase, UpToDateReason
@@ -19,7 +19,7 @@ from dataimportcron.manifests import image_source, timestamp, with_annotations, 
 from dataimportcron.messages import CleanUp, Decision, Trigger, Verdict
 from dataimportcron.ports import ImageSource, ResolvedImage
 from dataimportcron.projection import erroneous, failure_of, report
-from dataimportcron.schedule import Schedule
+from dataimportcron.schedule import Schedule, jitter
 
 DEFAULT_IMPORTS_TO_KEEP = 3
 """CDI's default."""
@@ -39,6 +39,7 @@ class Facts:
         running: the import that the workflow waits for, "" if none.
         resolved: what the registry answered, None where it was not asked or failed.
         error: why asking failed.
+        jitter: by how much polls of equal schedules are spread.
     """
 
     cron: DataImportCron
@@ -50,6 +51,7 @@ class Facts:
     running: str = ""
     resolved: ResolvedImage | None = None
     error: DataImportCronError | None = None
+    jitter: timedelta = timedelta()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +114,7 @@ def plan(facts: Facts) -> Plan:
     """The policy of a DataImportCron, from the strongest rule to the weakest."""
     cron = _consume_requests(facts)
     try:
-        next_poll = next_tick(cron, facts.now)
+        next_poll = next_poll_of(cron, facts.now, facts.jitter)
     except InvalidScheduleError as error:
         return _failed(facts, cron, error, next_poll=None)
     if facts.rival:
@@ -281,8 +283,11 @@ def last_use(volume: DataVolume) -> str:
     return timestamp(moment) if moment else ""
 
 
-def next_tick(cron: DataImportCron, after: datetime) -> datetime | None:
-    """The schedule's next tick; None with an empty schedule, a suspended cron, or a date that never comes.
+def next_poll_of(cron: DataImportCron, after: datetime, window: timedelta) -> datetime | None:
+    """The schedule's next tick, later by the cron's own jitter, so that equal schedules do not poll at one moment.
+
+    None with an empty schedule, a suspended cron, or a date that never comes. The jitter is the same at each tick, less
+    than `window`, and less than a tenth of the time between two ticks.
 
     Raises:
         InvalidScheduleError: the schedule is no cron expression.
@@ -290,7 +295,14 @@ def next_tick(cron: DataImportCron, after: datetime) -> datetime | None:
     if not cron.spec.schedule:
         return None
     schedule = Schedule.parse(cron.spec.schedule)
-    return None if suspended(cron) else schedule.next_after(after)
+    tick = None if suspended(cron) else schedule.next_after(after)
+    following = schedule.next_after(tick) if tick else None
+    if tick is None or following is None or "@every" in schedule.expression:
+        return tick  # @every counts from the last poll, so equal ones are spread already
+    late = jitter(naming.object_key(cron.metadata.namespace, cron.metadata.name), min(window, (following - tick) / 10))
+    # A look between a tick and its own late poll must not pass over that poll.
+    due = schedule.next_after(after - late)
+    return due + late if due else None
 
 
 def clean_up_of(cron: DataImportCron) -> CleanUp:

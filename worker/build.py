@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Protocol
 
 from temporalio.client import Client
@@ -43,6 +44,7 @@ class Home(Protocol):
     cloner: Cloner
     events: Events
     concurrent_imports: int
+    poll_jitter: timedelta
 
     async def bind(self, client: Client, *, site: str, machine: str) -> None:
         """Bind objects to executions for as long as this process leads."""
@@ -60,6 +62,7 @@ class HostHome:
     cloner: Cloner
     events: Events
     concurrent_imports: int
+    poll_jitter: timedelta
     state: StateFolder
     store: Store
 
@@ -102,7 +105,7 @@ class HostFeed:
 
 def host_home(state: StateFolder) -> HostHome:
     """All adapters of the home on one host."""
-    store = Store(state)
+    store, settings = Store(state), state.settings()
     volumes = HostVolumes(state)
     access = HostAccess(store, state)
     return HostHome(
@@ -112,7 +115,8 @@ def host_home(state: StateFolder) -> HostHome:
         importer=HostImporter(access, volumes, state),
         cloner=HostCloner(volumes),
         events=HostEvents(store),
-        concurrent_imports=state.settings().concurrent_imports,
+        concurrent_imports=settings.concurrent_imports,
+        poll_jitter=timedelta(seconds=settings.poll_jitter),
         state=state,
         store=store,
     )

@@ -52,7 +52,7 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
         site: names the task queues.
         cache: executions kept in memory; more crons than that cost twice the CPU.
     """
-    digest = DigestActivities(home.objects, home.source, home.events)
+    digest = DigestActivities(home.objects, home.source, home.events, jitter=home.poll_jitter)
     data_volume = DataVolumeActivities(home.objects, home.events)
     data_source = DataSourceActivities(home.objects, home.events)
     retention = RetentionActivities(home.objects, home.volumes, home.events)

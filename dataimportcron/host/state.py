@@ -52,6 +52,7 @@ class Settings:
         certs_dirs: more folders of containerd's hosts.toml files, beside `certs.d` in the state folder.
         insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
         concurrent_imports: how many imports and clones run at a time.
+        poll_jitter: seconds over which the polls of crons with one schedule are spread; 0 for none.
         import_rate: bytes per second that one import downloads at most; 0 for no limit.
     """
 
@@ -62,6 +63,7 @@ class Settings:
     insecure_registries: tuple[str, ...] = ()
     concurrent_imports: int = 4
     import_rate: int = 0
+    poll_jitter: int = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,4 +204,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
             raise InvalidObjectError(f"{path}: insecure_registries must list hosts and ports, found {host!r}")
     if settings.concurrent_imports < 1:
         raise InvalidObjectError(f"{path}: concurrent_imports must be at least 1, found {settings.concurrent_imports}")
+    for key in ("import_rate", "poll_jitter"):
+        if getattr(settings, key) < 0:
+            raise InvalidObjectError(f"{path}: {key} must not be negative, found {getattr(settings, key)}")
     return settings

@@ -244,6 +244,34 @@ def test_when_the_registry_is_asked(annotations, spec, trigger, due):
     assert planning.poll_due(with_annotations(cron, known), trigger, NOW) is due
 
 
+@pytest.mark.parametrize(("schedule", "window"), [("30 1 * * 1", 10), ("* * * * *", 6), ("0 0 31 2 *", 0)])
+def test_x14_equal_schedules_poll_at_different_moments(schedule, window):
+    crons = [a_cron(schedule=schedule) for _ in range(50)]
+    named = [
+        c.model_copy(update={"metadata": c.metadata.model_copy(update={"name": f"c{i}"})}) for i, c in enumerate(crons)
+    ]
+    polls = [planning.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta(seconds=10)) for cron in named]
+    ticks = [planning.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta()) for cron in named]
+    assert polls == [planning.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta(seconds=10)) for cron in named]
+    if window:
+        late = [poll - tick for poll, tick in zip(polls, ticks, strict=True)]
+        assert len(set(ticks)) == 1
+        assert len(set(late)) == 50
+        assert all(timedelta() <= delay < timedelta(seconds=window) for delay in late)
+    else:
+        assert set(polls) == {None}
+
+
+def test_a_look_between_a_tick_and_its_late_poll_keeps_the_poll():
+    cron, window = a_cron(), timedelta(seconds=10)
+    poll = planning.next_poll_of(cron, NOW, window)
+    tick = planning.next_poll_of(cron, NOW, timedelta())
+    assert poll > tick
+    assert planning.next_poll_of(cron, tick, window) == poll
+    assert planning.next_poll_of(cron, poll - timedelta(microseconds=1), window) == poll
+    assert planning.next_poll_of(cron, poll, window) == poll + timedelta(days=7)
+
+
 def test_p10_requests_are_consumed():
     cron = a_cron({naming.ANNOTATION_NEXT_CRON_TIME: "2026-01-01T00:00:00Z", naming.ANNOTATION_POLL_REQUESTED: "7"})
     plan = planning.plan(facts(cron, resolved=resolved(A)))
