@@ -8,18 +8,20 @@ import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import httpx
+from backports.zstd import ZstdFile
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER_GZIP = "application/vnd.oci.image.layer.v1.tar+gzip"
+LAYER_ZSTD = "application/vnd.oci.image.layer.v1.tar+zstd"
 LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 _CHUNK = 1 << 20
 
@@ -52,8 +54,8 @@ class Image:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def disk_layer(disk: Path, folder: Path, *, name: str = "disk.img", level: int = 1, compress: bool = True) -> Layer:
-    """A layer with one disk, owned by qemu as KubeVirt wants it; a file in `folder`."""
+def disk_layer(disk: Path, folder: Path, *, name: str = "disk.img", compress: bool = True, zstd: bool = False) -> Layer:
+    """A layer with one disk, owned by qemu as KubeVirt wants it; a file in `folder`, see `layer`."""
     info = tarfile.TarInfo(f"disk/{name}")
     info.size, info.mode, info.uid, info.gid = disk.stat().st_size, 0o440, 107, 107
     root = tarfile.TarInfo("disk/")
@@ -65,23 +67,34 @@ def disk_layer(disk: Path, folder: Path, *, name: str = "disk.img", level: int =
             with disk.open("rb") as file:
                 archive.addfile(info, file)
 
-    return layer(write, folder, level=level, compress=compress)
+    return layer(write, folder, compress=compress, zstd=zstd)
 
 
-def layer(write: Any, folder: Path, *, level: int = 1, compress: bool = True) -> Layer:  # noqa: ANN401 -- a callable
-    """A layer of what `write` writes to a stream."""
+def layer(
+    write: Callable[[IO[bytes]], None], folder: Path, *, level: int = 1, compress: bool = True, zstd: bool = False
+) -> Layer:
+    """A layer of what `write` writes to a stream, compressed by gzip, or by zstd where that is asked for."""
+    media_type = (LAYER_ZSTD if zstd else LAYER_GZIP) if compress else LAYER_TAR
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".layer", delete=False) as file:
         plain = hashlib.sha256()
-        target: IO[bytes] = gzip.GzipFile(fileobj=file, mode="wb", compresslevel=level, mtime=0) if compress else file  # type: ignore[assignment]  # both are binary streams
-        write(_Tee(target, plain))
-        if compress:
+        target = _compressor(file, media_type, level)
+        write(cast("IO[bytes]", _Tee(target, plain)))
+        if target is not file:
             target.close()
     path = Path(file.name)
     return Layer(
         blob=blob_of(path),
         diff_id=f"sha256:{plain.hexdigest()}",
-        media_type=LAYER_GZIP if compress else LAYER_TAR,
+        media_type=media_type,
     )
+
+
+def _compressor(file: IO[bytes], media_type: str, level: int) -> IO[bytes]:
+    if media_type == LAYER_ZSTD:
+        return cast("IO[bytes]", ZstdFile(file, "wb", level=level))
+    if media_type == LAYER_GZIP:
+        return cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="wb", compresslevel=level, mtime=0))
+    return file
 
 
 class _Tee(io.RawIOBase):

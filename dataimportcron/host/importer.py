@@ -67,7 +67,8 @@ class HostImporter:
         url = image.url
         if url.startswith("docker://"):
             url = f"docker://{Reference.parse(url).with_digest(digest)}"
-        arguments = ["--source", url, "--target", str(place.partial), "--size", str(volume.size)]
+        pinned = ["--digest", digest] if digest and url == image.url else []
+        arguments = ["--source", url, *pinned, "--target", str(place.partial), "--size", str(volume.size)]
         arguments += ["--marker", str(place.marker), "--watch-stdin"]
         architecture = image.architecture or self._state.settings().architecture
         if architecture:
@@ -77,7 +78,7 @@ class HostImporter:
             arguments += ["--rate", str(rate)]
         with self._access.folder(image) as (options, _):
             result = await self._run([*arguments, *options], report)
-        await asyncio.to_thread(self._hand_over, volume, digest)
+        await asyncio.to_thread(self._hand_over, volume, digest or result.digest)
         return Transfer(phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written)
 
     def _is_made(self, volume: VolumeSpec, digest: str) -> bool:

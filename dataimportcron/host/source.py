@@ -1,4 +1,4 @@
-"""The port `Source`: the synchronous registry client in a bounded pool of threads."""
+"""The port `Source`: the synchronous registry client, and the reader of OCI archives, in a bounded pool of threads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.state import StateFolder
+from dataimportcron.importer.archive import SCHEME, Archive, ArchiveReference
 from dataimportcron.oci.manifest import Platform
 from dataimportcron.oci.registry import Access, Registry
 from dataimportcron.ports import ImageSource, ResolvedImage
@@ -35,17 +36,29 @@ class HostSource:
 
     async def resolve(self, image: ImageSource) -> ResolvedImage:
         """See the port."""
+        loop = asyncio.get_running_loop()
+        if image.url.startswith(SCHEME):
+            async with self._turns[SCHEME]:
+                return await loop.run_in_executor(self._pool, self._resolve_archive, image)
         if not image.url.startswith("docker://"):
-            raise InvalidObjectError(
-                f"{image.url} cannot be polled", hint="only docker:// references are looked up in a registry"
-            )
+            raise InvalidObjectError(f"{image.url} cannot be polled", hint=f"write docker://… or {SCHEME}…")
         reference = Reference.parse(image.url)
         async with self._turns[reference.registry]:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._resolve, image, reference)
+            return await loop.run_in_executor(self._pool, self._resolve, image, reference)
+
+    def _platform(self, image: ImageSource) -> Platform:
+        architecture = image.architecture or self._state.settings().architecture
+        return Platform(architecture=architecture) if architecture else Platform.default()
+
+    def _resolve_archive(self, image: ImageSource) -> ResolvedImage:
+        reference = ArchiveReference.parse(image.url)
+        with Archive(reference.path) as archive:
+            strict = bool(image.architecture)
+            digest, manifest = archive.manifest(reference.tag, self._platform(image), strict=strict)
+        return ResolvedImage(digest=digest, manifest_digest=manifest.digest)
 
     def _resolve(self, image: ImageSource, reference: Reference) -> ResolvedImage:
-        architecture = image.architecture or self._state.settings().architecture
-        platform = Platform(architecture=architecture) if architecture else Platform.default()
+        platform = self._platform(image)
         access = self._access.registry_access(image, reference.registry)
         registry = self._take(access) or Registry(access)
         try:

@@ -5,10 +5,11 @@ Read in this order; each module knows only those below it:
     __main__                        command line, signals, exit code
     report                          the lines that it prints, and their reader
     run                             one import, from lock to marker
-    registry_image, image           where bytes come from
+    registry_image, local_image     where bytes come from
+    archive, image
     target                          lock, marker, fsync
     pipeline, stages                one layer through its threads
-    decompress                      gzip in bounded steps
+    decompress, zstd                layers in bounded steps
     catalog, tar, streams           the layer as a stream of entries, and what /disk holds over all layers
     formats                         raw or qcow2
     conversion, compressed, qcow2   qcow2 to raw while it streams by

@@ -16,10 +16,14 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, TooManyRequestsError
 from dataimportcron.importer.report import FAILED, Progress, Result
+from dataimportcron.reference import Reference, is_digest
+
+if TYPE_CHECKING:
+    from dataimportcron.importer.image import ImageReader
 
 _STDIN, _STDOUT = 0, 1
 _INTERVAL = 0.25
@@ -86,10 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> Result:
     if options.watch_stdin:
         threading.Thread(target=_end_with_parent, daemon=True).start()
-    if not options.source.startswith("docker://"):
-        raise InvalidObjectError(f"--source {options.source!r} is not read, expected docker://…", hint="see --help")
+    reader = _reader(options)
     # Imported late: --help and wrong arguments answer at once.
-    from dataimportcron.importer.registry_image import RegistryImage, RegistryOptions  # noqa: PLC0415
     from dataimportcron.importer.run import Request, run_import  # noqa: PLC0415
 
     request = Request(
@@ -99,13 +101,34 @@ def _run(options: argparse.Namespace) -> Result:
         platform=options.platform,
         rate=options.rate,
     )
-    access = RegistryOptions(
-        secret_dir=options.secret_dir,
-        cert_dir=options.cert_dir,
-        mirrors=tuple(options.mirrors),
-        insecure=tuple(options.insecure_registry),
-    )
-    return run_import(request, RegistryImage(options.source, options.platform, access), _Reporter())
+    return run_import(request, reader, _Reporter())
+
+
+def _reader(options: argparse.Namespace) -> ImageReader:
+    """What --source names. A registry's client is loaded only for a registry."""
+    source: str = options.source
+    digest: str = options.digest or ""
+    if source.startswith("docker://"):
+        from dataimportcron.importer.registry_image import RegistryImage, RegistryOptions  # noqa: PLC0415
+
+        access = RegistryOptions(
+            secret_dir=options.secret_dir,
+            cert_dir=options.cert_dir,
+            mirrors=tuple(options.mirrors),
+            insecure=tuple(options.insecure_registry),
+        )
+        if digest:
+            source = f"docker://{Reference.parse(source).with_digest(digest)}"
+        return RegistryImage(source, options.platform, access)
+    from dataimportcron.importer.local_image import ArchiveImage, FileImage  # noqa: PLC0415
+
+    if source.startswith("oci-archive:"):
+        return ArchiveImage(source, options.platform, digest)
+    if not source or "://" in source:
+        raise InvalidObjectError(
+            f"--source {source!r} is not read, expected docker://…, oci-archive:… or a file", hint="see --help"
+        )
+    return FileImage(Path(source), digest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -117,7 +140,8 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--source", required=True, metavar="docker://IMAGE", help="the image, best with its digest: …@sha256:…")
+    add("--source", required=True, metavar="SOURCE", help="docker://IMAGE, oci-archive:FILE[:TAG], or a disk FILE")
+    add("--digest", type=_digest, metavar="sha256:…", help="that the source must have (default: any)")
     add("--target", required=True, type=Path, metavar="FILE", help="the disk to write; an old one is written anew")
     add("--size", required=True, type=_size, metavar="BYTES", help="of the disk to write; the image's must not be more")
     add("--marker", type=Path, metavar="FILE", help="says that the target is complete (default: TARGET.complete)")
@@ -135,6 +159,12 @@ def _bytes(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 1 << 62):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes")
     return int(text)
+
+
+def _digest(text: str) -> str:
+    if not is_digest(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no digest, expected sha256: and 64 hexadecimal digits")
+    return text
 
 
 def _size(text: str) -> int:

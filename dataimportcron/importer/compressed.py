@@ -1,11 +1,13 @@
 """Compressed clusters of a qcow2 image: byte ranges of any length, packed one behind the other.
 
-Ranges that tables have named are inflated as soon as their last byte has come. The bytes between them belong to nobody
+Ranges that tables have named are unpacked as soon as their last byte has come. The bytes between them belong to nobody
 yet: they are spilled while a table is missing. How long a range really is only its own data says (its entry counts
 sectors), so what lies between is known to the byte, and nothing is kept twice.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from dataimportcron.errors import InvalidImageError
 from dataimportcron.importer.decompress import inflate
@@ -24,6 +26,7 @@ class CompressedClusters:
 
     def __init__(self, header: Header, disk: Disk, spill: Spill) -> None:
         self._header = header
+        self._unpack = _decoder(header)
         self._disk = disk
         self._spill = spill
         self._pending: list[Range] = []
@@ -95,7 +98,7 @@ class CompressedClusters:
             raise InvalidImageError(f"the qcow2 image uses its cluster {cluster} twice")
 
     def _settle(self, *, keep: bool, final: bool) -> None:
-        """Inflate what is complete, spill or drop what is between, keep the rest in the window."""
+        """Unpack what is complete, spill or drop what is between, keep the rest in the window."""
         end = self._window_at + len(self._window)
         while self._settled < end:
             offset, length, guest = self._pending[self._next] if self._next < len(self._pending) else (end, 0, 0)
@@ -118,11 +121,19 @@ class CompressedClusters:
         self._window = b""
 
     def _place(self, data: bytes, offset: int, guest: int) -> int:
-        """Inflate a cluster to the disk; returns how many bytes it took."""
-        inflated = inflate(data, self._header.cluster_size)
-        if inflated is None:
+        """Unpack a cluster to the disk; returns how many bytes it took."""
+        unpacked = self._unpack(data, self._header.cluster_size)
+        if unpacked is None:
             raise InvalidImageError(
                 f"the qcow2 image has no compressed cluster at byte {offset}, though a table says so"
             )
-        self._disk.write(inflated[0], guest << self._header.cluster_bits)
-        return inflated[1]
+        self._disk.write(unpacked[0], guest << self._header.cluster_bits)
+        return unpacked[1]
+
+
+def _decoder(header: Header) -> Callable[[bytes, int], tuple[bytes, int] | None]:
+    if not header.zstd:
+        return inflate
+    from dataimportcron.importer.zstd import unpack_cluster  # noqa: PLC0415 -- few images need it
+
+    return unpack_cluster

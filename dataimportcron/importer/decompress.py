@@ -1,8 +1,8 @@
-"""Layers are decompressed in bounded steps: a kilobyte of gzip may mean a megabyte of zeros, and a bomb means more.
+"""Layers are decompressed in bounded steps: a kilobyte may mean a megabyte of zeros or more, and a bomb says so.
 
 The kind of compression is read from the bytes themselves, as container runtimes do, not from the media type. Refused:
-corrupt and truncated streams, anything behind the last gzip member, zstd (not yet), and everything else that is
-neither gzip nor a tar.
+corrupt and truncated streams, anything behind the last gzip member or zstd frame, more than the caller has room for,
+and every other compression.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ STEP = 1 << 20
 # The stubs of isal say that its error is an instance.
 _ISAL_ERROR = cast("type[Exception]", igzip_lib.error)
 _GZIP = b"\x1f\x8b"
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
+"""Behind a first byte from 0x50 to 0x5f; pzstd begins so."""
 _FOREIGN = {
-    b"\x28\xb5\x2f\xfd": "zstd",
     b"\xfd7zXZ\x00": "xz",
     b"BZh": "bzip2",
     b"\x04\x22\x4d\x18": "lz4",
@@ -29,27 +31,19 @@ _FOREIGN = {
 _LONGEST_MAGIC = 6
 
 
-def decompress(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
+def decompress(chunks: Iterable[bytes], name: str, most: int | None = None) -> Iterator[bytes]:
     """The bytes of a layer's tar, in pieces of at most `STEP` bytes.
 
     Args:
-        chunks: the layer as it comes from the registry.
+        chunks: the layer as it comes from its source.
         name: of the layer, for messages.
+        most: bytes that the tar may have, None for any number.
 
     Raises:
         InvalidImageError: see the module.
     """
-    source = iter(chunks)
-    head = _head(source)
-    if head.startswith(_GZIP):
-        return _gunzip(_chain(head, source), name)
-    for magic, kind in _FOREIGN.items():
-        if head.startswith(magic):
-            raise InvalidImageError(
-                f"{name} is compressed by {kind}, expected gzip or an uncompressed tar",
-                hint="push the image again with gzip, for example: skopeo copy --dest-compress-format gzip",
-            )
-    return _pass_on(head, source)
+    pieces = _unpacked(iter(chunks), name)
+    return pieces if most is None else _limited(pieces, name, most)
 
 
 def inflate(data: bytes, length: int) -> tuple[bytes, int] | None:
@@ -66,6 +60,23 @@ def inflate(data: bytes, length: int) -> tuple[bytes, int] | None:
     if len(out) != length:
         return None
     return out, len(data) - len(decoder.unused_data)
+
+
+def _unpacked(source: Iterator[bytes], name: str) -> Iterator[bytes]:
+    head = _head(source)
+    if head.startswith(_GZIP):
+        return _gunzip(_chain(head, source), name)
+    if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):  # noqa: PLR2004 -- see there
+        from dataimportcron.importer.zstd import unpack  # noqa: PLC0415 -- few layers need it
+
+        return unpack(_chain(head, source), name, STEP)
+    for magic, kind in _FOREIGN.items():
+        if head.startswith(magic):
+            raise InvalidImageError(
+                f"{name} is compressed by {kind}, expected gzip, zstd or an uncompressed tar",
+                hint="push the image again with gzip, for example: skopeo copy --dest-compress-format gzip",
+            )
+    return _pass_on(head, source)
 
 
 def _gunzip(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
@@ -106,6 +117,18 @@ def _head(source: Iterator[bytes]) -> bytes:
             break
         head += chunk
     return head
+
+
+def _limited(pieces: Iterator[bytes], name: str, most: int) -> Iterator[bytes]:
+    have = 0
+    for piece in pieces:
+        have += len(piece)
+        if have > most:
+            raise InvalidImageError(
+                f"{name} unpacks to more than {most} bytes, which no container disk for this volume has",
+                hint="it is made to exhaust its reader; if it is not, a larger volume is required",
+            )
+        yield piece
 
 
 def _chain(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:

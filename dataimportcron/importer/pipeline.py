@@ -26,10 +26,12 @@ class Meter:
 
     Args:
         rate: bytes per second at most, 0 for no limit.
+        largest_tar: bytes that a layer may have unpacked, None for any number.
     """
 
-    def __init__(self, rate: int = 0) -> None:
+    def __init__(self, rate: int = 0, largest_tar: int | None = None) -> None:
         self.read = 0
+        self.largest_tar = largest_tar
         self._rate = rate
         self._began = 0.0
 
@@ -50,19 +52,19 @@ def copy_layer(
         reader: the source.
         layer: which one.
         use: reads the tar, as much of it as it likes, in a thread of its own.
-        meter: counts what is read.
+        meter: counts and bounds what is read.
         tick: called every `TICK` seconds.
 
     Raises:
         DigestMismatchError: size, digest or diff_id are others.
-        InvalidImageError: it cannot be decompressed, or `use` does not like it.
+        InvalidImageError: it cannot be decompressed, is too large, or `use` does not like it.
     """
     name = f"the layer {layer.digest}"
     stages = Stages()
     stored, packed, plain, tar = (stages.channel() for _ in range(4))
     stages.start("download", lambda: _spread(_download(reader, layer, meter, stages), (stored, packed)))
     stages.start("digest", lambda: _check(stored, layer.digest, f"{name} has the digest"))
-    stages.start("decompress", lambda: _spread(decompress(packed, name), (plain, tar)))
+    stages.start("decompress", lambda: _spread(decompress(packed, name, meter.largest_tar), (plain, tar)))
     stages.start("diff-id", lambda: _check(plain, layer.diff_id, f"{name} unpacks to the diff_id"))
     stages.start("disk", lambda: _use(tar, name, use))
     stages.wait(tick, TICK)

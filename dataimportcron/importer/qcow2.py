@@ -1,8 +1,8 @@
 """What a qcow2 image says about itself: its header and the entries of its tables, as numbers that have been checked.
 
-Nothing here reads or writes; `conversion` does. Versions 2 and 3 with zlib are read. Refused, with what to do about it:
-backing files, external data files, encryption, zstd clusters and extended L2 entries (not yet), unknown incompatible
-features, images marked corrupt, tables and sizes beyond reason. Source: docs/interop/qcow2.txt of QEMU.
+Nothing here reads or writes; `conversion` does. Versions 2 and 3 with zlib or zstd are read. Refused, with what to do
+about it: backing files, external data files, encryption, extended L2 entries (not yet), other compressions, unknown
+incompatible features, images marked corrupt, tables and sizes beyond reason. Source: docs/interop/qcow2.txt of QEMU.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ _INCOMPATIBLE_DATA_FILE = 1 << 2
 _INCOMPATIBLE_COMPRESSION = 1 << 3
 _INCOMPATIBLE_EXTENDED_L2 = 1 << 4
 _INCOMPATIBLE_KNOWN = 0x1F
+_COMPRESSION_ZLIB, _COMPRESSION_ZSTD = 0, 1
 
 OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED = 1 << 62
@@ -51,6 +52,7 @@ class Header:
         l1_entries: of it that the virtual size needs.
         clusters: of the file, the last one perhaps cut off.
         length: of the file.
+        zstd: compressed clusters are zstd frames, not raw deflate.
     """
 
     version: int
@@ -60,6 +62,7 @@ class Header:
     l1_entries: int
     clusters: int
     length: int
+    zstd: bool = False
 
     @property
     def cluster_size(self) -> int:
@@ -108,8 +111,7 @@ def parse_header(data: bytes, length: int) -> Header:
         raise InvalidImageError("the qcow2 image is encrypted", hint="decrypt it by qemu-img convert")
     if cluster_bits not in _CLUSTER_BITS:
         raise InvalidImageError(f"the qcow2 image has clusters of 2^{cluster_bits} bytes, expected 2^9 to 2^21")
-    if version > 2:  # noqa: PLR2004 -- version 2 ends before
-        _check_features(data)
+    zstd = _check_features(data) == _COMPRESSION_ZSTD if version > 2 else False  # noqa: PLR2004 -- version 2 ends before
     header = Header(
         version=version,
         cluster_bits=cluster_bits,
@@ -118,6 +120,7 @@ def parse_header(data: bytes, length: int) -> Header:
         l1_entries=-(-size // ((1 << cluster_bits) * ((1 << cluster_bits) // 8))),
         clusters=-(-length // (1 << cluster_bits)),
         length=length,
+        zstd=zstd,
     )
     _check_sizes(header, l1_size)
     return header
@@ -167,7 +170,8 @@ def kind_of(entry: int, header: Header) -> Kind:
     return Kind.DATA
 
 
-def _check_features(data: bytes) -> None:
+def _check_features(data: bytes) -> int:
+    """Refuse what is not read; returns the compression type."""
     if len(data) < _V3_LENGTH:
         raise InvalidImageError("the qcow2 image is shorter than its header")
     (features,) = struct.unpack_from(">Q", data, 72)
@@ -185,11 +189,16 @@ def _check_features(data: bytes) -> None:
             f"the qcow2 image has a header of {header_length} bytes, at least {_V3_LENGTH} expected"
         )
     compression = data[104] if header_length > _V3_LENGTH and len(data) > _V3_LENGTH else 0
-    if compression or features & _INCOMPATIBLE_COMPRESSION:
+    if compression not in (_COMPRESSION_ZLIB, _COMPRESSION_ZSTD):
         raise InvalidImageError(
-            "the qcow2 image has clusters compressed by zstd, which are not read",
-            hint=f"{_TO_QCOW2} -o compression_type=zlib",
+            f"the qcow2 image has the compression type {compression}, expected 0 (zlib) or 1 (zstd)", hint=_TO_QCOW2
         )
+    if bool(features & _INCOMPATIBLE_COMPRESSION) != (compression != _COMPRESSION_ZLIB):
+        raise InvalidImageError(
+            f"the qcow2 image has the compression type {compression}, and a feature bit that says otherwise",
+            hint=_TO_QCOW2,
+        )
+    return compression
 
 
 def _check_sizes(header: Header, l1_size: int) -> None:

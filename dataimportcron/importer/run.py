@@ -21,6 +21,9 @@ from dataimportcron.importer.streams import ByteStream
 from dataimportcron.importer.tar import entries
 from dataimportcron.importer.target import Marker, Target, lock
 
+_BESIDE_DISK = 16 << 30
+"""Bytes that a layer may have beside a disk of the volume's size; the largest operating systems need less."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -88,7 +91,7 @@ class _Import:
         self._report = report
         self._disk = Disk(target.descriptor, request.size, request.target.parent)
         self._catalog = Catalog()
-        self._meter = Meter(request.rate)
+        self._meter = Meter(request.rate, request.size + _BESIDE_DISK)
         self._total = sum(layer.size for layer in image.layers)
         self._written: Place | None = None
 

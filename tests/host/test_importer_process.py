@@ -233,3 +233,26 @@ def test_all_errors_are_known():
 def test_a_failure_of_a_newer_importer_keeps_its_class(permanent):
     error = _error(Result(phase=FAILED, reason="FromTheFuture", message="so", permanent=permanent))
     assert error.permanent is permanent
+
+
+@pytest.fixture
+def archive(release, tmp_path):
+    """The same image as an archive that skopeo made."""
+    made = f"oci-archive:{tmp_path / 'made.tar'}"
+    copy = ["skopeo", "copy", "--quiet", "--insecure-policy", "--preserve-digests", "--src-tls-verify=false"]
+    subprocess.run([*copy, release.image.url.replace(":latest", f"@{release.digest}"), made], check=True)
+    return made
+
+
+async def test_an_archive_is_polled_and_imported(home, release, archive):
+    image = ImageSource(namespace="golden", url=archive, architecture="amd64")
+    resolved = await home.source.resolve(image)
+    assert (resolved.digest, resolved.manifest_digest) == (release.digest, release.digest)
+    with pytest.raises(errors.PlatformNotFoundError, match="arm64"):
+        await home.source.resolve(ImageSource(namespace="golden", url=archive, architecture="arm64"))
+    with pytest.raises(errors.ImageNotFoundError, match="holds no image with the digest"):
+        await home.importer.run(image, f"sha256:{'0' * 64}", SPEC, ignore)
+    await home.importer.run(image, resolved.digest, SPEC, ignore)
+    found = await home.volumes.find(SPEC.namespace, SPEC.name)
+    assert content(found) == release.disk.ljust(2 * MIB, b"\0")
+    assert found.digest == release.digest

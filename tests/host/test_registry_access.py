@@ -55,9 +55,9 @@ async def test_a_poll_names_what_is_missing(access, state):
         await HostSource(access, state).resolve(image(cert_config_map="absent"))
 
 
-async def test_only_registries_are_polled(access, state):
-    with pytest.raises(InvalidObjectError, match=r"oci-archive:/x\.tar cannot be polled"):
-        await HostSource(access, state).resolve(ImageSource(namespace=NAMESPACE, url="oci-archive:/x.tar"))
+async def test_only_registries_and_archives_are_polled(access, state):
+    with pytest.raises(InvalidObjectError, match=r"https://x/y cannot be polled"):
+        await HostSource(access, state).resolve(ImageSource(namespace=NAMESPACE, url="https://x/y"))
 
 
 @pytest.mark.usefixtures("secret")

@@ -53,6 +53,7 @@ class Served:
         bomb.write_bytes(gzip.compress(tar, 1))
         layer = PushedLayer(blob=blob_of(bomb), diff_id=sha256(tar))
         self.bomb = push(http, "disks/bomb", "latest", Image(layers=(layer,)))
+        push(http, "disks/zstd", "latest", Image(layers=(disk_layer(image, folder, zstd=True),)))
         self.secret, self.certs = folder / "secret", folder / "certs"
         self.secret.mkdir()
         (self.secret / "accessKeyId").write_text("robot")
@@ -106,6 +107,12 @@ def test_an_import_and_the_same_again(served, bench, reference):
     code, progress, result = run(*served.arguments(name, bench), "--platform", "linux/arm64")
     assert (code, result.bytes_read, progress[-1].phase) == (0, 0, Phase.COMPLETE)
     assert bench.target.stat().st_mtime_ns == changed
+
+
+def test_a_layer_compressed_by_zstd(served, bench):
+    code, _, result = run(*served.arguments("zstd", bench))
+    assert (code, result.format) == (0, "qcow2")
+    assert bench.target.read_bytes() == served.raw.ljust(SIZE, b"\0")
 
 
 def test_a_complete_target_needs_no_registry(served, bench):
@@ -257,4 +264,4 @@ def test_what_it_needs_is_little():
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "isal" in out
-    assert not {"pydantic", "temporalio", "kubernetes", "numpy", "yaml", "croniter"} & set(out)
+    assert not {"backports.zstd", "pydantic", "temporalio", "kubernetes", "numpy", "yaml", "croniter"} & set(out)

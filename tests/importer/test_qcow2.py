@@ -13,7 +13,7 @@ from dataimportcron.importer.streams import ByteStream
 from tests.importer.conftest import patchwork, qcow2_of, qemu_img, raw_of
 
 MIB = 1 << 20
-LAYOUTS = st.sampled_from(["plain", "compressed", "metadata", "falloc", "full"])
+LAYOUTS = st.sampled_from(["plain", "compressed", "zstd", "metadata", "falloc", "full"])
 
 
 def converted(data, size, folder, chunk=100_000):
@@ -39,6 +39,15 @@ def test_the_same_bytes_as_qemu_img(tmp_path, cluster, compat, compress):
     assert converted(image.read_bytes(), len(raw), tmp_path)[0] == raw == raw_of(image)
 
 
+@pytest.mark.parametrize("cluster", [512, 4096, 65536, 2 * MIB])
+@pytest.mark.parametrize("chunk", [1000, MIB])
+def test_clusters_compressed_by_zstd(tmp_path, cluster, chunk):
+    raw = patchwork(5 * MIB + 512, cluster)
+    image = qcow2_of(raw, tmp_path, f"compression_type=zstd,cluster_size={cluster}", compress=True)
+    got, _ = converted(image.read_bytes(), len(raw), tmp_path, chunk)
+    assert got == raw == raw_of(image)
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 1 << 30),
@@ -50,9 +59,11 @@ def test_any_image_of_qemu_img(tmp_path, seed, sectors, layout, chunk):
     raw = patchwork(sectors * 512, seed)
     compat, cluster_bits, kind = layout
     options = f"compat={compat},cluster_size={1 << cluster_bits}"
-    if kind not in ("plain", "compressed"):
+    if kind == "zstd":
+        options = f"compat=1.1,compression_type=zstd,cluster_size={1 << cluster_bits}"
+    elif kind not in ("plain", "compressed"):
         options += f",preallocation={kind}"
-    image = qcow2_of(raw, tmp_path, options, compress=kind == "compressed")
+    image = qcow2_of(raw, tmp_path, options, compress=kind in ("compressed", "zstd"))
     assert converted(image.read_bytes(), len(raw), tmp_path, chunk)[0] == raw
 
 

@@ -13,15 +13,17 @@ from tests.importer.conftest import patchwork, qcow2_of, qemu_img
 
 MIB = 1 << 20
 SIZE = 2 * MIB
+KINDS = ("zlib", "zstd")
 
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
-    """A plain and a compressed image, as bytes, with clusters of 4 KiB."""
+    """A plain image and one compressed by zlib and by zstd each, as bytes, with clusters of 4 KiB."""
     folder = tmp_path_factory.mktemp("hostile")
     raw = patchwork(SIZE, 11)
     plain = qcow2_of(raw, folder, "cluster_size=4096").read_bytes()
-    return plain, qcow2_of(raw, folder, "cluster_size=4096", compress=True).read_bytes()
+    packed = (qcow2_of(raw, folder, f"cluster_size=4096,compression_type={name}", compress=True) for name in KINDS)
+    return plain, *(image.read_bytes() for image in packed)
 
 
 def attempt(data, folder, size=SIZE):
@@ -59,7 +61,9 @@ HEADER_LIES = {
     "L1 not aligned": (40, ">Q", 0x3008, "L1 table at byte"),
     "corrupt": (72, ">Q", 2, "corrupt"),
     "data file": (72, ">Q", 4, "data file"),
-    "zstd": (72, ">Q", 8, "zstd"),
+    "zstd by its feature bit only": (72, ">Q", 8, "compression type 0"),
+    "zstd by its type only": (104, ">B", 1, "feature bit that says otherwise"),
+    "unknown compression": (104, ">B", 2, "compression type 2"),
     "extended L2": (72, ">Q", 16, "extended L2"),
     "unknown feature": (72, ">Q", 1 << 40, "unknown features"),
     "short header": (100, ">I", 72, "header of 72 bytes"),
@@ -93,7 +97,7 @@ def test_a_real_backing_file(tmp_path):
         attempt(image.read_bytes(), tmp_path)
 
 
-@pytest.mark.parametrize("option", ["data_file=x.raw", "extended_l2=on", "compression_type=zstd"])
+@pytest.mark.parametrize("option", ["data_file=x.raw", "extended_l2=on"])
 def test_real_images_that_are_not_read(tmp_path, option, monkeypatch):
     monkeypatch.chdir(tmp_path)
     qemu_img("create", "-q", "-f", "qcow2", "-o", option, "image.qcow2", "1M")
@@ -138,8 +142,9 @@ def test_a_table_is_used_once(images, tmp_path):
         attempt(put(two, l1 + 8, ">Q", l2), tmp_path, 2 * SIZE)
 
 
-def test_compressed_data_is_used_once(images, tmp_path):
-    data = images[1]
+@pytest.mark.parametrize("kind", [1, 2], ids=KINDS)
+def test_compressed_data_is_used_once(images, tmp_path, kind):
+    data = images[kind]
     _, l2 = tables(data)
     entries = struct.unpack_from(">512Q", data, l2)
     packed = next(entry for entry in entries if entry >> 62 & 1)
@@ -147,8 +152,9 @@ def test_compressed_data_is_used_once(images, tmp_path):
         attempt(put(data, l2 + 8 * 511, ">Q", packed), tmp_path)
 
 
-def test_damaged_compressed_data(images, tmp_path):
-    data = images[1]
+@pytest.mark.parametrize("kind", [1, 2], ids=KINDS)
+def test_damaged_compressed_data(images, tmp_path, kind):
+    data = images[kind]
     _, l2 = tables(data)
     packed = next(entry for entry in struct.unpack_from(">512Q", data, l2) if entry >> 62 & 1)
     offset = packed & ((1 << 58) - 1)
@@ -164,12 +170,12 @@ def test_a_file_that_ends_early(images, tmp_path, length):
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    place=st.tuples(st.booleans(), st.sampled_from(["header", "l1", "l2", "anywhere"]), st.integers(0, 1 << 30)),
+    place=st.tuples(st.integers(0, 2), st.sampled_from(["header", "l1", "l2", "anywhere"]), st.integers(0, 1 << 30)),
     value=st.one_of(st.binary(min_size=1, max_size=9), st.integers(0, 1 << 20).map(lambda n: (n * 512).to_bytes(8))),
 )
 def test_a_damaged_image_is_read_or_refused(images, tmp_path, place, value):
-    compressed, where, at = place
-    data = bytearray(images[compressed])
+    kind, where, at = place
+    data = bytearray(images[kind])
     l1, l2 = tables(data)
     start = {"header": at % 112, "l1": l1, "l2": l2 + at % 4096 // 8 * 8, "anywhere": at % len(data)}[where]
     data[start : start + len(value)] = value

@@ -4,8 +4,10 @@ import threading
 import time
 
 import pytest
+from backports import zstd
 
 from dataimportcron.errors import DigestMismatchError, InvalidImageError, RegistryUnavailableError, VolumeTooSmallError
+from dataimportcron.importer import run
 from dataimportcron.importer.image import build_image
 from dataimportcron.importer.report import SUCCEEDED, Phase
 from tests.importer.conftest import MemoryImage, patchwork, qcow2_of, sha256, tar_of, zipped
@@ -45,6 +47,26 @@ def test_layers_that_are_not_compressed(bench):
     tar = tar_of(("disk/d", b"plain"))
     bench.run(MemoryImage([(tar, tar)]), 512)
     assert bench.target.read_bytes() == b"plain".ljust(512, b"\0")
+
+
+def test_layers_compressed_by_zstd(bench):
+    data = patchwork(3 * MIB, 4)
+    below, above = tar_of(("disk/old", b"old")), tar_of(("disk/.wh.old", b""), ("disk/d", data))
+    image = MemoryImage([(zipped(below), below), (zstd.compress(above[:MIB]) + zstd.compress(above[MIB:]), above)])
+    bench.run(image, 3 * MIB)
+    assert bench.target.read_bytes() == data
+
+
+def test_a_bomb_behind_the_disk_is_not_read_to_its_end(bench, monkeypatch):
+    monkeypatch.setattr(run, "_BESIDE_DISK", 4 * MIB)
+    tar = tar_of(("disk/d", b"x" * 512))
+    for more in (bytes(3 * MIB), bytes(8 * MIB)):
+        image = MemoryImage([(zstd.compress(tar) + zstd.compress(more), tar + more)])
+        if len(more) < 4 * MIB:
+            bench.run(image, 512)
+        else:
+            with pytest.raises(InvalidImageError, match="unpacks to more than"):
+                bench.run(image, 512)
 
 
 def test_the_phases_come_in_their_order(bench):
