@@ -7,7 +7,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.failures import translated
-from dataimportcron import naming, planning
+from dataimportcron import naming, planning, polling
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import (
     AlreadyExistsError,
@@ -64,7 +64,7 @@ class DigestActivities:
         data_source, rival = await self._data_source(cron)
         resolved: ResolvedImage | None = None
         error: DataImportCronError | None = None
-        if not rival and planning.poll_due(cron, look.trigger, look.now):
+        if not rival and polling.poll_due(cron, look.trigger, look.now):
             try:
                 resolved = await self._resolve(cron)
             except ObjectError:
@@ -85,7 +85,7 @@ class DigestActivities:
         )
 
     async def _resolve(self, cron: DataImportCron) -> ResolvedImage:
-        source = planning.source_of(cron)
+        source = polling.source_of(cron)
         if source is None:
             raise InvalidObjectError(
                 f"DataImportCron {cron.metadata.namespace}/{cron.metadata.name} has no registry URL to poll",
@@ -110,13 +110,19 @@ class DigestActivities:
         return data_source, other if rival.spec.managed_data_source == cron.spec.managed_data_source else ""
 
     async def _imports(self, cron: DataImportCron) -> tuple[DataVolume, ...]:
-        """DataVolumes with the cron's label, or named like its imports: those of an earlier cron are adopted (I-12)."""
-        prefix = f"{cron.spec.managed_data_source}-"
+        """DataVolumes with the cron's label, and those that an earlier cron of its DataSource has left (I-12)."""
+        volumes = await self._objects.list(DataVolume, cron.metadata.namespace)
+        crons = {other.metadata.name for other in await self._objects.list(DataImportCron, cron.metadata.namespace)}
+        own, living = cron.metadata.name, crons - {cron.metadata.name}
         return tuple(
             volume
-            for volume in await self._objects.list(DataVolume, cron.metadata.namespace)
-            if volume.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
-            or (volume.metadata.name.startswith(prefix) and naming.ANNOTATION_DIGEST in volume.metadata.annotations)
+            for volume in volumes
+            if (owner := volume.metadata.labels.get(naming.LABEL_CRON, "")) == own
+            or (
+                owner not in living
+                and naming.ANNOTATION_DIGEST in volume.metadata.annotations
+                and naming.is_import_name(cron.spec.managed_data_source, volume.metadata.name)
+            )
         )
 
     async def _create_data_source(self, cron: DataImportCron) -> None:

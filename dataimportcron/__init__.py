@@ -9,9 +9,10 @@ Read in this order:
 5. `ports`       what the engine needs from a home
 6. `manifests`   the objects that we make
 7. `projection`  statuses that follow from facts
-8. `planning`    the decisions
-9. `schedule`    cron expressions
-10. `oci`        registries
-11. `importer`   the data plane, a program of its own
-12. `host`       the home on one host
+8. `schedule`    cron expressions
+9. `polling`     when the registry is asked
+10. `planning`   the decisions
+11. `oci`        registries
+12. `importer`   the data plane, a program of its own
+13. `host`       the home on one host
 """

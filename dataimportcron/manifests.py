@@ -7,7 +7,7 @@ the two apart.
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from dataimportcron import naming
@@ -144,6 +144,18 @@ def used(volume: DataVolume, now: datetime) -> DataVolume:
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC with nine digits of a second, as CDI writes `lastUseTime`, but of fixed width (X-04)."""
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond:06d}000Z"
+
+
+def parse_time(text: str) -> datetime | None:
+    """An RFC 3339 annotation; None where it is none. Nanoseconds are cut to microseconds."""
+    try:
+        moment = datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+_NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 
 
 def _pinned(source: DataVolumeSource | None, digest: str) -> DataVolumeSource | None:

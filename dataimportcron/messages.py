@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     WAIT = "Wait"
     IMPORT = "Import"
     PROMOTE = "Promote"
+    PRUNE = "Prune"
     FAILED = "Failed"
     GONE = "Gone"
 

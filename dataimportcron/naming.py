@@ -36,6 +36,8 @@ ANNOTATION_MANIFEST_DIGEST: Final = "dataimportcron.io/manifest-digest"
 """On an import: the digest of the platform's manifest; equal bytes are recognised by it."""
 ANNOTATION_SOURCE: Final = "dataimportcron.io/source"
 """On a cron: what the desired digest was read from; another source voids the digest."""
+ANNOTATION_DESIRED_MANIFEST: Final = "dataimportcron.io/desired-manifest"
+"""On a cron: desired digest, a space, and the digest of the platform's manifest behind it."""
 ANNOTATION_POLL_SEEN: Final = "dataimportcron.io/poll-requested-seen"
 """On a cron: the value of `poll-requested-at` that the last forced poll answered."""
 
@@ -53,6 +55,7 @@ MEMO_MACHINE: Final = "machine"
 
 _DIGEST_PREFIXES: Final = ("sha256:", "uid:")
 _DIGEST_CHARACTERS: Final = 12
+_HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
 
 def import_name(data_source: str, digest: str) -> str:
@@ -70,6 +73,12 @@ def import_name(data_source: str, digest: str) -> str:
     if len(tail) < _DIGEST_CHARACTERS:
         raise InvalidReferenceError(f"Digest is too short: {digest!r} has {len(tail)} characters, 12 are needed")
     return f"{data_source}-{tail[:_DIGEST_CHARACTERS]}"
+
+
+def is_import_name(data_source: str, name: str) -> bool:
+    """Whether `name` is that of an import for this very DataSource, and not for one whose name begins alike."""
+    tail = name.removeprefix(f"{data_source}-")
+    return tail != name and len(tail) == _DIGEST_CHARACTERS and set(tail) <= _HEXADECIMAL
 
 
 def cron_workflow_id(site: str, namespace: str, name: str) -> str:

@@ -7,7 +7,6 @@ outrank each other.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,11 +14,18 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase, UpToDateReason
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import DataImportCronError, InvalidReferenceError, InvalidScheduleError, TooManyRequestsError
-from dataimportcron.manifests import image_source, timestamp, with_annotations, with_current_import, with_status
+from dataimportcron.manifests import (
+    import_of,
+    parse_time,
+    timestamp,
+    with_annotations,
+    with_current_import,
+    with_status,
+)
 from dataimportcron.messages import CleanUp, Decision, Trigger, Verdict
-from dataimportcron.ports import ImageSource, ResolvedImage
+from dataimportcron.polling import next_poll_of, poll_requested, source_key
+from dataimportcron.ports import ResolvedImage
 from dataimportcron.projection import erroneous, failure_of, report
-from dataimportcron.schedule import Schedule, jitter
 
 DEFAULT_IMPORTS_TO_KEEP = 3
 """CDI's default."""
@@ -63,53 +69,6 @@ class Plan:
     warning: bool = False
 
 
-def source_of(cron: DataImportCron) -> ImageSource | None:
-    """The container disk that a cron follows; None where its template has no registry source with a URL."""
-    source = cron.spec.template.spec.source
-    return image_source(source.registry, cron.metadata.namespace) if source and source.registry else None
-
-
-def poll_due(cron: DataImportCron, trigger: Trigger, now: datetime) -> bool:
-    """Whether the registry must be asked.
-
-    A tick and a forced poll always ask. A change asks where no digest is known for the source as it stands now, or
-    where an annotation requests a poll; with an empty schedule the digest is the user's to set (P-11).
-    """
-    if suspended(cron):
-        return False
-    if trigger is not Trigger.CHANGE or poll_requested(cron, now):
-        return True
-    if not cron.spec.schedule:
-        return False
-    annotations = cron.metadata.annotations
-    return not annotations.get(naming.ANNOTATION_DESIRED_DIGEST) or annotations.get(
-        naming.ANNOTATION_SOURCE
-    ) != source_key(cron)
-
-
-def poll_requested(cron: DataImportCron, now: datetime) -> bool:
-    """Whether one of the two annotations asks for a poll: ours by a new value, CDI's by a time in the past."""
-    annotations = cron.metadata.annotations
-    requested = annotations.get(naming.ANNOTATION_POLL_REQUESTED, "")
-    if requested and requested != annotations.get(naming.ANNOTATION_POLL_SEEN):
-        return True
-    next_cron_time = _time(annotations.get(naming.ANNOTATION_NEXT_CRON_TIME, ""))
-    return next_cron_time is not None and next_cron_time <= now
-
-
-def suspended(cron: DataImportCron) -> bool:
-    """Whether the cron is told to rest."""
-    return cron.metadata.annotations.get(naming.ANNOTATION_SUSPEND, "").lower() == "true"
-
-
-def source_key(cron: DataImportCron) -> str:
-    """What the desired digest depends on, in words: the URL, and the architecture where one is asked for."""
-    source = source_of(cron)
-    if source is None:
-        return ""
-    return f"{source.url} {source.architecture}".rstrip()
-
-
 def plan(facts: Facts) -> Plan:
     """The policy of a DataImportCron, from the strongest rule to the weakest."""
     cron = _consume_requests(facts)
@@ -136,9 +95,9 @@ def plan(facts: Facts) -> Plan:
 
 
 def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: datetime | None) -> Plan:
-    manifest_digest = facts.resolved.manifest_digest if facts.resolved else ""
+    manifest_digest = _desired_manifest(cron, digest)
     wanted = find_import(facts.imports, cron, digest, manifest_digest)
-    name = wanted.metadata.name if wanted else naming.import_name(cron.spec.managed_data_source, digest)
+    name = wanted.metadata.name if wanted else _new_name(facts, cron, digest, manifest_digest)
     decision = replace(
         _decision(cron, Verdict.WAIT, *_said(UpToDateReason.UP_TO_DATE), next_poll),
         polled=facts.resolved is not None,
@@ -160,6 +119,14 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
                 facts.now,
                 replace(decision, reason=UpToDateReason.OUTDATED, message=UpToDateReason.OUTDATED.message),
             ),
+        )
+    elif wanted is not None and erroneous(wanted) and _template_changed(cron, wanted, digest, manifest_digest):
+        decision = replace(
+            decision,
+            verdict=Verdict.IMPORT,
+            reason=UpToDateReason.OUTDATED,
+            message=f"The template has changed since import {name} failed",
+            replaces=name,
         )
     elif wanted is None or _must_start(facts, wanted):
         decision = replace(
@@ -200,14 +167,35 @@ def _promote_or_rest(facts: Facts, cron: DataImportCron, decision: Decision) -> 
         and (facts.data_source is not None)
         and (not manages(facts.data_source) or _points_to(facts.data_source, cron, decision.data_volume))
     )
-    if settled:
+    if settled and not plan_prune(cron, facts.imports, facts.data_source):
         return decision
+    if settled:
+        return replace(decision, verdict=Verdict.PRUNE)
     return replace(
         decision,
         verdict=Verdict.PROMOTE,
         reason="ImportSucceeded",
         message=f"Import {decision.data_volume} is complete",
     )
+
+
+def _desired_manifest(cron: DataImportCron, digest: str) -> str:
+    """The digest of the platform's manifest behind the desired digest, "" where nobody has looked."""
+    known, _, manifest = cron.metadata.annotations.get(naming.ANNOTATION_DESIRED_MANIFEST, "").partition(" ")
+    return manifest if known == digest else ""
+
+
+def _new_name(facts: Facts, cron: DataImportCron, digest: str, manifest_digest: str) -> str:
+    """The name of a new import: by the digest, or by the manifest's where another platform's import has that name."""
+    name = naming.import_name(cron.spec.managed_data_source, digest)
+    taken = any(volume.metadata.name == name for volume in facts.imports)
+    return naming.import_name(cron.spec.managed_data_source, manifest_digest) if taken and manifest_digest else name
+
+
+def _template_changed(cron: DataImportCron, failed: DataVolume, digest: str, manifest_digest: str) -> bool:
+    """Whether a failed import would be another one if it were made now."""
+    again = import_of(cron, failed.metadata.name, digest, manifest_digest, datetime.min.replace(tzinfo=UTC))
+    return failed.spec.document() != again.spec.document()
 
 
 def _must_start(facts: Facts, wanted: DataVolume) -> bool:
@@ -234,12 +222,19 @@ def find_import(
 
     An index that changed for other platforms only leads to the import of the same manifest (X-11).
     """
+    possible = [volume for volume in imports if not _of_another_platform(volume, manifest_digest)]
     for key, value in ((naming.ANNOTATION_DIGEST, digest), (naming.ANNOTATION_MANIFEST_DIGEST, manifest_digest)):
-        found = [volume for volume in imports if value and volume.metadata.annotations.get(key) == value]
+        found = [volume for volume in possible if value and volume.metadata.annotations.get(key) == value]
         if found:
             return max(found, key=lambda volume: (volume.status.phase == Phase.SUCCEEDED, volume.metadata.name))
     name = naming.import_name(cron.spec.managed_data_source, digest)
-    return next((volume for volume in imports if volume.metadata.name == name), None)
+    return next((volume for volume in possible if volume.metadata.name == name), None)
+
+
+def _of_another_platform(volume: DataVolume, manifest_digest: str) -> bool:
+    """An index's digest stands for several disks; the manifest's for one."""
+    known = volume.metadata.annotations.get(naming.ANNOTATION_MANIFEST_DIGEST, "")
+    return bool(known and manifest_digest) and known != manifest_digest
 
 
 def manages(data_source: DataSource) -> bool:
@@ -279,30 +274,8 @@ def plan_prune(
 
 def last_use(volume: DataVolume) -> str:
     """When an import was last made current, as a fixed-width timestamp that sorts (X-04); "" sorts oldest."""
-    moment = _time(volume.metadata.annotations.get(naming.ANNOTATION_LAST_USE_TIME, ""))
+    moment = parse_time(volume.metadata.annotations.get(naming.ANNOTATION_LAST_USE_TIME, ""))
     return timestamp(moment) if moment else ""
-
-
-def next_poll_of(cron: DataImportCron, after: datetime, window: timedelta) -> datetime | None:
-    """The schedule's next tick, later by the cron's own jitter, so that equal schedules do not poll at one moment.
-
-    None with an empty schedule, a suspended cron, or a date that never comes. The jitter is the same at each tick, less
-    than `window`, and less than a tenth of the time between two ticks.
-
-    Raises:
-        InvalidScheduleError: the schedule is no cron expression.
-    """
-    if not cron.spec.schedule:
-        return None
-    schedule = Schedule.parse(cron.spec.schedule)
-    tick = None if suspended(cron) else schedule.next_after(after)
-    following = schedule.next_after(tick) if tick else None
-    if tick is None or following is None or "@every" in schedule.expression:
-        return tick  # @every counts from the last poll, so equal ones are spread already
-    late = jitter(naming.object_key(cron.metadata.namespace, cron.metadata.name), min(window, (following - tick) / 10))
-    # A look between a tick and its own late poll must not pass over that poll.
-    due = schedule.next_after(after - late)
-    return due + late if due else None
 
 
 def clean_up_of(cron: DataImportCron) -> CleanUp:
@@ -351,17 +324,9 @@ def _consume_requests(facts: Facts) -> DataImportCron:
 def _with_digest(cron: DataImportCron, resolved: ResolvedImage) -> DataImportCron:
     return with_annotations(
         cron,
-        {naming.ANNOTATION_DESIRED_DIGEST: resolved.digest, naming.ANNOTATION_SOURCE: source_key(cron)},
+        {
+            naming.ANNOTATION_DESIRED_DIGEST: resolved.digest,
+            naming.ANNOTATION_DESIRED_MANIFEST: f"{resolved.digest} {resolved.manifest_digest}",
+            naming.ANNOTATION_SOURCE: source_key(cron),
+        },
     )
-
-
-def _time(text: str) -> datetime | None:
-    """An RFC 3339 annotation; None where it is none. Nanoseconds are cut to microseconds."""
-    try:
-        moment = datetime.fromisoformat(_NANOSECONDS.sub(r"\1", text))
-    except ValueError:
-        return None
-    return moment.astimezone(UTC) if moment.tzinfo else None
-
-
-_NANOSECONDS = re.compile(r"(\.\d{6})\d+")

@@ -284,6 +284,8 @@ class DataImportCronWorkflow:
             await self._start_import(decision)
         elif decision.verdict is Verdict.PROMOTE:
             await self._promote(decision.data_volume, decision.digest, decision.manifest_digest)
+        elif decision.verdict is Verdict.PRUNE:
+            await imports.prune(self._cron, decision.data_volume, decision.digest)
 
     # -- imports -----------------------------------------------------------------------------------------------------
 

@@ -51,6 +51,8 @@ async def start_import(site: str, cron: ObjectRef, decision: Decision) -> str:
     except WorkflowAlreadyStartedError:
         workflow.logger.info("import %s runs already and is adopted", decision.data_volume)
         return ""
+    # Its end comes as a signal; the handle's own exception must not be reported as forgotten.
+    child.add_done_callback(lambda task: task.cancelled() or task.exception())
     return child.first_execution_run_id or ""
 
 
@@ -69,6 +71,16 @@ async def promote(cron: ObjectRef, data_volume: str, digest: str, manifest_diges
     )
     await workflow.execute_activity_method(
         RetentionActivities.prune_imports, message, summary="prune beyond importsToKeep", **options.STEP
+    )
+
+
+async def prune(cron: ObjectRef, data_volume: str, digest: str) -> None:
+    """Let retention remove what a lower importsToKeep, or a user who has gone, sets free."""
+    await workflow.execute_activity_method(
+        RetentionActivities.prune_imports,
+        PromoteInput(cron=cron, data_volume=data_volume, digest=digest, now=workflow.now()),
+        summary="prune beyond importsToKeep",
+        **options.STEP,
     )
 
 

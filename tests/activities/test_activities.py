@@ -345,6 +345,24 @@ async def test_dm04_two_crons_and_one_data_source(steps, home):
     assert decision.message == f"DataSource {DATA_SOURCE} is already managed by DataImportCron {NAME}"
 
 
+async def test_i12_the_imports_of_a_cron_that_is_gone_are_adopted_and_a_living_ones_are_not(steps, home):
+    home.release(b"one")
+    ref = home.apply()
+    first = await steps.import_(ref)
+    await steps.promote(ref, first)
+    other = home.cron().document() | {"metadata": {"name": "other", "namespace": NAMESPACE}}
+    other.pop("status")
+    other["spec"]["managedDataSource"] = f"{DATA_SOURCE}-39"
+    resource, _ = home.store.apply(other)
+    second = ObjectRef(namespace=NAMESPACE, name="other", uid=resource.metadata.uid)
+    theirs = await steps.look(second)
+    assert (theirs.verdict, theirs.data_volume) == (Verdict.IMPORT, first.data_volume.replace("fedora-", "fedora-39-"))
+    home.store.delete(home.cron())
+    again = home.apply()
+    adopted = await steps.look(again)
+    assert (adopted.verdict, adopted.data_volume) == (Verdict.PROMOTE, first.data_volume)
+
+
 async def test_the_external_poller_contract(steps, home):
     digest = home.release(b"one")
     ref = home.apply(schedule="")

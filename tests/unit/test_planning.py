@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dataimportcron import naming, planning
+from dataimportcron import naming, planning, polling
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.meta import Condition
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
@@ -240,8 +240,8 @@ def test_dm04_a_rival_is_named():
 )
 def test_when_the_registry_is_asked(annotations, spec, trigger, due):
     cron = a_cron(**spec)
-    known = {key: planning.source_key(cron) if value == "SOURCE" else value for key, value in annotations.items()}
-    assert planning.poll_due(with_annotations(cron, known), trigger, NOW) is due
+    known = {key: polling.source_key(cron) if value == "SOURCE" else value for key, value in annotations.items()}
+    assert polling.poll_due(with_annotations(cron, known), trigger, NOW) is due
 
 
 @pytest.mark.parametrize(("schedule", "window"), [("30 1 * * 1", 10), ("* * * * *", 6), ("0 0 31 2 *", 0)])
@@ -250,9 +250,9 @@ def test_x14_equal_schedules_poll_at_different_moments(schedule, window):
     named = [
         c.model_copy(update={"metadata": c.metadata.model_copy(update={"name": f"c{i}"})}) for i, c in enumerate(crons)
     ]
-    polls = [planning.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta(seconds=10)) for cron in named]
-    ticks = [planning.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta()) for cron in named]
-    assert polls == [planning.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta(seconds=10)) for cron in named]
+    polls = [polling.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta(seconds=10)) for cron in named]
+    ticks = [polling.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta()) for cron in named]
+    assert polls == [polling.next_poll_of(cron, NOW + timedelta(seconds=30), timedelta(seconds=10)) for cron in named]
     if window:
         late = [poll - tick for poll, tick in zip(polls, ticks, strict=True)]
         assert len(set(ticks)) == 1
@@ -264,19 +264,19 @@ def test_x14_equal_schedules_poll_at_different_moments(schedule, window):
 
 def test_a_look_between_a_tick_and_its_late_poll_keeps_the_poll():
     cron, window = a_cron(), timedelta(seconds=10)
-    poll = planning.next_poll_of(cron, NOW, window)
-    tick = planning.next_poll_of(cron, NOW, timedelta())
+    poll = polling.next_poll_of(cron, NOW, window)
+    tick = polling.next_poll_of(cron, NOW, timedelta())
     assert poll > tick
-    assert planning.next_poll_of(cron, tick, window) == poll
-    assert planning.next_poll_of(cron, poll - timedelta(microseconds=1), window) == poll
-    assert planning.next_poll_of(cron, poll, window) == poll + timedelta(days=7)
+    assert polling.next_poll_of(cron, tick, window) == poll
+    assert polling.next_poll_of(cron, poll - timedelta(microseconds=1), window) == poll
+    assert polling.next_poll_of(cron, poll, window) == poll + timedelta(days=7)
 
 
 def test_p10_requests_are_consumed():
     cron = a_cron({naming.ANNOTATION_NEXT_CRON_TIME: "2026-01-01T00:00:00Z", naming.ANNOTATION_POLL_REQUESTED: "7"})
     plan = planning.plan(facts(cron, resolved=resolved(A)))
     assert naming.ANNOTATION_NEXT_CRON_TIME not in plan.cron.metadata.annotations
-    assert not planning.poll_requested(plan.cron, NOW)
+    assert not polling.poll_requested(plan.cron, NOW)
 
 
 def prune(keep, volumes, current, **spec):
@@ -357,3 +357,65 @@ def test_nm05_an_import_is_made_from_the_template():
     assert volume.metadata.annotations[naming.ANNOTATION_BIND_IMMEDIATE] == "true"
     assert naming.LABEL_CLEANUP not in volume.metadata.labels
     assert an_import(A, cron=a_cron(retentionPolicy="None")).metadata.labels[naming.LABEL_CLEANUP] == "true"
+
+
+def test_g07_a_lower_imports_to_keep_prunes_at_the_next_look():
+    a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
+    cron, data_source = settled(a_cron(importsToKeep=1), b)
+    plan = planning.plan(facts(cron, resolved=resolved(B), imports=(a, b), data_source=data_source))
+    assert plan.decision.verdict is Verdict.PRUNE
+    assert condition(plan.cron, "UpToDate")[:2] == ("True", "UpToDate")
+
+
+def test_another_architecture_of_the_same_index_is_another_disk():
+    amd64 = an_import(A)
+    cron, data_source = settled(a_cron(), amd64)
+    plan = planning.plan(facts(cron, resolved=resolved(A, B), imports=(amd64,), data_source=data_source))
+    assert plan.decision.verdict is Verdict.IMPORT
+    assert plan.decision.data_volume == naming.import_name(DATA_SOURCE, B)
+    arm64 = import_of(cron, plan.decision.data_volume, A, B, NOW)
+    done = with_status(arm64, phase=str(Phase.SUCCEEDED))
+    seen = facts(plan.cron, trigger=Trigger.CHANGE, imports=(amd64, done), data_source=data_source)
+    assert planning.plan(seen).decision.data_volume == plan.decision.data_volume
+
+
+@pytest.mark.parametrize("trigger", [Trigger.CHANGE, Trigger.POLL])
+def test_a_corrected_template_replaces_a_failed_import(trigger):
+    failed = failing(an_import(A), Phase.FAILED)
+    template = cron_document()["spec"]["template"]
+    template["spec"]["storage"]["resources"]["requests"]["storage"] = "100Mi"
+    known = {naming.ANNOTATION_DESIRED_DIGEST: A, naming.ANNOTATION_SOURCE: polling.source_key(a_cron())}
+    plan = planning.plan(facts(a_cron(known, template=template), trigger=trigger, imports=(failed,)))
+    name = failed.metadata.name
+    assert (plan.decision.verdict, plan.decision.replaces, plan.decision.data_volume) == (Verdict.IMPORT, name, name)
+
+
+def test_a_failed_poll_is_not_forgotten_by_a_change():
+    volume = an_import(A)
+    cron, data_source = settled(a_cron(), volume)
+    good = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=data_source)).cron
+    assert not polling.poll_due(good, Trigger.CHANGE, NOW)
+    failed = planning.plan(facts(good, error=ImageNotFoundError("gone"), imports=(volume,), data_source=data_source))
+    assert polling.poll_due(failed.cron, Trigger.CHANGE, NOW)
+
+
+def test_every_counts_from_the_last_poll_whatever_comes_in_between():
+    cron = with_status(a_cron(schedule="@every 6m"), last_execution_timestamp=NOW)
+    for minutes in range(6):
+        look = NOW + timedelta(minutes=minutes)
+        assert polling.next_poll_of(cron, look, timedelta(seconds=10)) == NOW + timedelta(minutes=6)
+    late = NOW + timedelta(minutes=8)
+    assert polling.next_poll_of(cron, late, timedelta()) == late
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("fedora-0123456789ab", True),
+        ("fedora-39-0123456789ab", False),
+        ("fedora-0123456789a", False),
+        ("fedora", False),
+    ],
+)
+def test_names_of_imports_of_this_very_data_source(name, ours):
+    assert naming.is_import_name("fedora", name) is ours

@@ -52,6 +52,18 @@ async def test_quiet_months_cost_one_activity_a_poll_and_continue_as_new(skippin
         assert runs.history_length < 13 * 9
 
 
+async def test_every_polls_although_changes_keep_coming(skipping, home, running):
+    home.release(b"one")
+    async with running(skipping.client, home) as cron:
+        await cron.start(home.apply(schedule="@every 1h"))
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        before = home.source.lookups
+        for _ in range(50):
+            await skipping.sleep(timedelta(minutes=5))
+            await cron.handle.signal(DataImportCronWorkflow.changed, "")
+        assert 3 <= home.source.lookups - before <= 5
+
+
 async def test_digests_a_b_a_import_a_once(skipping, home, running):
     a = home.release(b"a")
     async with running(skipping.client, home) as cron:

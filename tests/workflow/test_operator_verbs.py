@@ -153,6 +153,32 @@ async def test_continue_as_new_in_mid_import_loses_nothing(home, running):
         assert home.importer.started == [digest, newer]
 
 
+async def test_a_deletion_that_cannot_be_done_holds_up_nobody(bound, home, monkeypatch):
+    home.release(b"one")
+    stuck = "stuck-volume"
+    delete = home.home.volumes.delete
+    allowed = asyncio.Event()
+
+    async def refuse(namespace, name):
+        if name == stuck and not allowed.is_set():
+            raise OSError(30, "Read-only file system")
+        await delete(namespace, name)
+
+    monkeypatch.setattr(home.home.volumes, "delete", refuse)
+    blank = {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}}
+    document = {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "spec": blank}
+    async with bound():
+        volume, _ = home.store.apply(document | {"metadata": {"name": stuck, "namespace": NAMESPACE}})
+        await eventually(lambda: home.volumes().get(stuck) == "Succeeded")
+        home.store.delete(volume)
+        await eventually(lambda: stuck not in home.volumes())
+        home.apply()
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        assert [gone.metadata.name for gone in home.store.deletions()] == [stuck]
+        allowed.set()
+        await eventually(lambda: not home.store.deletions())
+
+
 async def test_two_hosts_on_one_temporal_namespace_never_meet(dev, home, running, tmp_path):
     other = TestHome(tmp_path / "other")
     ours, theirs = home.release(b"ours"), other.release(b"theirs")

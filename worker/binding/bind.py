@@ -45,6 +45,10 @@ class _World:
     dependencies: list[ConfigMap | Secret]
 
 
+_TROUBLE = (RPCError, DataImportCronError, OSError, TimeoutError)
+"""What one object or one call can have without the others suffering; it is tried again."""
+
+
 class Binding:
     """Keeps executions in step with objects until it is cancelled."""
 
@@ -76,19 +80,22 @@ class Binding:
             due = monotonic() - resynced > RESYNC
             if not (pending or news.changed or deletions or due):
                 continue
-            try:
-                for uid, deletion in list(deletions.items()):
+            problems: list[Exception] = []
+            for uid, deletion in list(deletions.items()):
+                try:
                     await self._bury(deletion)
                     del deletions[uid]
+                except _TROUBLE as error:
+                    problems.append(error)
+            try:
                 await self._round(forget=due)
                 if due:
                     await self._resync()
                     resynced = monotonic()
-                pending = False
-                self._problems.clear()
-            except (RPCError, DataImportCronError) as error:
-                pending = True
-                self._complain(error)
+            except _TROUBLE as error:
+                problems.append(error)
+            pending = bool(problems)
+            self._complain(problems)
 
     async def _round(self, *, forget: bool) -> None:
         """One comparison of what is there with what was heard."""
@@ -184,12 +191,12 @@ class Binding:
     def _is_news(self, resource: Resource, heard: str) -> bool:
         return self._heard.get(_key(resource)) != heard
 
-    def _complain(self, error: Exception) -> None:
-        """Log a problem once, not each second, until it is over."""
-        text = str(error)
-        if text not in self._problems:
-            self._problems.add(text)
+    def _complain(self, problems: list[Exception]) -> None:
+        """Log each problem once, not each second, until it is over."""
+        texts = {str(problem) or type(problem).__name__ for problem in problems}
+        for text in sorted(texts - self._problems):
             logger.warning("the binding tries again: %s", text)
+        self._problems = texts
 
 
 def _ref(cron: DataImportCron) -> ObjectRef:

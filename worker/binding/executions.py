@@ -35,8 +35,8 @@ logger = logging.getLogger(__name__)
 
 _OBJECT = SearchAttributeKey.for_keyword(naming.SEARCH_OBJECT)
 _QUERY_TIMEOUT = timedelta(seconds=10)
-_STOP_TIMEOUT = 120.0
-"""Seconds to wait for a cancelled population; the volume is not touched before it has ended."""
+_STOP_TIMEOUT = 10.0
+"""Seconds to wait for a cancelled population in one go; the volume is not touched before it has ended."""
 
 
 class ForeignExecutionError(PermanentError):

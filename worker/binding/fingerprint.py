@@ -42,6 +42,7 @@ def of_cron(
                 _of_volume(item)
                 for item in data_volumes
                 if item.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
+                or naming.is_import_name(cron.spec.managed_data_source, item.metadata.name)
             ],
             [_of_dependency(item) for item in dependencies if item.metadata.name in _names(cron)],
         ]
