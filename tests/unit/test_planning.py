@@ -397,25 +397,3 @@ def test_a_failed_poll_is_not_forgotten_by_a_change():
     assert not polling.poll_due(good, Trigger.CHANGE, NOW)
     failed = planning.plan(facts(good, error=ImageNotFoundError("gone"), imports=(volume,), data_source=data_source))
     assert polling.poll_due(failed.cron, Trigger.CHANGE, NOW)
-
-
-def test_every_counts_from_the_last_poll_whatever_comes_in_between():
-    cron = with_status(a_cron(schedule="@every 6m"), last_execution_timestamp=NOW)
-    for minutes in range(6):
-        look = NOW + timedelta(minutes=minutes)
-        assert polling.next_poll_of(cron, look, timedelta(seconds=10)) == NOW + timedelta(minutes=6)
-    late = NOW + timedelta(minutes=8)
-    assert polling.next_poll_of(cron, late, timedelta()) == late
-
-
-@pytest.mark.parametrize(
-    ("name", "ours"),
-    [
-        ("fedora-0123456789ab", True),
-        ("fedora-39-0123456789ab", False),
-        ("fedora-0123456789a", False),
-        ("fedora", False),
-    ],
-)
-def test_names_of_imports_of_this_very_data_source(name, ours):
-    assert naming.is_import_name("fedora", name) is ours
