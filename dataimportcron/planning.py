@@ -142,18 +142,16 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
     else:
         reason, message = _said(UpToDateReason.IMPORT_PROGRESSING)
         decision = replace(decision, reason=reason, message=message)
-    said = replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING)) if _unsettled(decision) else decision
+    said = decision
+    if decision.verdict is Verdict.PROMOTE:
+        # A complete import that the DataSource does not point to yet is not what new volumes are cloned from.
+        said = replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING))
     return Plan(decision=decision, cron=report(cron, wanted, facts.now, said))
 
 
 def _said(reason: UpToDateReason) -> tuple[str, str]:
     """A reason with its own sentence."""
     return reason, reason.message
-
-
-def _unsettled(decision: Decision) -> bool:
-    """A complete import that the DataSource does not point to yet is not what new volumes are cloned from."""
-    return decision.verdict is Verdict.PROMOTE
 
 
 def _promote_or_rest(facts: Facts, cron: DataImportCron, decision: Decision) -> Decision:

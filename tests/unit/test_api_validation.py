@@ -10,25 +10,9 @@ from dataimportcron.api.documents import load_documents
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Secret
 from dataimportcron.api.validation import parse, read, validate
 from dataimportcron.errors import InvalidObjectError
+from tests.support.documents import CDI, config_map, data_source, lines, secret
 
 SAMPLES = sorted((Path(__file__).parents[2] / "deploy" / "samples").glob("*.yaml"))
-CDI = "cdi.kubevirt.io/v1beta1"
-
-
-def config_map(**fields):
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "certs"}} | fields
-
-
-def secret(**fields):
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}} | fields
-
-
-def data_source(**spec):
-    return {"apiVersion": CDI, "kind": "DataSource", "metadata": {"name": "fedora"}, "spec": spec}
-
-
-def lines(document):
-    return [str(fault) for fault in validate(document)]
 
 
 CONDITION = {
