@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.state import StateFolder
-from dataimportcron.importer.archive import SCHEME, Archive, ArchiveReference
+from dataimportcron.oci.archive import SCHEME, Archive, ArchiveReference
 from dataimportcron.oci.manifest import Platform
 from dataimportcron.oci.registry import Access, Registry
 from dataimportcron.ports import ImageSource, ResolvedImage

@@ -2,18 +2,15 @@
 
 Read in this order; each module knows only those below it:
 
-    __main__                        command line, signals, exit code
-    report                          the lines that it prints, and their reader
-    run                             one import, from lock to marker
-    registry_image, local_image     where bytes come from
-    archive, image
-    target                          lock, marker, fsync
-    pipeline, stages                one layer through its threads
-    decompress, zstd                layers in bounded steps
-    catalog, tar, streams           the layer as a stream of entries, and what /disk holds over all layers
-    formats                         raw or qcow2
-    conversion, compressed, qcow2   qcow2 to raw while it streams by
-    disk, sparse                    what is written
+    __main__        command line, signals, exit code
+    report          the lines that it prints, and their reader
+    run             one import, from lock to marker
+    source/         where bytes come from: a registry, an OCI archive, a plain file
+    layer/          one layer through its threads, and what /disk holds over all layers
+    disk/           raw or qcow2 to raw while it streams by, and what is written
+    target          lock, marker, fsync
+    decompress      layers in bounded steps; zstd beside it
 
-It imports neither temporalio nor kubernetes nor pydantic: it starts in every import pod.
+Images, tars and streams are the OCI's and stand in `dataimportcron.oci`. It imports neither temporalio nor kubernetes
+nor pydantic: it starts in every import pod.
 """

@@ -23,7 +23,7 @@ from dataimportcron.importer.report import FAILED, Progress, Result
 from dataimportcron.reference import Reference, is_digest
 
 if TYPE_CHECKING:
-    from dataimportcron.importer.image import ImageReader
+    from dataimportcron.importer.source.image import ImageReader
 
 _STDIN, _STDOUT = 0, 1
 _INTERVAL = 0.25
@@ -109,7 +109,7 @@ def _reader(options: argparse.Namespace) -> ImageReader:
     source: str = options.source
     digest: str = options.digest or ""
     if source.startswith("docker://"):
-        from dataimportcron.importer.registry_image import RegistryImage, RegistryOptions  # noqa: PLC0415
+        from dataimportcron.importer.source.registry_image import RegistryImage, RegistryOptions  # noqa: PLC0415
 
         access = RegistryOptions(
             secret_dir=options.secret_dir,
@@ -120,7 +120,7 @@ def _reader(options: argparse.Namespace) -> ImageReader:
         if digest:
             source = f"docker://{Reference.parse(source).with_digest(digest)}"
         return RegistryImage(source, options.platform, access)
-    from dataimportcron.importer.local_image import ArchiveImage, FileImage  # noqa: PLC0415
+    from dataimportcron.importer.source.local_image import ArchiveImage, FileImage  # noqa: PLC0415
 
     if source.startswith("oci-archive:"):
         return ArchiveImage(source, options.platform, digest)

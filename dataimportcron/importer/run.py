@@ -11,15 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataimportcron.importer.catalog import Catalog, Place
-from dataimportcron.importer.disk import Disk
-from dataimportcron.importer.formats import write_disk
-from dataimportcron.importer.image import Image, ImageReader
-from dataimportcron.importer.pipeline import Meter, copy_layer
+from dataimportcron.importer.disk.formats import write_disk
+from dataimportcron.importer.disk.writer import Disk
+from dataimportcron.importer.layer.catalog import Catalog, Place
+from dataimportcron.importer.layer.pipeline import Meter, copy_layer
 from dataimportcron.importer.report import SUCCEEDED, Phase, Progress, Result
-from dataimportcron.importer.streams import ByteStream
-from dataimportcron.importer.tar import entries
+from dataimportcron.importer.source.image import Image, ImageReader
 from dataimportcron.importer.target import Marker, Target, lock
+from dataimportcron.oci.streams import ByteStream
+from dataimportcron.oci.tar import entries
 
 _BESIDE_DISK = 16 << 30
 """Bytes that a layer may have beside a disk of the volume's size; the largest operating systems need less."""

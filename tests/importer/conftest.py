@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dataimportcron.importer.image import Image, Layer
 from dataimportcron.importer.report import Progress, Result
 from dataimportcron.importer.run import Request, run_import
+from dataimportcron.importer.source.image import Image, Layer
 
 
 def sha256(data: bytes) -> str:

@@ -1,8 +1,8 @@
 import pytest
 
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.importer.catalog import Catalog, Place
-from dataimportcron.importer.tar import Entry
+from dataimportcron.importer.layer.catalog import Catalog, Place
+from dataimportcron.oci.tar import Entry
 
 
 def laid(*layers):

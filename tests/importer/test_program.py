@@ -260,7 +260,7 @@ def test_help_is_for_a_person():
 def test_what_it_needs_is_little():
     program = (
         "import sys; import dataimportcron.importer.__main__, dataimportcron.importer.run, "
-        "dataimportcron.importer.registry_image; print(*sys.modules)"
+        "dataimportcron.importer.source.registry_image; print(*sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "isal" in out

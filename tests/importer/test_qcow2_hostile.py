@@ -6,9 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
-from dataimportcron.importer.disk import Disk
-from dataimportcron.importer.formats import write_disk
-from dataimportcron.importer.streams import ByteStream
+from dataimportcron.importer.disk.formats import write_disk
+from dataimportcron.importer.disk.writer import Disk
+from dataimportcron.oci.streams import ByteStream
 from tests.importer.conftest import patchwork, qcow2_of, qemu_img
 
 MIB = 1 << 20

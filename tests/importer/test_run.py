@@ -8,8 +8,8 @@ from backports import zstd
 
 from dataimportcron.errors import DigestMismatchError, InvalidImageError, RegistryUnavailableError, VolumeTooSmallError
 from dataimportcron.importer import run
-from dataimportcron.importer.image import build_image
 from dataimportcron.importer.report import SUCCEEDED, Phase
+from dataimportcron.importer.source.image import build_image
 from tests.importer.conftest import MemoryImage, patchwork, qcow2_of, sha256, tar_of, zipped
 
 MIB = 1 << 20

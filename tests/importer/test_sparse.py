@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataimportcron.importer.sparse import BLOCK, write_sparse
+from dataimportcron.importer.disk.sparse import BLOCK, write_sparse
 
 PIECES = st.lists(st.tuples(st.sampled_from([b"\0", b"\1", b"\0\0\0\1"]), st.integers(0, 3 * BLOCK)), max_size=6)
 

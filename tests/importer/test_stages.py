@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from dataimportcron.importer.stages import DEPTH, Stages, StoppedError
+from dataimportcron.importer.layer.stages import DEPTH, Stages, StoppedError
 
 
 def test_items_pass_in_order():

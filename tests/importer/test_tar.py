@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.importer.streams import ByteStream
-from dataimportcron.importer.tar import entries
+from dataimportcron.oci.streams import ByteStream
+from dataimportcron.oci.tar import entries
 from tests.importer.conftest import tar_of
 
 FORMATS = [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 from dataimportcron.errors import InvalidImageError
 from dataimportcron.importer.decompress import inflate
-from dataimportcron.importer.disk import Disk, Spill
-from dataimportcron.importer.qcow2 import Header
+from dataimportcron.importer.disk.qcow2 import Header
+from dataimportcron.importer.disk.writer import Disk, Spill
 
 _MOST_PENDING = 1 << 20
 """Ranges that are named and have not come; more need tables of 8 MiB in front of all data, which nobody writes."""

@@ -7,10 +7,10 @@ machine could not start from it, and nobody would know why.
 from __future__ import annotations
 
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.importer import qcow2
-from dataimportcron.importer.conversion import Conversion
-from dataimportcron.importer.disk import Disk
-from dataimportcron.importer.streams import ByteStream
+from dataimportcron.importer.disk import qcow2
+from dataimportcron.importer.disk.conversion import Conversion
+from dataimportcron.importer.disk.writer import Disk
+from dataimportcron.oci.streams import ByteStream
 
 _FOREIGN = (
     (0, b"KDMV", "vmdk"),

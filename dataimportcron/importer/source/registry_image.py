@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataimportcron.errors import MissingDependencyError
-from dataimportcron.importer.image import Image, Layer, build_image
+from dataimportcron.importer.source.image import Image, Layer, build_image
 from dataimportcron.oci.credentials import Credentials, from_secret
 from dataimportcron.oci.manifest import Descriptor, Platform
 from dataimportcron.oci.registry import Access, Registry

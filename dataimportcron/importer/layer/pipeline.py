@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from dataimportcron.errors import DigestMismatchError
 from dataimportcron.importer.decompress import decompress
-from dataimportcron.importer.image import ImageReader, Layer
-from dataimportcron.importer.stages import Channel, Stages
-from dataimportcron.importer.streams import ByteStream
+from dataimportcron.importer.layer.stages import Channel, Stages
+from dataimportcron.importer.source.image import ImageReader, Layer
+from dataimportcron.oci.streams import ByteStream
 
 TICK = 0.25
 """Seconds between two looks at the progress."""

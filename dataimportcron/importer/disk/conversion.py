@@ -16,10 +16,10 @@ from array import array
 from collections.abc import Iterator
 
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.importer import qcow2
-from dataimportcron.importer.compressed import CompressedClusters
-from dataimportcron.importer.disk import Disk, Spill
-from dataimportcron.importer.streams import ByteStream
+from dataimportcron.importer.disk import qcow2
+from dataimportcron.importer.disk.compressed import CompressedClusters
+from dataimportcron.importer.disk.writer import Disk, Spill
+from dataimportcron.oci.streams import ByteStream
 
 _RUN = 1 << 20
 """Bytes that are read, written or copied at once, where clusters follow each other."""

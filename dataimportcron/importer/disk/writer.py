@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
-from dataimportcron.importer.sparse import write_sparse
+from dataimportcron.importer.disk.sparse import write_sparse
 from dataimportcron.importer.target import storage_errors
 
 _SECTOR = 512

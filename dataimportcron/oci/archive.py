@@ -23,9 +23,9 @@ from dataimportcron.errors import (
     NotARegistryError,
     PlatformNotFoundError,
 )
-from dataimportcron.importer.streams import ByteStream
-from dataimportcron.importer.tar import entries
 from dataimportcron.oci.manifest import Manifest, Platform, choose, is_index, parse_document, parse_manifest
+from dataimportcron.oci.streams import ByteStream
+from dataimportcron.oci.tar import entries
 from dataimportcron.reference import is_digest
 
 SCHEME = "oci-archive:"

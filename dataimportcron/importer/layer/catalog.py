@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.importer.tar import Entry
+from dataimportcron.oci.tar import Entry
 
 _FOLDER = "disk"
 _WHITEOUT = ".wh."

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.importer.streams import ByteStream
+from dataimportcron.oci.streams import ByteStream
 
 _BLOCK = 512
 _LONGEST_EXTENSION = 1 << 20

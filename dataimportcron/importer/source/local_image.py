@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dataimportcron.errors import DigestMismatchError, InvalidImageError
-from dataimportcron.importer.archive import SCHEME, Archive, ArchiveReference, open_file
-from dataimportcron.importer.image import Image, Layer, build_image
+from dataimportcron.importer.source.image import Image, Layer, build_image
+from dataimportcron.oci.archive import SCHEME, Archive, ArchiveReference, open_file
 from dataimportcron.oci.manifest import Platform
 
 _CHUNK = 1 << 20
