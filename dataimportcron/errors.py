@@ -9,6 +9,7 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── InvalidReferenceError       InvalidReference     not an image reference
     │   ├── InvalidScheduleError        InvalidSchedule      not a cron expression
     │   ├── MissingDependencyError      MissingDependency    a Secret, ConfigMap or file that is named is not there
+    │   │   └── CloneWithoutSourceError CloneWithoutSource   what is to be cloned is not there, or not any more
     │   ├── UnauthorizedError           Unauthorized         401 or 403 of a registry or its token server
     │   ├── ImageNotFoundError          ImageNotFound        no such repository or tag
     │   ├── PlatformNotFoundError       PlatformNotFound     the index has no manifest for the platform
@@ -16,12 +17,13 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── NotARegistryError           NotARegistry         something answers, but not the distribution API
     │   ├── InvalidImageError           InvalidImage         the image holds no disk, several, or a forbidden one
     │   ├── DigestMismatchError         DigestMismatch       bytes are not what their digest says
-    │   └── VolumeTooSmallError         VolumeTooSmall       the disk is larger than the volume
+    │   ├── VolumeTooSmallError         VolumeTooSmall       the disk is larger than the volume
+    │   └── TargetNotWritableError      TargetNotWritable    the user that imports must not write there
     ├── TransientError                  the same call may succeed later
     │   ├── RegistryUnavailableError    RegistryUnavailable  refused, reset, timed out, DNS, 5xx
     │   ├── TooManyRequestsError        TooManyRequests      429, 503 with Retry-After
     │   ├── NoSpaceError                NoSpace              the target's file system is full
-    │   └── TargetBusyError             TargetBusy           another importer holds the target's lock
+    │   └── TargetBusyError             TargetBusy           another process holds the target
     └── ObjectError                     the object store's own answers
         ├── ObjectNotFoundError         NotFound
         ├── AlreadyExistsError          AlreadyExists
@@ -87,6 +89,12 @@ class MissingDependencyError(PermanentError):
     reason = "MissingDependency"
 
 
+class CloneWithoutSourceError(MissingDependencyError):
+    """What is to be cloned does not exist, or not any more; its clone waits for it."""
+
+    reason = "CloneWithoutSource"
+
+
 class UnauthorizedError(PermanentError):
     """A registry or its token server answered 401 or 403."""
 
@@ -135,6 +143,12 @@ class VolumeTooSmallError(PermanentError):
     reason = "VolumeTooSmall"
 
 
+class TargetNotWritableError(PermanentError):
+    """The user that the importer runs as must not write the target, or nobody may."""
+
+    reason = "TargetNotWritable"
+
+
 class TransientError(DataImportCronError):
     """The same call may succeed later."""
 
@@ -162,7 +176,7 @@ class NoSpaceError(TransientError):
 
 
 class TargetBusyError(TransientError):
-    """Another importer holds the target's lock."""
+    """Another process holds the target."""
 
     reason = "TargetBusy"
 

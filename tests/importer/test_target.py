@@ -13,11 +13,17 @@ from dataimportcron.errors import (
     MissingDependencyError,
     NoSpaceError,
     TargetBusyError,
+    TargetNotWritableError,
     TransientError,
 )
-from dataimportcron.importer.target import Marker, lock, storage_errors
+from dataimportcron.importer.target.lock import lock, place
+from dataimportcron.importer.target.marker import Marker
+from dataimportcron.importer.target.storage import storage_errors
 from tests.importer.conftest import MemoryImage, tar_of
+from tests.support.importing import run
+from tests.support.storage import denied, loop_device, mounted
 
+MIB = 1 << 20
 MARKER = Marker(
     digest="sha256:a", manifest_digest="sha256:b", platform="", size=4096, virtual_size=512, written=3, format="raw"
 )
@@ -103,15 +109,63 @@ def test_a_folder_is_no_target(tmp_path):
         pytest.fail("held a folder")
 
 
-def test_a_device_is_no_target(tmp_path):
-    with pytest.raises(InvalidObjectError, match="no regular file"), lock(Path("/dev/null"), tmp_path / "marker"):
+def test_a_character_device_is_no_target(tmp_path):
+    terminal, marker = Path("/dev/null"), tmp_path / "marker"
+    with pytest.raises(InvalidObjectError, match="neither file nor block device"), lock(terminal, marker):
         pytest.fail("held a device")
 
 
 def test_a_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "target")
-    with pytest.raises(InvalidObjectError, match="no regular file"), lock(*paths(tmp_path)):
+    with pytest.raises(InvalidObjectError, match="neither file nor block device"), lock(*paths(tmp_path)):
         pytest.fail("held a pipe")
+
+
+def test_a_folder_gets_the_disk_that_kubevirt_looks_for(tmp_path):
+    source, folder = tmp_path / "source", tmp_path / "claim"
+    source.write_bytes(b"golden")
+    folder.mkdir()
+    arguments = ["--source", source, "--target", folder, "--size", MIB]
+    assert run(*arguments)[0] == 0
+    changed = (folder / "disk.img").stat().st_mtime_ns
+    assert (folder / "disk.img").read_bytes() == b"golden".ljust(MIB, b"\0")
+    assert [path.name for path in folder.iterdir() if path.is_file()] == ["disk.img"]
+    assert run(*arguments)[2].bytes_read == 0
+    assert (folder / "disk.img").stat().st_mtime_ns == changed
+
+
+def test_a_marker_may_be_elsewhere(tmp_path):
+    marker = tmp_path / "elsewhere"
+    assert place(tmp_path, marker) == (tmp_path / "disk.img", marker)
+    assert place(tmp_path / "a.img", marker) == (tmp_path / "a.img", marker)
+    assert place(tmp_path / "a.img", None) == (tmp_path / "a.img", tmp_path / "a.img.complete")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_marker_nothing_is_known_to_be_complete(tmp_path):
+    with lock(tmp_path / "target", None) as target:
+        target.start_over()
+        target.complete(MARKER)
+        assert target.completed() is None
+
+
+@pytest.mark.parametrize("target", ["a file", "a device"])
+def test_what_another_user_owns(tmp_path, target):
+    (tmp_path / "backing").write_bytes(bytes(MIB))
+    (tmp_path / "file").touch()
+    with loop_device(tmp_path / "backing") as loop:
+        path, cause = (tmp_path / "file", "fsGroup") if target == "a file" else (loop, "device_ownership")
+        refused = pytest.raises(TargetNotWritableError, match=rf"{path} .*denied.*{cause}")
+        with denied(path), refused, lock(path, None):
+            pytest.fail("held what is not ours")
+
+
+def test_a_file_system_that_is_read_only(tmp_path):
+    (tmp_path / "source").write_bytes(b"golden")
+    with mounted("tmpfs", tmp_path / "claim", "-t", "tmpfs", "-o", "ro") as folder:
+        code, _, result = run("--source", tmp_path / "source", "--target", folder, "--size", MIB)
+    assert (code, result.reason) == (2, "TargetNotWritable")
+    assert "read-only" in result.message
 
 
 @pytest.mark.parametrize("missing", ["target", "marker"])
@@ -149,7 +203,6 @@ sys.path.insert(0, sys.argv[2])
 from dataimportcron.errors import NoSpaceError
 from dataimportcron.importer.run import Request, run_import
 from tests.importer.conftest import MemoryImage, tar_of
-
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 target = Path(sys.argv[1])
@@ -169,6 +222,16 @@ def test_a_file_system_that_takes_no_more(tmp_path):
         [sys.executable, "-c", FULL, tmp_path / "disk", root], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["NoSpace", "0", "False"]
+
+
+def test_a_full_file_system(tmp_path):
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(8 * MIB))
+    with mounted("tmpfs", tmp_path / "claim", "-t", "tmpfs", "-o", "size=4m") as folder:
+        code, _, result = run("--source", source, "--target", folder, "--size", 8 * MIB)
+        assert (folder / "disk.img").stat().st_size == 0
+        assert list((folder / ".dataimportcron").iterdir()) == []
+    assert (code, result.reason, result.permanent) == (1, "NoSpace", False)
 
 
 def test_an_import_holds_the_lock_all_the_time(bench):
