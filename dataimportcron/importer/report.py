@@ -20,6 +20,7 @@ class Phase:
 
     RESOLVING = "Resolving"
     DOWNLOADING = "Downloading"
+    CONVERTING = "Converting"
     SYNCING = "Syncing"
     COMPLETE = "Complete"
 
@@ -58,7 +59,7 @@ class Result:
         bytes_read: compressed bytes that came from the source; 0 where the target was complete already.
         bytes_written: bytes of data in the target, without its holes.
         virtual_size: size of the disk as a virtual machine sees it.
-        format: of the disk inside the image: raw or qcow2.
+        format: of the disk inside the image: raw, qcow2, vmdk, vdi, vhd, vhdx or qed.
         env: the environment of the image's configuration.
         reason: of a failure: the CamelCase word of its class in `dataimportcron.errors`.
         message: of a failure: what was expected, what was found, and what to do.
@@ -128,7 +129,7 @@ def parse_line(line: str) -> Progress | Result | None:
     phase = document.get("phase")
     if phase in (SUCCEEDED, FAILED):
         return _from_document(Result, document)
-    if phase in (Phase.RESOLVING, Phase.DOWNLOADING, Phase.SYNCING, Phase.COMPLETE):
+    if phase in (Phase.RESOLVING, Phase.DOWNLOADING, Phase.CONVERTING, Phase.SYNCING, Phase.COMPLETE):
         return _from_document(Progress, document)
     return None
 

@@ -1,28 +1,38 @@
 """One import from beginning to end: lock, resolve, write, verify, sync, marker.
 
 Layers are read lowest first. The first file that turns up in /disk is written at once; where another layer replaces or
-removes it, or the whole turns out to be another file, that one is written anew. Nothing is complete before all layers
-are verified.
+removes it, or the whole turns out to be another file, that one is written anew. So a file that cannot be written fails
+the import only if it stays. Nothing is complete before all layers are verified; a disk that had to be set aside is
+written then.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataimportcron.importer.disk.formats import write_disk
+from dataimportcron.errors import InvalidImageError, MissingDependencyError, VolumeTooSmallError
+from dataimportcron.importer.disk.formats import SetAside, write_disk
 from dataimportcron.importer.disk.writer import Disk
 from dataimportcron.importer.layer.catalog import Catalog, Place
-from dataimportcron.importer.layer.pipeline import Meter, copy_layer
+from dataimportcron.importer.layer.pipeline import TICK, Meter, copy_layer
+from dataimportcron.importer.memory import keep_freed_memory
 from dataimportcron.importer.report import SUCCEEDED, Phase, Progress, Result
 from dataimportcron.importer.source.image import Image, ImageReader
-from dataimportcron.importer.target import Marker, Target, lock
+from dataimportcron.importer.target.kinds import Target
+from dataimportcron.importer.target.lock import lock
+from dataimportcron.importer.target.marker import Marker
 from dataimportcron.oci.streams import ByteStream
 from dataimportcron.oci.tar import entries
 
 _BESIDE_DISK = 16 << 30
 """Bytes that a layer may have beside a disk of the volume's size; the largest operating systems need less."""
+
+_Refusal = InvalidImageError | MissingDependencyError | VolumeTooSmallError
+_REFUSALS = (InvalidImageError, MissingDependencyError, VolumeTooSmallError)
+"""Of a disk, for what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +40,15 @@ class Request:
     """What is to be made.
 
     Attributes:
-        target: the file.
-        marker: the file that says that the target is complete.
-        size: of the volume, in bytes; the target is as large afterwards.
+        target: the file or block device.
+        marker: the file that says that the target is complete; None for no record, so that it is always written.
+        size: of the volume, in bytes; a file is as large afterwards.
         platform: as it was asked for, "" for the source's default; a complete target for another one is no match.
         rate: bytes per second at most, 0 for no limit.
     """
 
     target: Path
-    marker: Path
+    marker: Path | None
     size: int
     platform: str = ""
     rate: int = 0
@@ -66,6 +76,7 @@ def run_import(request: Request, reader: ImageReader, report: Callable[[Progress
         if done := _completed(target, request, image.digest):
             return _finished(done, 0, report)
         target.start_over()
+        keep_freed_memory()
         try:
             return _Import(request, reader, image, target, report).run()
         except BaseException:
@@ -89,19 +100,20 @@ class _Import:
         self._image = image
         self._target = target
         self._report = report
-        self._disk = Disk(target.descriptor, request.size, request.target.parent)
+        self._disk = Disk(target.descriptor, target.room(request.size), target.folder)
         self._catalog = Catalog()
         self._meter = Meter(request.rate, request.size + _BESIDE_DISK)
         self._total = sum(layer.size for layer in image.layers)
         self._written: Place | None = None
+        self._aside: SetAside | None = None
+        self._refusal: _Refusal | None = None
+        self._last_tick = 0.0
 
     def run(self) -> Result:
-        for number in range(len(self._image.layers)):
-            self._read_layer(number)
-        place = self._catalog.only_file()
-        if place != self._written:
-            self._total += self._image.layers[place.layer].size
-            self._read_again(place)
+        try:
+            self._read_layers()
+        finally:
+            self._put_down()
         self._tick(Phase.SYNCING)
         marker = Marker(
             digest=self._image.digest,
@@ -115,6 +127,19 @@ class _Import:
         )
         self._target.complete(marker)
         return _finished(marker, self._meter.read, self._report)
+
+    def _read_layers(self) -> None:
+        """Read all layers, and write the disk."""
+        for number in range(len(self._image.layers)):
+            self._read_layer(number)
+        place = self._catalog.only_file()
+        if place != self._written:
+            self._total += self._image.layers[place.layer].size
+            self._read_again(place)
+        if self._refusal is not None:
+            raise self._refusal
+        if self._aside is not None:
+            self._aside.write(self._convert_tick)
 
     def _read_layer(self, number: int) -> None:
         """Write the first file of /disk in a layer, and learn what else there is."""
@@ -145,13 +170,33 @@ class _Import:
 
     def _write(self, place: Place, stream: ByteStream, size: int) -> None:
         if self._written is not None:
+            self._put_down()
             self._disk.clear()
         self._written = place
-        write_disk(stream, size, self._disk)
+        try:
+            self._aside = write_disk(stream, size, self._disk)
+        except _REFUSALS as error:
+            # A layer above may take this file away, and then nobody minds.
+            if place.layer == len(self._image.layers) - 1:
+                raise
+            self._refusal = error
+
+    def _put_down(self) -> None:
+        """Forget what was set aside, or refused."""
+        self._refusal = None
+        if self._aside is not None:
+            self._aside.close()
+            self._aside = None
 
     def _copy(self, number: int, use: Callable[[ByteStream], None]) -> None:
         layer = self._image.layers[number]
         copy_layer(self._reader, layer, use, self._meter, lambda: self._tick(Phase.DOWNLOADING))
+
+    def _convert_tick(self) -> None:
+        now = time.monotonic()
+        if now - self._last_tick >= TICK:
+            self._last_tick = now
+            self._tick(Phase.CONVERTING)
 
     def _tick(self, phase: str) -> None:
         self._report(

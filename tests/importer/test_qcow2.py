@@ -1,12 +1,13 @@
 import os
+import random
 import subprocess
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataimportcron.errors import VolumeTooSmallError
-from dataimportcron.importer.disk import conversion
+from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
+from dataimportcron.importer.disk import compressed, conversion, qcow2
 from dataimportcron.importer.disk.formats import write_disk
 from dataimportcron.importer.disk.writer import Disk
 from dataimportcron.oci.streams import ByteStream
@@ -143,3 +144,44 @@ def test_nothing_is_left_of_the_spill_file(tmp_path):
     _, spilled = converted(image.read_bytes(), 64 * MIB, tmp_path)
     assert spilled >= MIB
     assert set(tmp_path.iterdir()) - before == {tmp_path / "out.raw"}
+
+
+def test_clusters_are_small_and_many_and_few_are_ahead(tmp_path, monkeypatch):
+    raw = random.Random(5).randbytes(256) * (4 * MIB // 256)  # noqa: S311 -- test data
+    image = qcow2_of(raw, tmp_path, "cluster_size=512", compress=True)
+    # A table names 64 clusters of 512 bytes.
+    monkeypatch.setattr(compressed, "_MOST_PENDING", 64)
+    assert converted(image.read_bytes(), len(raw), tmp_path, MIB)[0] == raw
+
+
+@pytest.fixture
+def pending(tmp_path):
+    qemu_img("create", "-q", "-f", "qcow2", tmp_path / "empty.qcow2", "1G")
+    header = (tmp_path / "empty.qcow2").read_bytes()[: qcow2.HEADER_LENGTH]
+    return compressed.PendingRanges(qcow2.parse_header(header, 1 << 40))
+
+
+def test_all_tables_may_come_before_all_compressed_clusters(pending):
+    order = list(range(2000))
+    random.Random(3).shuffle(order)  # noqa: S311 -- test data
+    tables = [sorted(order[at : at + 50]) for at in range(0, 2000, 50)]
+    for table in tables:
+        ranges = compressed.Ranges()
+        for number in table:
+            ranges.append(1 << 62 | 65536 + number * 1000, number)
+        pending.add(ranges)
+    for number in range(2000):
+        assert pending.next() == (65536 + number * 1000, 512 - (65536 + number * 1000) % 512, number)
+        pending.pop()
+    assert pending.next() is None
+
+
+def test_too_many_ahead_are_refused(pending, monkeypatch):
+    monkeypatch.setattr(compressed, "_MOST_PENDING", 10)
+    ranges = compressed.Ranges()
+    for number in range(6):
+        ranges.append(1 << 62 | 65536 + number * 1000, number)
+    pending.add(ranges)
+    pending.pop()
+    with pytest.raises(InvalidImageError, match="more than 10 compressed clusters ahead"):
+        pending.add(ranges)

@@ -97,7 +97,7 @@ def test_a_real_backing_file(tmp_path):
         attempt(image.read_bytes(), tmp_path)
 
 
-@pytest.mark.parametrize("option", ["data_file=x.raw", "extended_l2=on"])
+@pytest.mark.parametrize("option", ["data_file=x.raw"])
 def test_real_images_that_are_not_read(tmp_path, option, monkeypatch):
     monkeypatch.chdir(tmp_path)
     qemu_img("create", "-q", "-f", "qcow2", "-o", option, "image.qcow2", "1M")
@@ -185,18 +185,15 @@ def test_a_damaged_image_is_read_or_refused(images, tmp_path, place, value):
     assert (tmp_path / "out").stat().st_size <= SIZE
 
 
-FOREIGN = {
-    "vmdk": b"KDMV\1\0\0\0",
-    "vdi": bytes(64) + b"\x7f\x10\xda\xbe",
-    "vhdx": b"vhdxfile",
-    "vhd": b"conectix",
-    "xz": b"\xfd7zXZ\0",
-    "gzip": b"\x1f\x8b\x08",
+REFUSED = {
+    "vmdk of ESX": b"COWD\1\0\0\0",
+    "vmdk descriptor": b"# Disk DescriptorFile\n",
+    "bzip2": b"BZh91AY&SY",
 }
 
 
-@pytest.mark.parametrize("name", FOREIGN)
+@pytest.mark.parametrize("name", REFUSED)
 def test_other_formats_are_named_not_written(tmp_path, name):
     with pytest.raises(InvalidImageError, match=name):
-        attempt(FOREIGN[name].ljust(4096, b"\1"), tmp_path)
+        attempt(REFUSED[name].ljust(4096, b"\1"), tmp_path)
     assert (tmp_path / "out").stat().st_size == 0

@@ -5,19 +5,22 @@ each cluster goes straight to its place. A cluster that comes while a table is s
 yet is set aside in a spill file, at its own offset, and placed as soon as its table has come; so any order works. Each
 cluster is used once: an image that uses one twice, or its own tables as data, is refused.
 
-Memory: a map of the clusters that are named and have not come (4 bytes each), one bit per cluster, and a window of a
-few clusters.
+Where L2 entries are extended, a cluster is read as a whole, and its subclusters that hold no data are blanked before
+it is written: what is zero is left out anyway.
+
+Memory: a map of the clusters that are named and have not come (4 bytes each, 8 where only a part of their data counts),
+one bit per cluster, and a window of a few clusters.
 """
 
 from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dataimportcron.errors import InvalidImageError
 from dataimportcron.importer.disk import qcow2
-from dataimportcron.importer.disk.compressed import CompressedClusters
+from dataimportcron.importer.disk.compressed import CompressedClusters, Ranges
 from dataimportcron.importer.disk.writer import Disk, Spill
 from dataimportcron.oci.streams import ByteStream
 
@@ -34,6 +37,7 @@ class ClusterMap:
 
     def __init__(self, clusters: int) -> None:
         self._parts: dict[int, array[int]] = {}
+        self._blanks: dict[int, array[int]] = {}
         self._used = bytearray(clusters // 8 + 1)
 
     def expect(self, cluster: int, purpose: int) -> None:
@@ -53,9 +57,27 @@ class ClusterMap:
         part = self._parts.get(cluster // _PART)
         return part[cluster % _PART] - 1 if part is not None and part[cluster % _PART] else None
 
+    def expect_blanks(self, cluster: int, mask: int) -> None:
+        """Note which subclusters of a cluster that will come hold no data: a bit each."""
+        part = self._blanks.get(cluster // _PART)
+        if part is None:
+            part = self._blanks[cluster // _PART] = array("I", bytes(4 * _PART))
+        part[cluster % _PART] = mask
+
+    def blanks(self, cluster: int, count: int) -> dict[int, int]:
+        """Which of `count` clusters from this one on hold no data in some subclusters: their masks, by number."""
+        found = {}
+        for number in range(cluster, cluster + count) if self._blanks else ():
+            part = self._blanks.get(number // _PART)
+            if part is not None and part[number % _PART]:
+                found[number] = part[number % _PART]
+        return found
+
     def forget_before(self, cluster: int) -> None:
         """Clusters before this one have come."""
         self._parts.pop(cluster // _PART - 1, None)
+        if self._blanks:
+            self._blanks.pop(cluster // _PART - 1, None)
 
     def use(self, cluster: int) -> None:
         """Take a cluster.
@@ -137,7 +159,14 @@ class Conversion:
         count = 1
         while count < most and self._map.purpose(self._at + count) == purpose + count:
             count += 1
-        self._disk.write(self._read(count), purpose << self._header.cluster_bits)
+        first = self._at
+        self._place(self._read(count), first, purpose, self._map.blanks(first, count))
+
+    def _place(self, data: bytes, first: int, guest: int, blanks: dict[int, int]) -> None:
+        """Write clusters from `first` on to where `guest` begins, without the subclusters that `blanks` names."""
+        if blanks:
+            data = _without(data, first, blanks, self._header.cluster_size)
+        self._disk.write(data, guest << self._header.cluster_bits)
 
     def _read(self, clusters: int) -> bytes:
         start = self._at << self._header.cluster_bits
@@ -152,7 +181,7 @@ class Conversion:
         table = array("Q", self._spill.read(8 * header.l1_entries, header.l1_offset))
         table.byteswap()
         self._missing_tables -= 1
-        early = []
+        early = array("I")
         for number, entry in enumerate(table):
             if not entry & qcow2.OFFSET_MASK:
                 continue
@@ -162,35 +191,58 @@ class Conversion:
                 self._missing_tables += 1
             else:
                 self._map.use(cluster)
-                early.append((number, cluster))
-        for number, cluster in early:
-            self._read_l2(number, self._spill.read(header.cluster_size, cluster << header.cluster_bits))
+                early.append(number)
+        for number in early:
+            offset = qcow2.parse_offset(table[number], header) << header.cluster_bits
+            self._read_l2(number, self._spill.read(header.cluster_size, offset))
 
     def _read_l2(self, number: int, data: bytes) -> None:
         """Take an L2 table: name the clusters that will come, place those that have come."""
         header = self._header
         late: list[tuple[int, int]] = []
-        compressed: list[tuple[int, int, int]] = []
+        compressed = Ranges()
         first = number * header.l2_entries
-        table = struct.unpack(f">{header.l2_entries}Q", data.ljust(header.cluster_size, b"\0"))
+        table: Sequence[int] = struct.unpack(f">{header.cluster_size // 8}Q", data.ljust(header.cluster_size, b"\0"))
+        blanks: dict[int, int] = {}
+        late_blanks: dict[int, int] = {}
+        if header.extended:
+            table, blanks = qcow2.split_extended(table, first)
         for guest, entry in enumerate(table[: header.guest_clusters - first], first):
             if not entry:
                 continue
             kind = qcow2.kind_of(entry, header)
             if kind is qcow2.Kind.COMPRESSED:
-                compressed.append((*qcow2.parse_compressed(entry, header), guest))
+                compressed.append(entry, guest)
             elif kind is qcow2.Kind.DATA:
                 cluster = qcow2.parse_offset(entry, header)
                 if cluster >= self._at:
                     self._map.expect(cluster, guest)
+                    if guest in blanks:
+                        self._map.expect_blanks(cluster, blanks[guest])
                 else:
                     self._compressed.check_unused(cluster)
                     self._map.use(cluster)
                     late.append((cluster, guest))
+                    if guest in blanks:
+                        late_blanks[cluster] = blanks[guest]
         for cluster, guest, count in _runs(late, max(_RUN >> header.cluster_bits, 1)):
             data = self._spill.read(count << header.cluster_bits, cluster << header.cluster_bits)
-            self._disk.write(data, guest << header.cluster_bits)
+            self._place(data, cluster, guest, late_blanks)
         self._compressed.expect(compressed, self._at << header.cluster_bits)
+
+
+def _without(data: bytes, first: int, blanks: dict[int, int], cluster_size: int) -> bytes:
+    """Clusters from `first` on with zeros for the subclusters that hold no data."""
+    blanked = bytearray(data)
+    part = cluster_size // qcow2.SUBCLUSTERS
+    for number in range(len(data) // cluster_size + 1):
+        mask = blanks.get(first + number, 0)
+        for subcluster in range(qcow2.SUBCLUSTERS) if mask else ():
+            start = number * cluster_size + subcluster * part
+            end = min(start + part, len(data))
+            if mask >> subcluster & 1 and start < end:
+                blanked[start:end] = bytes(end - start)
+    return bytes(blanked)
 
 
 def _runs(pairs: list[tuple[int, int]], most: int) -> Iterator[tuple[int, int, int]]:

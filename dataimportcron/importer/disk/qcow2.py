@@ -1,13 +1,15 @@
 """What a qcow2 image says about itself: its header and the entries of its tables, as numbers that have been checked.
 
-Nothing here reads or writes; `conversion` does. Versions 2 and 3 with zlib or zstd are read. Refused, with what to do
-about it: backing files, external data files, encryption, extended L2 entries (not yet), other compressions, unknown
-incompatible features, images marked corrupt, tables and sizes beyond reason. Source: docs/interop/qcow2.txt of QEMU.
+Nothing here reads or writes; `conversion` does. Versions 2 and 3 with zlib or zstd are read, with subclusters
+(extended L2 entries) or without. Refused, with what to do about it: backing files, external data files, encryption,
+other compressions, unknown incompatible features, images marked corrupt, tables and sizes beyond reason. Source:
+docs/interop/qcow2.txt of QEMU.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -20,11 +22,17 @@ HEADER_LENGTH = 112
 _V2_LENGTH = 72
 _V3_LENGTH = 104
 _CLUSTER_BITS = range(9, 22)
+_LEAST_EXTENDED_BITS = 14
+"""A subcluster has a sector at least."""
 _MOST_CLUSTERS = 1 << 25
 """In the file; 2 TiB of the usual clusters of 64 KiB. Bounds what the map of clusters takes in memory."""
 _MOST_L1_ENTRIES = 1 << 22
 """QEMU's own limit of 32 MiB."""
 _MOST_GUEST_CLUSTERS = 1 << 31
+_MOST_REFCOUNT_BYTES = 8 << 20
+_MOST_REFCOUNT_ORDER = 6
+_MOST_SNAPSHOTS = 1 << 16
+"""QEMU's own limits, these three."""
 
 _INCOMPATIBLE_CORRUPT = 1 << 1
 _INCOMPATIBLE_DATA_FILE = 1 << 2
@@ -37,6 +45,9 @@ OFFSET_MASK = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED = 1 << 62
 _COPIED = 1 << 63
 _READS_AS_ZERO = 1
+SUBCLUSTERS = 32
+"""Of a cluster, where L2 entries are extended."""
+_ALL_SUBCLUSTERS = (1 << SUBCLUSTERS) - 1
 _TO_QCOW2 = "make it again: qemu-img convert -O qcow2 OLD NEW"
 
 
@@ -53,6 +64,7 @@ class Header:
         clusters: of the file, the last one perhaps cut off.
         length: of the file.
         zstd: compressed clusters are zstd frames, not raw deflate.
+        extended: L2 entries have a second half, which says what each subcluster is.
     """
 
     version: int
@@ -63,6 +75,7 @@ class Header:
     clusters: int
     length: int
     zstd: bool = False
+    extended: bool = False
 
     @property
     def cluster_size(self) -> int:
@@ -72,7 +85,7 @@ class Header:
     @property
     def l2_entries(self) -> int:
         """Of one L2 table."""
-        return self.cluster_size // 8
+        return self.cluster_size // (16 if self.extended else 8)
 
     @property
     def guest_clusters(self) -> int:
@@ -111,19 +124,33 @@ def parse_header(data: bytes, length: int) -> Header:
         raise InvalidImageError("the qcow2 image is encrypted", hint="decrypt it by qemu-img convert")
     if cluster_bits not in _CLUSTER_BITS:
         raise InvalidImageError(f"the qcow2 image has clusters of 2^{cluster_bits} bytes, expected 2^9 to 2^21")
-    zstd = _check_features(data) == _COMPRESSION_ZSTD if version > 2 else False  # noqa: PLR2004 -- version 2 ends before
+    zstd = extended = False
+    if version > 2:  # noqa: PLR2004 -- version 2 ends before
+        zstd, extended = _check_features(data)
+    if extended and cluster_bits < _LEAST_EXTENDED_BITS:
+        raise InvalidImageError(
+            f"the qcow2 image has extended L2 entries and clusters of 2^{cluster_bits} bytes, expected 2^14 to 2^21"
+        )
+    entries = (1 << cluster_bits) // (16 if extended else 8)
     header = Header(
         version=version,
         cluster_bits=cluster_bits,
         virtual_size=-(-size // 512) * 512,
         l1_offset=l1_offset,
-        l1_entries=-(-size // ((1 << cluster_bits) * ((1 << cluster_bits) // 8))),
+        l1_entries=-(-size // (entries << cluster_bits)),
         clusters=-(-length // (1 << cluster_bits)),
         length=length,
         zstd=zstd,
+        extended=extended,
     )
     _check_sizes(header, l1_size)
+    _check_unused(data, header)
     return header
+
+
+def compressed_offset(entry: int, header: Header) -> int:
+    """Where the data of a compressed cluster begins, in bytes of the file; not checked."""
+    return entry & ((1 << (70 - header.cluster_bits)) - 1)
 
 
 def parse_compressed(entry: int, header: Header) -> tuple[int, int]:
@@ -133,7 +160,7 @@ def parse_compressed(entry: int, header: Header) -> tuple[int, int]:
         InvalidImageError: outside the file.
     """
     shift = 62 - (header.cluster_bits - 8)
-    offset = entry & ((1 << shift) - 1)
+    offset = compressed_offset(entry, header)
     sectors = (entry >> shift & ((1 << (header.cluster_bits - 8)) - 1)) + 1
     if offset >= header.length:
         raise InvalidImageError(f"the qcow2 image refers to byte {offset}, but has {header.length}")
@@ -155,6 +182,44 @@ def parse_offset(entry: int, header: Header) -> int:
     return cluster
 
 
+def split_extended(table: Sequence[int], first: int) -> tuple[list[int], dict[int, int]]:
+    """Read an L2 table of extended entries as a plain one and what that cannot say.
+
+    Args:
+        table: the halves of the entries, one behind the other.
+        first: the guest cluster of the first entry.
+
+    Returns:
+        Plain entries, 0 for clusters without data; and per guest cluster that has data in some subclusters only: a mask
+        of the others, bit 0 for the first.
+
+    Raises:
+        InvalidImageError: the halves contradict each other.
+    """
+    entries: list[int] = []
+    blanks: dict[int, int] = {}
+    for guest, (entry, bitmap) in enumerate(zip(table[::2], table[1::2], strict=True), first):
+        allocated, zero = bitmap & _ALL_SUBCLUSTERS, bitmap >> SUBCLUSTERS
+        if entry & _COMPRESSED:
+            contradiction = bool(bitmap)
+        else:
+            lacking = bool(allocated) and not entry & OFFSET_MASK
+            contradiction = bool(allocated & zero) or lacking or bool(entry & _READS_AS_ZERO)
+        if contradiction:
+            raise InvalidImageError(
+                f"the qcow2 image has an extended L2 entry {entry:#x} that contradicts its subclusters {bitmap:#x}"
+            )
+        if entry & _COMPRESSED or allocated == _ALL_SUBCLUSTERS:
+            entries.append(entry)
+        elif allocated:
+            entries.append(entry)
+            blanks[guest] = allocated ^ _ALL_SUBCLUSTERS
+        else:
+            # Still looked at: bits that mean nothing are refused as in any entry.
+            entries.append(entry & ~OFFSET_MASK & ~_COPIED)
+    return entries, blanks
+
+
 def kind_of(entry: int, header: Header) -> Kind:
     """What an L2 entry means.
 
@@ -170,8 +235,8 @@ def kind_of(entry: int, header: Header) -> Kind:
     return Kind.DATA
 
 
-def _check_features(data: bytes) -> int:
-    """Refuse what is not read; returns the compression type."""
+def _check_features(data: bytes) -> tuple[bool, bool]:
+    """Refuse what is not read; returns whether clusters are compressed by zstd, and whether L2 entries are extended."""
     if len(data) < _V3_LENGTH:
         raise InvalidImageError("the qcow2 image is shorter than its header")
     (features,) = struct.unpack_from(">Q", data, 72)
@@ -180,8 +245,6 @@ def _check_features(data: bytes) -> int:
         raise InvalidImageError("the qcow2 image needs an external data file", hint=_TO_QCOW2)
     if features & _INCOMPATIBLE_CORRUPT:
         raise InvalidImageError("the qcow2 image is marked corrupt", hint="repair it: qemu-img check -r all")
-    if features & _INCOMPATIBLE_EXTENDED_L2:
-        raise InvalidImageError("the qcow2 image has extended L2 entries, which are not read", hint=_TO_QCOW2)
     if features & ~_INCOMPATIBLE_KNOWN:
         raise InvalidImageError(f"the qcow2 image has unknown features {features:#x}", hint=_TO_QCOW2)
     if header_length < _V3_LENGTH:
@@ -198,7 +261,7 @@ def _check_features(data: bytes) -> int:
             f"the qcow2 image has the compression type {compression}, and a feature bit that says otherwise",
             hint=_TO_QCOW2,
         )
-    return compression
+    return compression == _COMPRESSION_ZSTD, bool(features & _INCOMPATIBLE_EXTENDED_L2)
 
 
 def _check_sizes(header: Header, l1_size: int) -> None:
@@ -214,3 +277,22 @@ def _check_sizes(header: Header, l1_size: int) -> None:
     end = header.l1_offset + header.l1_entries * 8
     if header.l1_entries and (header.l1_offset % header.cluster_size or not header.l1_offset or end > header.length):
         raise InvalidImageError(f"the qcow2 image has its L1 table at byte {header.l1_offset}, which cannot be")
+
+
+def _check_unused(data: bytes, header: Header) -> None:
+    """Refuse what QEMU refuses of what nobody needs to read a disk: such an image was never one."""
+    table, table_clusters, snapshots, snapshots_at = struct.unpack_from(">QIIQ", data, 48)
+    order, header_length = struct.unpack_from(">II", data, 96) if header.version > 2 else (4, _V2_LENGTH)  # noqa: PLR2004
+    if header_length > header.cluster_size:
+        raise InvalidImageError(f"the qcow2 image has a header of {header_length} bytes, more than its first cluster")
+    if order > _MOST_REFCOUNT_ORDER:
+        raise InvalidImageError(f"the qcow2 image has refcounts of 2^{order} bits, expected 2^0 to 2^6")
+    size = table_clusters << header.cluster_bits
+    if not 0 < size <= _MOST_REFCOUNT_BYTES or table % header.cluster_size or not 0 < table < header.length:
+        raise InvalidImageError(
+            f"the qcow2 image has a refcount table of {size} bytes at byte {table}, which cannot be"
+        )
+    if snapshots > _MOST_SNAPSHOTS or (
+        snapshots and (snapshots_at % header.cluster_size or not 0 < snapshots_at < header.length)
+    ):
+        raise InvalidImageError(f"the qcow2 image has {snapshots} snapshots at byte {snapshots_at}, which cannot be")

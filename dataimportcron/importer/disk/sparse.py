@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 
 BLOCK = 4096
-_ZEROS = bytes(1 << 20)
 _ZERO_BLOCK = bytes(BLOCK)
 
 
@@ -27,20 +26,20 @@ def write_sparse(descriptor: int, data: bytes, offset: int) -> int:
     Raises:
         OSError: as `os.pwrite`.
     """
-    if _is_zero(data, 0, len(data)):
-        return 0
     written = 0
     start: int | None = None
     position = 0
-    end = min(len(data), BLOCK - offset % BLOCK)
-    while position < len(data):
-        zero = _is_zero(data, position, end)
-        if zero and start is not None:
+    length = len(data)
+    end = min(length, BLOCK - offset % BLOCK)
+    while position < length:
+        # Most blocks show by their first or last byte that they are data.
+        if data[position] or data[end - 1] or not data.startswith(_zeros(end - position), position):
+            if start is None:
+                start = position
+        elif start is not None:
             written += write_all(descriptor, memoryview(data)[start:position], offset + start)
             start = None
-        elif not zero and start is None:
-            start = position
-        position, end = end, min(len(data), end + BLOCK)
+        position, end = end, min(length, end + BLOCK)
     if start is not None:
         written += write_all(descriptor, memoryview(data)[start:], offset + start)
     return written
@@ -59,12 +58,5 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> int:
     return done
 
 
-def _is_zero(data: bytes, start: int, end: int) -> bool:
-    if start < end and (data[start] or data[end - 1]):
-        return False
-    while end - start > len(_ZEROS):
-        if not data.startswith(_ZEROS, start):
-            return False
-        start += len(_ZEROS)
-    zeros = _ZERO_BLOCK if end - start == BLOCK else _ZEROS[: end - start]
-    return data.startswith(zeros, start)
+def _zeros(length: int) -> bytes:
+    return _ZERO_BLOCK if length == BLOCK else _ZERO_BLOCK[:length]
