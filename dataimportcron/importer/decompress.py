@@ -1,14 +1,14 @@
 """Layers are decompressed in bounded steps: a kilobyte may mean a megabyte of zeros or more, and a bomb says so.
 
 The kind of compression is read from the bytes themselves, as container runtimes do, not from the media type. Refused:
-corrupt and truncated streams, anything behind the last gzip member or zstd frame, more than the caller has room for,
-and every other compression.
+corrupt and truncated streams, anything behind the last gzip member or zstd frame, more of these than anybody makes,
+more than the caller has room for, and every other compression.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import cast
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol, cast
 
 from isal import igzip_lib
 
@@ -16,6 +16,12 @@ from dataimportcron.errors import InvalidImageError
 
 STEP = 1 << 20
 """The most bytes that one step yields."""
+
+_MOST_MEMBERS = 1 << 20
+"""Gzip members or zstd frames of one layer. Each costs some microseconds, even where it holds nothing; parallel
+compressors make one per 64 KiB or more."""
+_FEED = 1 << 16
+"""Bytes that a decoder gets at once where there are several members."""
 
 # The stubs of isal say that its error is an instance.
 _ISAL_ERROR = cast("type[Exception]", igzip_lib.error)
@@ -64,40 +70,72 @@ def inflate(data: bytes, length: int) -> tuple[bytes, int] | None:
 
 def _unpacked(source: Iterator[bytes], name: str) -> Iterator[bytes]:
     head = _head(source)
+    chunks = _chain(head, source)
     if head.startswith(_GZIP):
-        return _gunzip(_chain(head, source), name)
+        return _members(chunks, name, _Codec("gzip", "members", _gzip_decoder, _ISAL_ERROR))
     if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):  # noqa: PLR2004 -- see there
-        from dataimportcron.importer.zstd import unpack  # noqa: PLC0415 -- few layers need it
+        from dataimportcron.importer import zstd  # noqa: PLC0415 -- few layers need it
 
-        return unpack(_chain(head, source), name, STEP)
+        return _members(chunks, name, _Codec("zstd", "frames", zstd.layer_decoder, zstd.ZstdError))
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
             raise InvalidImageError(
                 f"{name} is compressed by {kind}, expected gzip, zstd or an uncompressed tar",
                 hint="push the image again with gzip, for example: skopeo copy --dest-compress-format gzip",
             )
-    return _pass_on(head, source)
+    return _cut(chunks, STEP)
 
 
-def _gunzip(chunks: Iterable[bytes], name: str) -> Iterator[bytes]:
-    decoder = None
+class _Decoder(Protocol):
+    """Of one gzip member or zstd frame, as `bz2.BZ2Decompressor` has it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
+
+
+class _Codec(NamedTuple):
+    name: str
+    parts: str
+    decoder: Callable[[], _Decoder]
+    error: type[Exception]
+
+
+def _gzip_decoder() -> igzip_lib.IgzipDecompressor:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+
+def _members(chunks: Iterable[bytes], name: str, codec: _Codec) -> Iterator[bytes]:
+    """What all members of a stream hold, one behind the other."""
+    decoder: _Decoder | None = None
+    members = 0
     try:
         for chunk in chunks:
-            rest = chunk
-            while rest:
-                decoder = decoder or igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
-                yield from _member(decoder, rest)
-                rest = b""
-                if decoder.eof:
-                    rest, decoder = decoder.unused_data, None
-    except _ISAL_ERROR as error:
-        raise InvalidImageError(f"{name} is no valid gzip stream: {error}") from error
+            # Where members are many they may be small, and what is behind the end of each is copied.
+            for part in (chunk,) if members <= 1 else _cut((chunk,), _FEED):
+                rest = part
+                while rest:
+                    if decoder is None:
+                        members += 1
+                        if members > _MOST_MEMBERS:
+                            raise InvalidImageError(f"{name} has more than {_MOST_MEMBERS} {codec.name} {codec.parts}")
+                        decoder = codec.decoder()
+                    yield from _pieces(decoder, rest)
+                    rest = b""
+                    if decoder.eof:
+                        rest, decoder = decoder.unused_data, None
+    except codec.error as error:
+        raise InvalidImageError(f"{name} is no valid {codec.name} stream: {error}") from error
     if decoder is not None:
-        raise InvalidImageError(f"{name} ends in the middle of a gzip stream: it is truncated")
+        raise InvalidImageError(f"{name} ends in the middle of a {codec.name} stream: it is truncated")
 
 
-def _member(decoder: igzip_lib.IgzipDecompressor, chunk: bytes) -> Iterator[bytes]:
-    """All that the decoder makes of a chunk, up to the end of its gzip member."""
+def _pieces(decoder: _Decoder, chunk: bytes) -> Iterator[bytes]:
+    """All that a decoder makes of a chunk, up to the end of its member."""
     out = decoder.decompress(chunk, STEP)
     while True:
         if out:
@@ -136,7 +174,7 @@ def _chain(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
     yield from source
 
 
-def _pass_on(head: bytes, source: Iterator[bytes]) -> Iterator[bytes]:
-    for chunk in _chain(head, source):
-        for start in range(0, len(chunk), STEP):
-            yield chunk if len(chunk) <= STEP else chunk[start : start + STEP]
+def _cut(chunks: Iterable[bytes], length: int) -> Iterator[bytes]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), length):
+            yield chunk if len(chunk) <= length else chunk[start : start + length]

@@ -14,6 +14,9 @@ from dataimportcron.oci.tar import Entry
 _FOLDER = "disk"
 _WHITEOUT = ".wh."
 _OPAQUE = ".wh..wh..opq"
+_HINT = "build it as: FROM scratch / ADD disk.qcow2 /disk/"
+_MOST_NAMES = 10_000
+"""In /disk, of which one may be left; bounds what is kept in memory, however many layers there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +79,15 @@ class Catalog:
         more = f" and {len(found) - 10} more" if len(found) > 10 else ""  # noqa: PLR2004 -- as many as are listed
         raise InvalidImageError(
             f"Invalid container image: /disk must hold exactly one file, found {listed}{more}",
-            hint="build it as: FROM scratch / ADD disk.qcow2 /disk/",
+            hint=_HINT,
         )
 
     def _add_member(self, layer: int, name: str, kind: str) -> str | None:
+        if len(self._below) + len(self._here) + len(self._hidden) >= _MOST_NAMES:
+            raise InvalidImageError(
+                f"Invalid container image: /disk must hold exactly one file, found more than {_MOST_NAMES} names",
+                hint=_HINT,
+            )
         if name.startswith(_WHITEOUT):
             if not name.startswith(_WHITEOUT * 2):
                 self._hidden.add(name.removeprefix(_WHITEOUT))

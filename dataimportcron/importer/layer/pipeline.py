@@ -1,4 +1,4 @@
-"""One layer on its way: download, digest, decompression, digest of the tar, and whoever reads the tar.
+"""One layer on its way: download with its digest, decompression, digest of the tar, and whoever reads the tar.
 
 Each is a thread; all of them see every byte once. A layer counts only when this returns: its size, its digest and the
 digest of its tar are then what manifest and configuration say.
@@ -61,11 +61,13 @@ def copy_layer(
     """
     name = f"the layer {layer.digest}"
     stages = Stages()
-    stored, packed, plain, tar = (stages.channel() for _ in range(4))
-    stages.start("download", lambda: _spread(_download(reader, layer, meter, stages), (stored, packed)))
-    stages.start("digest", lambda: _check(stored, layer.digest, f"{name} has the digest"))
-    stages.start("decompress", lambda: _spread(decompress(packed, name, meter.largest_tar), (plain, tar)))
-    stages.start("diff-id", lambda: _check(plain, layer.diff_id, f"{name} unpacks to the diff_id"))
+    stored, plain, tar = (stages.channel() for _ in range(3))
+    downloaded = _verified(_download(reader, layer, meter, stages), layer.digest, f"{name} has the digest")
+    unpacked = _verified(plain, layer.diff_id, f"{name} unpacks to the diff_id")
+    stages.start("download", lambda: _spread(downloaded, (stored,)))
+    stages.start("decompress", lambda: _spread(decompress(stored, name, meter.largest_tar), (plain, tar)))
+    # A thread of its own: beside decompression and writing, this is the third of the long ones.
+    stages.start("diff-id", lambda: _spread(unpacked, ()))
     stages.start("disk", lambda: _use(tar, name, use))
     stages.wait(tick, TICK)
 
@@ -91,11 +93,13 @@ def _spread(chunks: Iterable[bytes], channels: tuple[Channel, ...]) -> None:
         channel.close()
 
 
-def _check(channel: Channel, digest: str, what: str) -> None:
+def _verified(chunks: Iterable[bytes], digest: str, what: str) -> Iterator[bytes]:
+    """Pass chunks on; at their end, refuse them if they have another digest."""
     algorithm, _, wanted = digest.partition(":")
     state = hashlib.new(algorithm)
-    for chunk in channel:
+    for chunk in chunks:
         state.update(chunk)
+        yield chunk
     if (found := state.hexdigest()) != wanted:
         raise DigestMismatchError(f"{what} {algorithm}:{found}, {digest} was expected", hint=_HINT)
 

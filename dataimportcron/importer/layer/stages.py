@@ -130,9 +130,7 @@ class Stages:
     def _wait_once(self, interval: float) -> bool:
         """Whether they still run."""
         with self._changed:
-            if self._running and self._error is None:
-                self._changed.wait(interval)
-            return self._running > 0 and self._error is None
+            return not self._changed.wait_for(lambda: not self._running or self._error is not None, interval)
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:
