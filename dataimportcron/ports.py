@@ -85,8 +85,13 @@ class ResolvedImage:
 class Source(Protocol):
     """Where container disks come from."""
 
-    async def resolve(self, image: ImageSource) -> ResolvedImage:
-        """Look up the digest of a reference; downloads no layer."""
+    async def resolve(self, image: ImageSource, *, fresh: bool = False) -> ResolvedImage:
+        """Look up the digest of a reference; downloads no layer.
+
+        Args:
+            image: what is looked up.
+            fresh: the answer is of now. Otherwise it may be of a lookup that was made for somebody else moments ago.
+        """
         ...
 
     def close(self) -> None:
@@ -180,6 +185,7 @@ class Cloner(Protocol):
 
         Raises:
             VolumeTooSmallError: the target is smaller than the source.
+            CloneWithoutSourceError: the source is not there, or not whole; a clone that is complete needs none.
         """
         ...
 

@@ -6,6 +6,7 @@ It starts in a folder of its own on a free port, and ends with its context, by i
 from __future__ import annotations
 
 import ipaddress
+import os
 import shutil
 import socket
 import subprocess
@@ -93,8 +94,11 @@ def registry(
     } | ({"auth": auth} if auth else {})
     (folder / "config.yml").write_text(yaml.safe_dump(configuration))
     log = folder / "registry.log"
+    # It takes variables such as REGISTRY_AUTH_FILE, which is podman's, for settings of its own.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
+    command = [program, "serve", str(folder / "config.yml")]
     with log.open("ab") as output:
-        process = subprocess.Popen([program, "serve", str(folder / "config.yml")], stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, env=environment)
     try:
         ca = folder / "ca.crt" if tls else None
         running = RunningRegistry(host=address, scheme="https" if tls else "http", ca=ca, process=process, log=log)

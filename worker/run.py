@@ -37,6 +37,9 @@ _GRACE = timedelta(seconds=10)
 _HEARTBEAT_THROTTLE = timedelta(seconds=5)
 """A cancelled import hears of it with its next heartbeat."""
 
+_STEPS_AT_A_TIME = 2000
+"""Steps wait for registries, not for the processor: a slow registry's must leave room for all others."""
+
 
 def workflow_runner() -> WorkflowRunner:
     """The sandbox, the same for worker, tests and replay."""
@@ -52,8 +55,8 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
         site: names the task queues.
         cache: executions kept in memory; more crons than that cost twice the CPU.
     """
-    digest = DigestActivities(home.objects, home.source, home.events, jitter=home.poll_jitter)
-    data_volume = DataVolumeActivities(home.objects, home.events)
+    digest = DigestActivities(home.objects, home.source, home.volumes, home.events, jitter=home.poll_jitter)
+    data_volume = DataVolumeActivities(home.objects, home.volumes, home.events)
     data_source = DataSourceActivities(home.objects, home.events)
     retention = RetentionActivities(home.objects, home.volumes, home.events)
     population = PopulationActivities(home.objects, home.source, home.volumes, home.importer, home.cloner, home.events)
@@ -74,6 +77,7 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
             activities=steps,
             workflow_runner=workflow_runner(),
             max_cached_workflows=cache,
+            max_concurrent_activities=_STEPS_AT_A_TIME,
             graceful_shutdown_timeout=_GRACE,
         ),
         Worker(

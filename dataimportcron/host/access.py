@@ -1,7 +1,8 @@
 """In whose name a registry is read: Secret and ConfigMap of an `ImageSource`, read where they are used.
 
-The poll gets them as values; the importer, another process, gets them as files in a private folder, laid out as
-Kubernetes mounts them.
+Where it names no Secret, the credentials are those of the user that this process runs as, from the files of docker and
+podman (`oci.docker_config`) or from the one in the settings. The poll gets them as values; the importer, another
+process, gets them as files in a private folder, laid out as Kubernetes mounts them.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from pathlib import Path
 from dataimportcron.api.types import ConfigMap, Secret
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError
 from dataimportcron.host.files import locked, try_lock_existing
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state import Settings, StateFolder
 from dataimportcron.host.store import Store
-from dataimportcron.oci.credentials import from_secret
+from dataimportcron.oci.credentials import DOCKER_CONFIG_KEY, Credentials, from_secret, to_docker_config
+from dataimportcron.oci.docker_config import find_credentials
+from dataimportcron.oci.endpoints import endpoints_of
 from dataimportcron.oci.registry import Access
 from dataimportcron.ports import ImageSource
+from dataimportcron.reference import Reference
 
 _FILE_NAME = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}", re.ASCII)
 _KEY_RULE = "a key is of letters, digits, '-', '_' and '.'"
@@ -55,25 +59,46 @@ class HostAccess:
         certificates = self._certificates(image) if image.cert_config_map else {}
         return Dependencies(secret=secret, certificates=certificates)
 
-    def registry_access(self, image: ImageSource, registry: str) -> Access:
-        """How to read from `registry` (host and port) for an image source."""
+    def registry_access(self, image: ImageSource, reference: Reference, settings: Settings | None = None) -> Access:
+        """How to read `reference` for an image source; with these settings, if they have been read already.
+
+        Raises:
+            MissingDependencyError: a Secret, a ConfigMap, a file or a credential helper that is named is not there.
+        """
+        settings = settings or self._state.settings()
         found = self.dependencies(image)
-        credentials = from_secret(found.secret, registry) if found.secret else {}
+        if found.secret:
+            credentials = from_secret(found.secret, reference.registry)
+        else:
+            credentials = self._user_credentials(reference, settings)
         return Access(
             credentials=credentials,
             ca_certificates=tuple(pem.decode("utf-8", "replace") for pem in found.certificates.values()),
-            certs_dirs=self._state.certs_dirs(),
-            insecure_registries=frozenset(self._state.settings().insecure_registries),
+            certs_dirs=self._state.certs_dirs(settings),
+            insecure_registries=frozenset(settings.insecure_registries),
         )
+
+    def _user_credentials(self, reference: Reference, settings: Settings) -> dict[str, Credentials]:
+        """Those that the user has for the registry and for its mirrors."""
+        endpoints = endpoints_of(
+            reference.registry, self._state.certs_dirs(settings), frozenset(settings.insecure_registries)
+        )
+        file = Path(settings.registry_auth_file) if settings.registry_auth_file else None
+        return find_credentials((endpoint.host for endpoint in endpoints), reference.repository, file)
 
     @contextmanager
     def folder(self, image: ImageSource) -> Iterator[tuple[list[str], Path]]:
         """The importer's options for an image source, and the private folder that they name; removed at the end."""
         found = self.dependencies(image)
+        secret, settings = found.secret, self._state.settings()
+        if not secret and image.url.startswith("docker://"):
+            reference = Reference.parse(image.url)
+            # Even if there are none: without the folder the importer would look for itself.
+            secret = {DOCKER_CONFIG_KEY: to_docker_config(self._user_credentials(reference, settings))}
         folder, held = self._private_folder()
         try:
             options: list[str] = []
-            for option, files in (("--secret-dir", found.secret), ("--cert-dir", found.certificates)):
+            for option, files in (("--secret-dir", secret), ("--cert-dir", found.certificates)):
                 if files:
                     part = folder / option.removeprefix("--")
                     part.mkdir(mode=0o700)
@@ -83,9 +108,9 @@ class HostAccess:
                         (part / name).touch(mode=0o600)
                         (part / name).write_bytes(data)
                     options += [option, str(part)]
-            for certs in self._state.certs_dirs():
+            for certs in self._state.certs_dirs(settings):
                 options += ["--mirrors", str(certs)]
-            for host in self._state.settings().insecure_registries:
+            for host in settings.insecure_registries:
                 options += ["--insecure-registry", host]
             yield options, folder
         finally:

@@ -1,26 +1,56 @@
-"""The port `Source`: the synchronous registry client, and the reader of OCI archives, in a bounded pool of threads."""
+"""The port `Source`: the synchronous registry client, and the reader of OCI archives, in a bounded pool of threads.
+
+A registry gets a few lookups at a time, and who waits for his turn holds no thread: a slow registry holds up nobody
+else. Polls of one image share one lookup.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
-from dataimportcron.errors import InvalidObjectError
+from dataimportcron.errors import InvalidObjectError, RegistryUnavailableError
 from dataimportcron.host.access import HostAccess
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.clients import Clients
+from dataimportcron.host.state import Settings, StateFolder
 from dataimportcron.oci.archive import SCHEME, Archive, ArchiveReference
 from dataimportcron.oci.manifest import Platform
-from dataimportcron.oci.registry import Access, Registry
+from dataimportcron.oci.registry import Access
 from dataimportcron.ports import ImageSource, ResolvedImage
 from dataimportcron.reference import Reference
 
-_PER_REGISTRY = 4
-"""Lookups at a time at one registry; a slow one holds up nobody else."""
-_THREADS = 64
-_IDLE = 32
-"""Clients that are kept for the next lookup, the last used ones."""
+_THREADS = 256
+"""So many lookups are under way at most; a thread that was never needed is never started."""
+_PATIENCE = 45.0
+"""Seconds to wait for a turn at a registry; then somebody else may have the place, and the lookup is tried later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Lookup:
+    """What makes two lookups the same."""
+
+    reference: Reference
+    platform: Platform
+    strict: bool
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A lookup that was begun at `time`, in seconds."""
+
+    time: float
+    future: Future[ResolvedImage]
+
+    def serves(self, now: float, window: float) -> bool:
+        """Whether it is under way, or has succeeded and is young enough."""
+        if not self.future.done():
+            return True
+        return now < self.time + window and self.future.exception() is None
 
 
 class HostSource:
@@ -29,12 +59,15 @@ class HostSource:
     def __init__(self, access: HostAccess, state: StateFolder) -> None:
         self._access = access
         self._state = state
+        self._at_a_time = state.settings().concurrent_lookups
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="registry")
-        self._idle: list[tuple[Access, Registry]] = []
+        self._clients = Clients()
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._at_a_time))
+        self._started: dict[_Lookup, _Started] = {}
+        self._look_through = 0.0
         self._lock = threading.Lock()
-        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(_PER_REGISTRY))
 
-    async def resolve(self, image: ImageSource) -> ResolvedImage:
+    async def resolve(self, image: ImageSource, *, fresh: bool = False) -> ResolvedImage:
         """See the port."""
         loop = asyncio.get_running_loop()
         if image.url.startswith(SCHEME):
@@ -43,52 +76,76 @@ class HostSource:
         if not image.url.startswith("docker://"):
             raise InvalidObjectError(f"{image.url} cannot be polled", hint=f"write docker://… or {SCHEME}…")
         reference = Reference.parse(image.url)
-        async with self._turns[reference.registry]:
-            return await loop.run_in_executor(self._pool, self._resolve, image, reference)
+        turn = await self._turn(reference)
+        try:
+            shared = await loop.run_in_executor(self._pool, self._resolve, image, reference, fresh)
+        finally:
+            turn.release()
+        return shared.result() if shared.done() else await asyncio.wrap_future(shared)
 
-    def _platform(self, image: ImageSource) -> Platform:
-        architecture = image.architecture or self._state.settings().architecture
-        return Platform(architecture=architecture) if architecture else Platform.default()
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.shutdown(cancel_futures=True)
+        self._clients.close()
+
+    async def _turn(self, reference: Reference) -> asyncio.Semaphore:
+        """A turn at the reference's registry, to be released."""
+        turn = self._turns[reference.registry]
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await turn.acquire()
+        except TimeoutError:
+            raise RegistryUnavailableError(
+                f"{reference.registry} is slow: {reference} has waited {_PATIENCE:.0f} s for other lookups there",
+                hint="more at a time: concurrent_lookups in settings.toml",
+            ) from None
+        return turn
+
+    def _resolve(self, image: ImageSource, reference: Reference, fresh: bool) -> Future[ResolvedImage]:
+        """A lookup that is done here, or one that somebody else does: then it is only to be waited for."""
+        settings = self._state.settings()
+        lookup = _Lookup(
+            reference=reference,
+            platform=_platform(image, settings),
+            strict=bool(image.architecture),
+            access=self._access.registry_access(image, reference, settings),
+        )
+        now, window = time.monotonic(), float(settings.poll_jitter)
+        with self._lock:
+            started = self._started.get(lookup)
+            if started is not None and not fresh and started.serves(now, window):
+                return started.future
+            self._forget_old(now, window)
+            mine: Future[ResolvedImage] = Future()
+            # From now on nobody who stops waiting can cancel it for the others.
+            mine.set_running_or_notify_cancel()
+            self._started[lookup] = _Started(now, mine)
+        try:
+            mine.set_result(self._ask(lookup))
+        except BaseException as error:  # noqa: BLE001 -- whatever it is, it is everybody's who waits
+            mine.set_exception(error)
+        return mine
+
+    def _forget_old(self, now: float, window: float) -> None:
+        """Drop what serves nobody any more; not at each lookup, for there may be thousands."""
+        if now >= self._look_through:
+            self._started = {key: one for key, one in self._started.items() if one.serves(now, window)}
+            self._look_through = now + max(window, 1.0)
+
+    def _ask(self, lookup: _Lookup) -> ResolvedImage:
+        with self._clients.use(lookup.access) as registry:
+            found = registry.resolve(lookup.reference, lookup.platform, strict=lookup.strict)
+        return ResolvedImage(digest=found.digest, manifest_digest=found.manifest_digest)
 
     def _resolve_archive(self, image: ImageSource) -> ResolvedImage:
         reference = ArchiveReference.parse(image.url)
         with Archive(reference.path) as archive:
             strict = bool(image.architecture)
-            digest, manifest = archive.manifest(reference.tag, self._platform(image), strict=strict)
+            platform = _platform(image, self._state.settings())
+            digest, manifest = archive.manifest(reference.tag, platform, strict=strict)
         return ResolvedImage(digest=digest, manifest_digest=manifest.digest)
 
-    def _resolve(self, image: ImageSource, reference: Reference) -> ResolvedImage:
-        platform = self._platform(image)
-        access = self._access.registry_access(image, reference.registry)
-        registry = self._take(access) or Registry(access)
-        try:
-            resolved = registry.resolve(reference, platform, strict=bool(image.architecture))
-        except BaseException:
-            registry.close()
-            raise
-        self._keep(access, registry)
-        return ResolvedImage(digest=resolved.digest, manifest_digest=resolved.manifest_digest)
 
-    def _take(self, access: Access) -> Registry | None:
-        """A client that was used with the same access before: its connections stand and its tokens are good."""
-        with self._lock:
-            for index, (known, registry) in enumerate(self._idle):
-                if known == access:
-                    del self._idle[index]
-                    return registry
-        return None
-
-    def _keep(self, access: Access, registry: Registry) -> None:
-        with self._lock:
-            self._idle.append((access, registry))
-            dropped = self._idle[:-_IDLE]
-            del self._idle[:-_IDLE]
-        for _, old in dropped:
-            old.close()
-
-    def close(self) -> None:
-        """Close all connections."""
-        with self._lock:
-            while self._idle:
-                self._idle.pop()[1].close()
-        self._pool.shutdown()
+def _platform(image: ImageSource, settings: Settings) -> Platform:
+    architecture = image.architecture or settings.architecture
+    return Platform(architecture=architecture) if architecture else Platform.default()

@@ -22,6 +22,7 @@ import secrets
 import socket
 import tomllib
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -51,8 +52,12 @@ class Settings:
         architecture: of container disks without `platform`; "" means this machine's.
         certs_dirs: more folders of containerd's hosts.toml files, beside `certs.d` in the state folder.
         insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
+        registry_auth_file: with the credentials for sources without a Secret, as docker or podman login writes it; ""
+            means the files of the user that the worker runs as, /dev/null that there are none.
+        concurrent_lookups: how many lookups are made at a time at one registry.
         concurrent_imports: how many imports and clones run at a time.
-        poll_jitter: seconds over which the polls of crons with one schedule are spread; 0 for none.
+        poll_jitter: seconds over which the polls of crons with one schedule are spread, and for which those of the same
+            image share one lookup; 0 for none.
         import_rate: bytes per second that one import downloads at most; 0 for no limit.
     """
 
@@ -61,6 +66,8 @@ class Settings:
     architecture: str = ""
     certs_dirs: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
+    registry_auth_file: str = ""
+    concurrent_lookups: int = 4
     concurrent_imports: int = 4
     import_rate: int = 0
     poll_jitter: int = 10
@@ -146,20 +153,12 @@ class StateFolder:
         """
         path = self.path / "settings.toml"
         try:
-            given = tomllib.loads(path.read_text())
+            text = path.read_text()
         except FileNotFoundError:
             return Settings()
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
             raise InvalidObjectError(f"{path}: {error}") from error
-        known = {item.name: getattr(Settings(), item.name) for item in fields(Settings)}
-        for key, value in given.items():
-            if key not in known:
-                raise InvalidObjectError(f"{path}: unknown key {key!r}", hint=f"known are {', '.join(known)}")
-            expected = list if isinstance(known[key], tuple) else type(known[key])
-            if type(value) is not expected:
-                raise InvalidObjectError(f"{path}: {key} must be a {expected.__name__}, found {value!r}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-        return _checked(Settings(**values), path)
+        return _settings(path, text)
 
     @property
     def objects(self) -> Path:
@@ -181,10 +180,28 @@ class StateFolder:
         """Folder of locks and of the private files of running imports."""
         return self.path / "run"
 
-    def certs_dirs(self) -> tuple[Path, ...]:
+    def certs_dirs(self, settings: Settings) -> tuple[Path, ...]:
         """Folders with a mirror configuration, the state folder's first where there is one."""
         own = self.path / "certs.d"
-        return (*([own] if own.is_dir() else []), *(Path(folder) for folder in self.settings().certs_dirs))
+        return (*([own] if own.is_dir() else []), *(Path(folder) for folder in settings.certs_dirs))
+
+
+@lru_cache(maxsize=16)
+def _settings(path: Path, text: str) -> Settings:
+    """The settings in the file's text; they are asked for often and change hardly ever."""
+    try:
+        given = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidObjectError(f"{path}: {error}") from error
+    known = {item.name: getattr(Settings(), item.name) for item in fields(Settings)}
+    for key, value in given.items():
+        if key not in known:
+            raise InvalidObjectError(f"{path}: unknown key {key!r}", hint=f"known are {', '.join(known)}")
+        expected = list if isinstance(known[key], tuple) else type(known[key])
+        if type(value) is not expected:
+            raise InvalidObjectError(f"{path}: {key} must be a {expected.__name__}, found {value!r}")
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+    return _checked(Settings(**values), path)
 
 
 def _checked(settings: Settings, path: Path) -> Settings:
@@ -195,15 +212,17 @@ def _checked(settings: Settings, path: Path) -> Settings:
     """
     folders = [(f"storage_classes.{name}", folder) for name, folder in settings.storage_classes.items()]
     folders += [("certs_dirs", folder) for folder in settings.certs_dirs]
-    folders += [("default_folder", settings.default_folder)] if settings.default_folder else []
+    given = ("default_folder", "registry_auth_file")
+    folders += [(key, getattr(settings, key)) for key in given if getattr(settings, key)]
     for key, folder in folders:
         if not isinstance(folder, str) or not Path(folder).is_absolute():
             raise InvalidObjectError(f"{path}: {key} must name an absolute path, found {folder!r}")
     for host in settings.insecure_registries:
         if not isinstance(host, str) or "/" in host:
             raise InvalidObjectError(f"{path}: insecure_registries must list hosts and ports, found {host!r}")
-    if settings.concurrent_imports < 1:
-        raise InvalidObjectError(f"{path}: concurrent_imports must be at least 1, found {settings.concurrent_imports}")
+    for key in ("concurrent_imports", "concurrent_lookups"):
+        if getattr(settings, key) < 1:
+            raise InvalidObjectError(f"{path}: {key} must be at least 1, found {getattr(settings, key)}")
     for key in ("import_rate", "poll_jitter"):
         if getattr(settings, key) < 0:
             raise InvalidObjectError(f"{path}: {key} must not be negative, found {getattr(settings, key)}")

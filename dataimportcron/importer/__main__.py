@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -31,11 +30,16 @@ _INTERVAL = 0.25
 _TRY_AGAIN = 1
 
 _DESCRIPTION = """\
-Write the disk of a container disk image to a file, as a raw sparse disk.
+Write the disk of a container disk image to a file or block device, as a raw disk.
 
 The image is downloaded, verified, decompressed and converted in one pass, with no
-scratch copy. The file is complete when the marker file exists: that is written last.
-The same command again does nothing then, and starts over if it was interrupted."""
+scratch copy. The disk is complete when the marker file exists: that is written last.
+The same command again does nothing then, and starts over if it was interrupted.
+
+The target is a file (its holes take no space), a folder, for DIR/disk.img as KubeVirt
+names it, or a block device, which reads as zeros behind the disk. The marker is
+TARGET.complete, and DIR/.dataimportcron/disk.img.complete in a folder. A device has
+none unless --marker names one, and is then written anew each time."""
 
 _EPILOG = """\
 Progress and, in the last line, the result are JSON objects on standard output.
@@ -44,6 +48,8 @@ exit code: 0 done, 1 it may work later, 2 it never will until something is chang
 example:
   dataimportcron import --source docker://quay.io/containerdisks/fedora:latest \\
       --target fedora.img --size 10737418240"""
+
+_SECRET_HELP = "files accessKeyId and secretKey, or .dockerconfigjson (default: what docker or podman login wrote)"  # noqa: S105 -- no secret
 
 
 class _Parser(argparse.ArgumentParser):
@@ -81,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataImportCronError as error:
         result = _failure(error)
     except Exception as error:  # noqa: BLE001 -- the last line must say how it ended, whatever it was
-        traceback.print_exc()
+        sys.excepthook(type(error), error, error.__traceback__)
         result = Result(phase=FAILED, reason="InternalError", message=f"{type(error).__name__}: {error}")
     _print(result.to_json())
     return result.exit_code
@@ -93,10 +99,12 @@ def _run(options: argparse.Namespace) -> Result:
     reader = _reader(options)
     # Imported late: --help and wrong arguments answer at once.
     from dataimportcron.importer.run import Request, run_import  # noqa: PLC0415
+    from dataimportcron.importer.target.lock import place  # noqa: PLC0415
 
+    target, marker = place(options.target, options.marker)
     request = Request(
-        target=options.target,
-        marker=options.marker or options.target.with_name(f"{options.target.name}.complete"),
+        target=target,
+        marker=marker,
         size=options.size,
         platform=options.platform,
         rate=options.rate,
@@ -120,14 +128,15 @@ def _reader(options: argparse.Namespace) -> ImageReader:
         if digest:
             source = f"docker://{Reference.parse(source).with_digest(digest)}"
         return RegistryImage(source, options.platform, access)
-    from dataimportcron.importer.source.local_image import ArchiveImage, FileImage  # noqa: PLC0415
-
-    if source.startswith("oci-archive:"):
-        return ArchiveImage(source, options.platform, digest)
-    if not source or "://" in source:
+    archive = source.startswith("oci-archive:")
+    if not source or ("://" in source and not archive):
         raise InvalidObjectError(
             f"--source {source!r} is not read, expected docker://…, oci-archive:… or a file", hint="see --help"
         )
+    from dataimportcron.importer.source.local_image import ArchiveImage, FileImage  # noqa: PLC0415
+
+    if archive:
+        return ArchiveImage(source, options.platform, digest)
     return FileImage(Path(source), digest)
 
 
@@ -142,12 +151,12 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--source", required=True, metavar="SOURCE", help="docker://IMAGE, oci-archive:FILE[:TAG], or a disk FILE")
     add("--digest", type=_digest, metavar="sha256:…", help="that the source must have (default: any)")
-    add("--target", required=True, type=Path, metavar="FILE", help="the disk to write; an old one is written anew")
+    add("--target", required=True, type=Path, metavar="FILE|DIR|/dev/…", help="to write; an old disk is written anew")
     add("--size", required=True, type=_size, metavar="BYTES", help="of the disk to write; the image's must not be more")
-    add("--marker", type=Path, metavar="FILE", help="says that the target is complete (default: TARGET.complete)")
+    add("--marker", type=Path, metavar="FILE", help="says that the target is complete (default: see above)")
     add("--platform", default="", metavar="OS/ARCH", help="such as linux/arm64 (default: this machine's)")
     add("--cert-dir", type=Path, metavar="DIR", help="CA certificates to trust as well: *.crt and *.pem")
-    add("--secret-dir", type=Path, metavar="DIR", help="files accessKeyId and secretKey, or .dockerconfigjson")
+    add("--secret-dir", type=Path, metavar="DIR", help=_SECRET_HELP)
     add("--mirrors", type=Path, action="append", default=[], metavar="DIR", help="containerd's certs.d; repeatable")
     add("--insecure-registry", action="append", default=[], metavar="HOST", help="check no certificate; repeatable")
     add("--rate", type=_bytes, default=0, metavar="BYTES", help="to download per second at most (default: no limit)")

@@ -21,9 +21,16 @@ from dataimportcron.errors import (
     InvalidReferenceError,
     MissingDependencyError,
     NotARegistryError,
-    PlatformNotFoundError,
 )
-from dataimportcron.oci.manifest import Manifest, Platform, choose, is_index, parse_document, parse_manifest
+from dataimportcron.oci.manifest import (
+    Manifest,
+    Platform,
+    check_architecture,
+    choose,
+    is_index,
+    parse_document,
+    parse_manifest,
+)
 from dataimportcron.oci.streams import ByteStream
 from dataimportcron.oci.tar import entries
 from dataimportcron.reference import is_digest
@@ -103,12 +110,8 @@ class Archive:
                 document = self._document(chosen)
                 return found, parse_manifest(document, chosen, str(document.get("mediaType", "")), self._name)
             manifest = parse_manifest(document, found, media_type, self._name)
-            architecture = self.config(manifest).get("architecture", "") if strict else platform.architecture
-        if architecture != platform.architecture:
-            raise PlatformNotFoundError(
-                f"{self._name} has an image for {architecture!r}, expected {platform.architecture}",
-                hint="correct platform.architecture, or make the archive again with skopeo copy --all",
-            )
+            if strict:
+                check_architecture(self.config(manifest), platform, self._name)
         return found, manifest
 
     def config(self, manifest: Manifest) -> dict[str, Any]:

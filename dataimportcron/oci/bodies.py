@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from time import monotonic
 
 import httpx
 
-from dataimportcron.errors import DigestMismatchError, NotARegistryError
+from dataimportcron.errors import DigestMismatchError, NotARegistryError, RegistryUnavailableError
 
-_CHUNK = 64 << 10
+_PATIENCE = 60.0
+"""Seconds for a whole body; a time-out of each read alone could be drawn out for ever, byte by byte."""
 
 
 def bounded(response: httpx.Response, limit: int, who: str) -> bytes:
@@ -21,9 +24,10 @@ def bounded(response: httpx.Response, limit: int, who: str) -> bytes:
 
     Raises:
         NotARegistryError: it is longer.
+        RegistryUnavailableError: it takes too long.
     """
     body = bytearray()
-    for part in response.iter_bytes(_CHUNK):
+    for part in _parts(response, who):
         body += part
         if len(body) > limit:
             raise NotARegistryError(f"{who} sends more than {limit} bytes where a short document was expected")
@@ -31,13 +35,26 @@ def bounded(response: httpx.Response, limit: int, who: str) -> bytes:
 
 
 def beginning(response: httpx.Response, limit: int) -> bytes:
-    """The body up to a limit; for answers of which any length is right, such as an error's."""
+    """The body up to a limit; for answers of which any length is right, such as an error's.
+
+    Raises:
+        RegistryUnavailableError: it takes too long.
+    """
     body = bytearray()
-    for part in response.iter_bytes(_CHUNK):
+    for part in _parts(response, response.url.netloc.decode("ascii", "replace")):
         body += part
         if len(body) >= limit:
             break
     return bytes(body[:limit])
+
+
+def _parts(response: httpx.Response, who: str) -> Iterator[bytes]:
+    deadline = monotonic() + _PATIENCE
+    # As they come: to fill a chunk first could take for ever.
+    for part in response.iter_bytes():
+        if monotonic() > deadline:
+            raise RegistryUnavailableError(f"{who} is still sending a short document after {_PATIENCE:.0f} s")
+        yield part
 
 
 def verify(body: bytes, digest: str, what: str) -> None:

@@ -1,21 +1,29 @@
 """Where a registry may be asked: its mirrors in the order of containerd's `hosts.toml`, itself last.
 
 Source: containerd's docs/hosts.md. `server` replaces the origin; where it names a mirror there is no origin, so an
-air-gapped host asks nobody else. What concerns pushing, client certificates, headers and time-outs is not read.
+air-gapped host asks nobody else. What concerns pushing and time-outs is not read. The file is read at each look: a
+change counts at once.
 """
 
 from __future__ import annotations
 
-import ssl
+import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dataimportcron.errors import InvalidObjectError, MissingDependencyError, UntrustedCertificateError
+from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 from dataimportcron.oci.credentials import HUB_HOST, canonical_host
+from dataimportcron.oci.trust import Pair
 from dataimportcron.reference import DOCKER_HUB
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*", re.ASCII)
+_OURS = {"accept", "accept-encoding", "connection", "content-length", "host", "if-range", "range", "transfer-encoding"}
+"""Headers that a request needs as we make them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,8 @@ class Endpoint:
         resolve: whether tags may be looked up here.
         ca_files: more trusted certificates.
         verify: False where TLS certificates are not checked.
+        client: certificates and keys that are shown to it.
+        headers: that are sent to it; never shown, for they may be a secret.
     """
 
     base: str
@@ -35,6 +45,8 @@ class Endpoint:
     resolve: bool = True
     ca_files: tuple[Path, ...] = ()
     verify: bool = True
+    client: tuple[Pair, ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 def endpoints_of(registry: str, certs_dirs: tuple[Path, ...], insecure: frozenset[str]) -> list[Endpoint]:
@@ -55,9 +67,23 @@ def endpoints_of(registry: str, certs_dirs: tuple[Path, ...], insecure: frozense
     for folder in certs_dirs:
         for name in (*portable, registry, "_default"):
             path = folder / name / "hosts.toml"
-            if path.is_file():
-                return _read(path, origin, insecure)
+            text = _text(path)
+            if text is not None:
+                return list(_parse(path, text, tuple(origin), insecure))
     return origin
+
+
+def _text(path: Path) -> str | None:
+    """The file's text, None where there is none."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.read()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return None
+    except UnicodeDecodeError as error:
+        raise InvalidObjectError(f"{path} is no TOML: {error}", hint="see containerd's docs/hosts.md") from error
+    except OSError as error:
+        raise MissingDependencyError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _origin(registry: str, insecure: frozenset[str]) -> list[Endpoint]:
@@ -67,13 +93,12 @@ def _origin(registry: str, insecure: frozenset[str]) -> list[Endpoint]:
     return [Endpoint(base=f"{scheme}://{host}/v2", host=registry, verify=False) for scheme in ("https", "http")]
 
 
-def _read(path: Path, origin: list[Endpoint], insecure: frozenset[str]) -> list[Endpoint]:
+@lru_cache(maxsize=256)
+def _parse(path: Path, text: str, origin: tuple[Endpoint, ...], insecure: frozenset[str]) -> tuple[Endpoint, ...]:
     try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise InvalidObjectError(f"{path} is no TOML: {error}", hint="see containerd's docs/hosts.md") from error
-    except OSError as error:
-        raise MissingDependencyError(f"{path} cannot be read: {error.strerror}") from error
     hosts = document.get("host", {})
     if not isinstance(hosts, dict) or not all(isinstance(entry, dict) for entry in hosts.values()):
         raise InvalidObjectError(f"{path}: `host` must be a table of tables", hint='[host."https://mirror.example"]')
@@ -86,7 +111,7 @@ def _read(path: Path, origin: list[Endpoint], insecure: frozenset[str]) -> list[
             endpoints.setdefault(endpoint.base, endpoint)
     if not endpoints:
         raise InvalidObjectError(f"{path} leaves nobody to ask", hint='give one host the capability "pull"')
-    return list(endpoints.values())
+    return tuple(endpoints.values())
 
 
 def _mirror(path: Path, url: object, entry: dict[str, object], insecure: frozenset[str]) -> Endpoint | None:
@@ -104,6 +129,7 @@ def _mirror(path: Path, url: object, entry: dict[str, object], insecure: frozens
     if "pull" not in capabilities:
         return None
     files = _strings(path, url, "ca", entry.get("ca", []))
+    headers = tuple(_headers(path, url, entry.get("header", {})))
     prefix = parts.path.rstrip("/")
     if not entry.get("override_path") and not prefix.endswith("/v2"):
         prefix += "/v2"
@@ -113,6 +139,8 @@ def _mirror(path: Path, url: object, entry: dict[str, object], insecure: frozens
         resolve="resolve" in capabilities,
         ca_files=tuple(path.parent / file for file in files),
         verify=not entry.get("skip_verify") and parts.netloc not in insecure,
+        client=tuple(_pairs(path, url, entry.get("client", []))),
+        headers=headers,
     )
 
 
@@ -124,41 +152,29 @@ def _strings(path: Path, url: str, member: str, value: object) -> list[str]:
     return values
 
 
-def trust(ca_files: tuple[Path, ...], ca_certificates: tuple[str, ...], *, verify: bool) -> ssl.SSLContext:
-    """The TLS settings that trust the system's certificates and the given ones.
-
-    Args:
-        ca_files: PEM files, read anew each time: they are rotated in place.
-        ca_certificates: PEM texts.
-        verify: False where certificates are not checked.
-
-    Raises:
-        UntrustedCertificateError: a certificate cannot be read.
-    """
-    texts = [(_certificate(file), str(file)) for file in ca_files]
-    texts += [(text, "certConfigMap") for text in ca_certificates]
-    return _context(tuple(texts), verify=verify)
-
-
-@lru_cache(maxsize=64)
-def _context(texts: tuple[tuple[str, str], ...], *, verify: bool) -> ssl.SSLContext:
-    # Loading the system's certificates takes tens of milliseconds, hence the cache.
-    context = ssl.create_default_context()
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    for text, where in texts:
-        try:
-            context.load_verify_locations(cadata=text)
-        except (ssl.SSLError, ValueError) as error:
-            raise UntrustedCertificateError(
-                f"A CA certificate of {where} cannot be used: {error}", hint="it must be a certificate in PEM"
-            ) from error
-    return context
+def _pairs(path: Path, url: str, value: object) -> Iterator[Pair]:
+    """Client certificates: a file that holds its key too, a list of such files, or of pairs of certificate and key."""
+    for item in value if isinstance(value, list) else [value]:
+        match item:
+            case str(certificate) | [str(certificate)] | [str(certificate), ""] if certificate:
+                yield path.parent / certificate, None
+            case [str(certificate), str(key)] if certificate:
+                yield path.parent / certificate, path.parent / key
+            case _:
+                raise InvalidObjectError(
+                    f"{path}: client of {url} must name files or pairs of certificate and key, found {item!r}",
+                    hint='client = [["mirror.crt", "mirror.key"]]',
+                )
 
 
-def _certificate(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UntrustedCertificateError(f"The CA certificate {file} cannot be read: {error}") from error
+def _headers(path: Path, url: str, value: object) -> Iterator[tuple[str, str]]:
+    """Headers, each value a string or a list of strings; no message quotes a value."""
+    entries: Iterable[tuple[str, object]] = value.items() if isinstance(value, dict) else [("", None)]
+    for name, given in entries:
+        listed = given if isinstance(given, list) else [given]
+        values = [item for item in listed if isinstance(item, str) and _HEADER_VALUE.fullmatch(item)]
+        if len(values) != len(listed) or not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
+            raise InvalidObjectError(
+                f"{path}: the header {name!r} of {url} cannot be sent", hint=f'[host."{url}".header] X-Name = "value"'
+            )
+        yield name, ", ".join(values)

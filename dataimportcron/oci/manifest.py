@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import platform as machine
+import reprlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,10 @@ ACCEPT = ", ".join((*INDEX_TYPES, *MANIFEST_TYPES))
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 _MOST_LAYERS = 1000
+_LARGEST = (1 << 63) - 1
+"""Bytes of any content: sizes are signed integers of 64 bits wherever images are read."""
+_MOST_OFFERED, _LONGEST_PLATFORM = 20, 40
+"""Platforms that a message lists, and characters of each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +91,7 @@ def parse_document(body: bytes, what: str) -> dict[str, Any]:
         NotARegistryError: it is none.
     """
     try:
-        document = json.loads(body)
+        document = json.loads(body, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise NotARegistryError(f"{what} is no JSON: {body[:60]!r}") from error
     if not isinstance(document, dict):
@@ -140,17 +146,51 @@ def choose(document: dict[str, Any], wanted: Platform, what: str) -> Descriptor:
         architecture, os = given.get("architecture"), given.get("os", "linux")
         if (architecture, os) == (wanted.architecture, wanted.os) and wanted.variant in {"", given.get("variant", "")}:
             return _descriptor(entry, what)
-        offered.append(f"{os}/{architecture}")
+        if isinstance(os, str) and isinstance(architecture, str):
+            offered.append(f"{os}/{architecture}"[:_LONGEST_PLATFORM])
     raise PlatformNotFoundError(
         f'{what}: no image found in image index for architecture "{wanted.architecture}", '
         f'variant "{wanted.variant}", OS "{wanted.os}"',
-        hint=f"the index has {', '.join(offered) or 'nothing'}",
+        hint=f"the index has {', '.join(offered[:_MOST_OFFERED]) or 'nothing'}",
     )
+
+
+def check_architecture(config: Mapping[str, Any], wanted: Platform, what: str) -> None:
+    """Make sure that an image that is no index is for a platform.
+
+    Args:
+        config: the image's configuration.
+        wanted: the platform.
+        what: the image, for messages.
+
+    Raises:
+        PlatformNotFoundError: it is for another architecture.
+    """
+    found = config.get("architecture", "")
+    if found != wanted.architecture:
+        raise PlatformNotFoundError(
+            f"Error validating architecture: manifest image architecture: {found} doesn't match requested "
+            f"architecture: {wanted.architecture}",
+            hint=f"{what} is for {found} only; correct platform.architecture",
+        )
 
 
 def _descriptor(document: object, what: str) -> Descriptor:
     if isinstance(document, dict):
         digest, size = document.get("digest"), document.get("size")
-        if isinstance(digest, str) and is_digest(digest) and type(size) is int and size >= 0:
+        if isinstance(digest, str) and is_digest(digest) and type(size) is int and 0 <= size <= _LARGEST:
             return Descriptor(media_type=str(document.get("mediaType", "")), digest=digest, size=size)
-    raise NotARegistryError(f"{what} holds a descriptor without a valid digest and size: {str(document)[:200]}")
+    raise NotARegistryError(
+        f"{what} holds a descriptor without a valid digest and size: {reprlib.repr(document)[:200]}"
+    )
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise ValueError("a key stands twice")
+    return document
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")

@@ -20,17 +20,19 @@ from dataimportcron.errors import (
     DataImportCronError,
     DigestMismatchError,
     NotARegistryError,
-    PlatformNotFoundError,
     RegistryUnavailableError,
 )
 from dataimportcron.oci.access import Access
+from dataimportcron.oci.endpoints import Endpoint
 from dataimportcron.oci.failures import failure_of_transport
+from dataimportcron.oci.limits import Limits
 from dataimportcron.oci.manifest import (
     ACCEPT,
     MANIFEST_TYPES,
     Descriptor,
     Manifest,
     Platform,
+    check_architecture,
     choose,
     is_index,
     parse_document,
@@ -61,7 +63,7 @@ class Resolved:
 
 
 class Registry:
-    """A client; close it, or use it as a context manager. Not for several threads at once.
+    """A client; close it, or use it as a context manager. For several threads at once, which share its connections.
 
     Every method raises what `errors` says of registries (UnauthorizedError, ImageNotFoundError, NotARegistryError,
     UntrustedCertificateError, RegistryUnavailableError, TooManyRequestsError, DigestMismatchError), and
@@ -70,10 +72,11 @@ class Registry:
     Args:
         access: as whom, and to where.
         timeout: of each step of a request.
+        limits: what registries have asked for, shared with other clients of this process.
     """
 
-    def __init__(self, access: Access, *, timeout: httpx.Timeout = _TIMEOUT) -> None:
-        self._transport = Transport(access, timeout)
+    def __init__(self, access: Access, *, timeout: httpx.Timeout = _TIMEOUT, limits: Limits | None = None) -> None:
+        self._transport = Transport(access, timeout, limits or Limits())
 
     def __enter__(self) -> Self:
         return self
@@ -133,22 +136,22 @@ class Registry:
     def blob(self, reference: Reference, descriptor: Descriptor) -> Iterator[bytes]:
         """Download a blob as it is stored: `descriptor.size` bytes or an error. The digest is the caller's to check.
 
-        A cut connection is continued where it ended, by a Range request. Where a server ignores the range, or serves
-        another version of the blob, it is read again from its start and what was handed on is skipped.
+        A cut connection is continued where it ended, by a Range request, at the same host or the next one that has the
+        blob. Where a server ignores the range, or serves another version of the blob, it is read again from its start
+        and what was handed on is skipped.
 
         Raises:
             RegistryUnavailableError: it could not be opened, or broke again and again without progress.
             DigestMismatchError: the registry has more bytes than the descriptor says.
         """
         done = stuck = 0
-        entity_tag = ""
+        entity_tags: dict[str, str] = {}
         while done < descriptor.size:
             before = done
             try:
-                response, skip, host = self._open_blob(reference, descriptor, done, entity_tag)
+                response, skip, endpoint = self._open_blob(reference, descriptor, done, entity_tags)
                 with closing(response):
-                    entity_tag = response.headers.get("ETag", "")
-                    for part in response.iter_raw(_CHUNK):
+                    for part in _chunks(response):
                         fresh = part[skip:] if skip else part
                         skip = max(skip - len(part), 0)
                         done += len(fresh)
@@ -156,7 +159,7 @@ class Registry:
                             break
                         if fresh:
                             yield fresh
-                _check_end(reference, descriptor, host, done)
+                _check_end(reference, descriptor, endpoint.host, done)
             except (httpx.RequestError, RegistryUnavailableError) as error:
                 stuck = 0 if done > before else stuck + 1
                 # What cannot even be opened is the caller's to retry, as it is for everything else here.
@@ -166,30 +169,31 @@ class Registry:
                 time.sleep(_PAUSES[max(stuck - 1, 0)])
 
     def _open_blob(
-        self, reference: Reference, descriptor: Descriptor, done: int, entity_tag: str
-    ) -> tuple[httpx.Response, int, str]:
-        """The rest of a blob: the answer, how many bytes of it are known already, and who gave it."""
-        headers = {}
-        if done:
+        self, reference: Reference, descriptor: Descriptor, done: int, entity_tags: dict[str, str]
+    ) -> tuple[httpx.Response, int, Endpoint]:
+        """The rest of a blob: the answer, how many bytes of it are known already, and who gave it.
+
+        An entity tag means something to the host that gave it alone; they are kept in `entity_tags`, by base URL.
+        """
+
+        def headers(base: str) -> dict[str, str]:
+            if not done:
+                return {}
+            tag = entity_tags.get(base, "")
+            condition = {"If-Range": tag} if tag and not tag.startswith("W/") else {}
             # With its end: there are registries that refuse an open range.
-            headers["Range"] = f"bytes={done}-{descriptor.size - 1}"
-            if entity_tag and not entity_tag.startswith("W/"):
-                headers["If-Range"] = entity_tag
-        response, host = self._transport.stream(reference, f"blobs/{descriptor.digest}", headers)
+            return {"Range": f"bytes={done}-{descriptor.size - 1}", **condition}
+
+        response, endpoint = self._transport.stream(reference, f"blobs/{descriptor.digest}", headers)
         fault = _fault(response, done, descriptor.size)
         if fault:
             response.close()
-            raise NotARegistryError(f"{host}, asked for the blob {descriptor.digest} of {reference}, {fault}")
-        return response, 0 if response.status_code == httpx.codes.PARTIAL_CONTENT else done, host
+            raise NotARegistryError(f"{endpoint.host}, asked for the blob {descriptor.digest} of {reference}, {fault}")
+        entity_tags[endpoint.base] = response.headers.get("ETag", "")
+        return response, 0 if response.status_code == httpx.codes.PARTIAL_CONTENT else done, endpoint
 
     def _check_platform(self, reference: Reference, manifest: Manifest, wanted: Platform) -> None:
-        found = self.config(reference, manifest).get("architecture", "")
-        if found != wanted.architecture:
-            raise PlatformNotFoundError(
-                f"Error validating architecture: manifest image architecture: {found} doesn't match requested "
-                f"architecture: {wanted.architecture}",
-                hint=f"{reference} is for {found} only; correct platform.architecture",
-            )
+        check_architecture(self.config(reference, manifest), wanted, str(reference))
 
     def _document(self, reference: Reference) -> tuple[dict[str, Any], str, str]:
         """A manifest or index: the document, its digest and media type."""
@@ -199,6 +203,25 @@ class Registry:
         digest = reference.digest or answer.digest or f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
         declared = str(document.get("mediaType", ""))
         return document, digest, declared or answer.media_type
+
+
+def _chunks(response: httpx.Response) -> Iterator[bytes]:
+    """The body in pieces that are worth handing on; of one that is cut, all that came before the cut."""
+    parts: list[bytes] = []
+    length = 0
+    try:
+        for part in response.iter_raw():
+            parts.append(part)
+            length += len(part)
+            if length >= _CHUNK:
+                yield b"".join(parts)
+                parts, length = [], 0
+    except httpx.RequestError:
+        if length:
+            yield b"".join(parts)
+        raise
+    if length:
+        yield b"".join(parts)
 
 
 def _fault(response: httpx.Response, done: int, size: int) -> str:

@@ -32,6 +32,9 @@ class ByteStream:
 
     def peek(self, length: int) -> bytes:
         """The next bytes, at most `length`, which stay unread; fewer only where the stream ends."""
+        # Most often it is there, and must not be put together anew for each of many small files.
+        if self._fill() and len(self._chunk) - self._at >= length:
+            return self._chunk[self._at : self._at + length]
         parts = [self._take(length)]
         have = len(parts[0])
         while have < length and self._fill():

@@ -1,8 +1,9 @@
 """A layer's tar, read as a stream: entries in order, each with its bytes, nothing ever extracted.
 
 Understood are ustar, GNU long names, PAX `path` and `size`. Refused, as no honest container disk has them: absolute
-names and `..`, sparse files, wrong checksums, headers that are no numbers, extended headers without end. What
-comes behind the end of the archive is ignored, as tar does.
+names and `..`, names that no file system takes, sparse files, wrong checksums, headers that are no numbers, extended
+headers without end or that say a thing twice, folders with bytes, and more headers than any image has. What comes
+behind the end of the archive is ignored, as tar does.
 """
 
 from __future__ import annotations
@@ -14,8 +15,17 @@ from dataimportcron.errors import InvalidImageError
 from dataimportcron.oci.streams import ByteStream
 
 _BLOCK = 512
+_MOST_HEADERS = 500_000
+"""Of one archive, extended ones too; a container disk needs a handful, and one built on a whole system some 100,000."""
 _LONGEST_EXTENSION = 1 << 20
 """Bytes of a PAX header or a GNU long name; real ones have some hundreds."""
+_MOST_EXTENDED = 16 << 20
+"""Bytes of all such headers of one archive; they are read record by record, so they cost more than other bytes."""
+_LONGEST_PATH = 4096
+_LONGEST_NAME = 255
+"""Bytes; Linux takes no more, of a path and of one part of it."""
+_SHOWN = 200
+"""Characters of a name that a message repeats."""
 _ZERO_BLOCK = bytes(_BLOCK)
 _SIGN = 0x7F
 """Old tars summed signed bytes."""
@@ -47,7 +57,7 @@ class Entry:
     @property
     def name(self) -> str:
         """For messages: nothing that a terminal would obey."""
-        return "/".join(self.path).encode("unicode_escape").decode("ascii")[:200]
+        return "/".join(self.path).encode("unicode_escape").decode("ascii")[:_SHOWN]
 
 
 def entries(stream: ByteStream, name: str) -> Iterator[Entry]:
@@ -61,14 +71,22 @@ def entries(stream: ByteStream, name: str) -> Iterator[Entry]:
         InvalidImageError: see the module.
     """
     extensions: dict[str, str] = {}
+    headers = extended = 0
     while (header := _header(stream, name)) is not None:
+        headers += 1
+        if headers > _MOST_HEADERS:
+            raise InvalidImageError(
+                f"{name} has more than {_MOST_HEADERS} entries, which no container disk has",
+                hint="build it as: FROM scratch / ADD disk.qcow2 /disk/",
+            )
         type_flag = header[156:157]
         size = _number(header[124:136], "size", name)
-        if type_flag in (b"x", b"L", b"K"):
-            extensions |= _extension(type_flag, _extension_data(stream, size, name), name)
-            continue
-        if type_flag == b"g":
-            _check_global(_extension_data(stream, size, name), name)
+        if type_flag in (b"x", b"g", b"L", b"K"):
+            extended += size
+            found = _extension(type_flag, _extension_data(stream, size, extended, name), name)
+            if twice := extensions.keys() & found.keys():
+                raise InvalidImageError(f"{name}: extended headers give the {min(twice)} of one entry twice")
+            extensions |= found
             continue
         entry = _entry(header, size, extensions, name)
         extensions = {}
@@ -85,54 +103,73 @@ def _header(stream: ByteStream, name: str) -> bytes | None:
     header = stream.read(_BLOCK)
     if header == _ZERO_BLOCK:
         return None
-    blanked = header[:148] + b" " * 8 + header[156:]
     found = _number(header[148:156], "checksum", name)
-    if found != sum(blanked) and found != sum(blanked) - 256 * sum(byte > _SIGN for byte in blanked):
+    blanked = sum(header) - sum(header[148:156]) + 8 * ord(" ")
+    if found != blanked and found != blanked - 256 * sum(byte > _SIGN for byte in header[:148] + header[156:]):
         raise InvalidImageError(f"{name}: the header at byte {stream.position - _BLOCK} is none of a tar")
     return header
 
 
 def _entry(header: bytes, size: int, extensions: Mapping[str, str], name: str) -> Entry:
     type_flag = header[156:157]
-    if "path" in extensions:
-        path = extensions["path"]
-    else:
+    path = extensions.get("path")
+    if path is None:
         path = _text(header[:100])
         prefix = _text(header[345:500]) if header[257:263] == b"ustar\0" else ""
         path = f"{prefix}/{path}" if prefix else path
-    if type_flag == b"S" or any(key.startswith("GNU.sparse.") for key in extensions):
-        raise InvalidImageError(
-            f"{name}: {path[:200]!r} is stored as a sparse file, which this importer does not read",
-            hint="build the image without --sparse",
-        )
+    if type_flag == b"S":
+        raise _sparse(name, path)
     if "size" in extensions:
         size = _pax_size(extensions["size"], name)
-    regular = type_flag in _REGULAR and not path.endswith("/")
-    kind = "file" if regular else _KINDS.get(type_flag, "directory" if path.endswith("/") else "unknown member")
-    return Entry(path=_parts(path, name), kind=kind, size=0 if type_flag in _KINDS else size)
+    parts = _parts(path, name)
+    if type_flag in _KINDS:
+        return Entry(path=parts, kind=_KINDS[type_flag], size=0)
+    if path.endswith("/"):
+        # Readers differ on whether its bytes follow: some would see entries there that others do not.
+        if size:
+            raise InvalidImageError(f"{name}: the folder {path[:_SHOWN]!r} has {size} bytes")
+        return Entry(path=parts, kind="directory", size=0)
+    return Entry(path=parts, kind="file" if type_flag in _REGULAR else "unknown member", size=size)
 
 
 def _parts(path: str, name: str) -> tuple[str, ...]:
     if path.startswith("/"):
-        raise InvalidImageError(f"{name}: the name {path[:200]!r} is absolute, expected one below the root")
+        raise InvalidImageError(f"{name}: the name {path[:_SHOWN]!r} is absolute, expected one below the root")
     parts = tuple(part for part in path.split("/") if part not in ("", "."))
     if ".." in parts or "\0" in path:
-        raise InvalidImageError(f"{name}: the name {path[:200]!r} leads out of its folder")
+        raise InvalidImageError(f"{name}: the name {path[:_SHOWN]!r} leads out of its folder")
+    if _too_long(path, _LONGEST_PATH) or (
+        len(path) > _LONGEST_NAME // 4 and any(_too_long(part, _LONGEST_NAME) for part in parts)
+    ):
+        raise InvalidImageError(f"{name}: the name {path[:_SHOWN]!r}… is longer than that of any file")
     return parts
 
 
-def _extension_data(stream: ByteStream, size: int, name: str) -> bytes:
+def _too_long(text: str, most: int) -> bool:
+    # A character has four bytes at most.
+    return len(text) > most // 4 and len(text.encode("utf-8", "surrogateescape")) > most
+
+
+def _extension_data(stream: ByteStream, size: int, extended: int, name: str) -> bytes:
+    """The bytes of an extended header; `extended` is how many all of them have so far, this one too."""
     if size > _LONGEST_EXTENSION:
         raise InvalidImageError(f"{name}: an extended header of {size} bytes, at most {_LONGEST_EXTENSION} are read")
+    if extended > _MOST_EXTENDED:
+        raise InvalidImageError(f"{name}: more than {_MOST_EXTENDED} bytes of extended headers")
     data = stream.read(size)
     stream.skip(_padded(size) - size)
     return data
 
 
 def _extension(type_flag: bytes, data: bytes, name: str) -> dict[str, str]:
-    if type_flag == b"x":
-        return _pax(data, name)
-    return {"path" if type_flag == b"L" else "linkpath": _text(data)}
+    """What an extended header says of the next entry, as far as that matters: `path`, `size`, `linkpath`."""
+    if type_flag in (b"L", b"K"):
+        text = _text(data)
+        return {"path" if type_flag == b"L" else "linkpath": text} if text else {}
+    records = _pax(data, name)
+    if type_flag == b"g" and records:
+        raise InvalidImageError(f"{name}: a global PAX header sets {min(records)} for all entries")
+    return records
 
 
 def _pax(data: bytes, name: str) -> dict[str, str]:
@@ -147,15 +184,23 @@ def _pax(data: bytes, name: str) -> dict[str, str]:
         key, equals, value = data[space + 1 : end - 1].partition(b"=")
         if not equals or end > len(data) or data[end - 1 : end] != b"\n":
             raise InvalidImageError(f"{name}: a PAX header that is none, at its byte {at}")
-        records[key.decode("utf-8", "replace")] = value.decode("utf-8", "surrogateescape")
+        if key in (b"path", b"size", b"linkpath"):
+            if (text := key.decode()) in records:
+                raise InvalidImageError(f"{name}: a PAX header gives the {text} of one entry twice")
+            # No value means: what the plain header says.
+            if value:
+                records[text] = value.decode("utf-8", "surrogateescape")
+        elif key.startswith(b"GNU.sparse."):
+            raise _sparse(name, records.get("path", ""))
         at = end
     return records
 
 
-def _check_global(data: bytes, name: str) -> None:
-    for key in _pax(data, name):
-        if key in ("path", "size", "linkpath") or key.startswith("GNU.sparse."):
-            raise InvalidImageError(f"{name}: a global PAX header sets {key} for all entries")
+def _sparse(name: str, path: str) -> InvalidImageError:
+    return InvalidImageError(
+        f"{name}: {path[:_SHOWN]!r} is stored as a sparse file, which this importer does not read",
+        hint="build the image without --sparse",
+    )
 
 
 def _pax_size(text: str, name: str) -> int:
@@ -175,7 +220,7 @@ def _number(field: bytes, what: str, name: str) -> int:
 
 
 def _text(field: bytes) -> str:
-    return field.split(b"\0")[0].decode("utf-8", "surrogateescape")
+    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
 
 
 def _padded(size: int) -> int:

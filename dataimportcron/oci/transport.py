@@ -1,15 +1,20 @@
 """Requests to a registry: mirrors first, challenges answered, failures named.
 
 What an endpoint refuses or cannot do, the next one may. If none can, the failure that says most is raised: an answer
-outranks a broken connection, and a 404, of a mirror too, outranks a broken connection to the origin.
-Authorization never follows a redirect to another host, and no challenge of such a host is answered.
+outranks a broken connection, and a 404, of a mirror too, outranks a broken connection to the origin. A host that has
+asked to wait is passed over meanwhile. Authorization never follows a redirect to another host, and no challenge of such
+a host is answered.
 """
 
 from __future__ import annotations
 
+import ssl
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
+from time import monotonic
 from typing import TypeVar
 
 import httpx
@@ -19,20 +24,26 @@ from dataimportcron.errors import (
     DigestMismatchError,
     ImageNotFoundError,
     InvalidObjectError,
+    TooManyRequestsError,
     UntrustedCertificateError,
 )
 from dataimportcron.oci.access import Access
 from dataimportcron.oci.auth import Authorizer, parse_challenges
 from dataimportcron.oci.bodies import beginning, bounded, verify
-from dataimportcron.oci.endpoints import Endpoint, endpoints_of, trust
+from dataimportcron.oci.connections import Connections, contexts
+from dataimportcron.oci.credentials import Credentials, narrowest
+from dataimportcron.oci.endpoints import Endpoint, endpoints_of
 from dataimportcron.oci.failures import failure_of_response, failure_of_transport, speaks_no_tls
+from dataimportcron.oci.limits import Limits
+from dataimportcron.oci.proxies import Proxies
 from dataimportcron.reference import Reference, is_digest
 
 LARGEST_DOCUMENT = 4 << 20
 """Bytes of a manifest or a config; the specification's own limit for manifests."""
 
 _LONGEST_ERROR = 16 << 10
-_MOST_REDIRECTS = 5
+_PLAIN = 300.0
+"""Seconds for which an insecure registry that was found to speak plain http is not tried by https again."""
 _NO_HEAD = {httpx.codes.NOT_FOUND, httpx.codes.METHOD_NOT_ALLOWED, httpx.codes.NOT_IMPLEMENTED}
 _Result = TypeVar("_Result")
 
@@ -48,25 +59,33 @@ class Answer:
 
 
 class Transport:
-    """Connections, kept alive; not for several threads at once.
+    """Connections, kept alive, and tokens; for several threads at once.
 
     Args:
         access: as whom, and to where.
         timeout: of each step of a request.
+        limits: what hosts have asked for; shared with other clients.
     """
 
-    def __init__(self, access: Access, timeout: httpx.Timeout) -> None:
+    def __init__(self, access: Access, timeout: httpx.Timeout, limits: Limits) -> None:
         self._access = access
         self._timeout = timeout
-        self._clients: dict[Endpoint, httpx.Client] = {}
-        self._authorizer = Authorizer()
+        self._limits = limits
+        self._proxies = Proxies.of_process()
+        self._connections: dict[Endpoint, tuple[tuple[ssl.SSLContext, ssl.SSLContext], Connections]] = {}
+        self._outdated: list[Connections] = []
+        self._lock = threading.Lock()
+        self._authorizer = Authorizer(limits)
         self._authorization: dict[tuple[str, str], str] = {}
+        self._plain: dict[str, float] = {}
 
     def close(self) -> None:
         """Close all connections."""
-        for client in self._clients.values():
-            client.close()
-        self._clients.clear()
+        with self._lock:
+            for old in (*self._outdated, *(found for _, found in self._connections.values())):
+                old.close()
+            self._outdated.clear()
+            self._connections.clear()
 
     def read(self, method: str, reference: Reference, path: str, *, digest: str | None, accept: str = "") -> Answer:
         """The first good answer of an endpoint.
@@ -87,7 +106,11 @@ class Transport:
         def ask(endpoint: Endpoint) -> Answer:
             with closing(self._open(endpoint, method, reference, path, headers)) as response:
                 what = f"{path} of {reference.name} from {endpoint.host}"
-                body = bounded(response, LARGEST_DOCUMENT, endpoint.host)
+                if response.request.method == "HEAD":
+                    # Nothing, but only then can the connection be used again.
+                    body = b"".join(response.iter_raw())
+                else:
+                    body = bounded(response, LARGEST_DOCUMENT, endpoint.host)
             given = response.headers.get("Docker-Content-Digest", "")
             given = given if is_digest(given) else ""
             wanted = digest or given
@@ -100,26 +123,39 @@ class Transport:
 
         return self._first(reference, ask, by_tag=path.startswith("manifests/") and digest is None)
 
-    def stream(self, reference: Reference, path: str, headers: dict[str, str]) -> tuple[httpx.Response, str]:
+    def stream(
+        self, reference: Reference, path: str, headers: Callable[[str], dict[str, str]]
+    ) -> tuple[httpx.Response, Endpoint]:
         """The first good answer to GET with its body still to be read, and who gave it; the caller closes it.
+
+        Args:
+            reference: in whose repository.
+            path: below it.
+            headers: for an endpoint, by its base URL.
 
         Raises:
             DataImportCronError: no endpoint gave one.
         """
-        return self._first(
-            reference, lambda endpoint: (self._open(endpoint, "GET", reference, path, headers), endpoint.host)
-        )
+
+        def ask(endpoint: Endpoint) -> tuple[httpx.Response, Endpoint]:
+            return self._open(endpoint, "GET", reference, path, headers(endpoint.base)), endpoint
+
+        return self._first(reference, ask)
 
     def _first(self, reference: Reference, ask: Callable[[Endpoint], _Result], *, by_tag: bool = False) -> _Result:
         failures: list[tuple[str, int, DataImportCronError]] = []
-        for endpoint in endpoints_of(reference.registry, self._access.certs_dirs, self._access.insecure_registries):
-            if by_tag and not endpoint.resolve:
+        endpoints = endpoints_of(reference.registry, self._access.certs_dirs, self._access.insecure_registries)
+        for endpoint in endpoints:
+            if (by_tag and not endpoint.resolve) or self._plain.get(endpoint.base, 0.0) > monotonic():
                 continue
             try:
+                self._limits.check(endpoint.host)
                 return ask(endpoint)
             except (httpx.RequestError, httpx.InvalidURL) as error:
                 failure = failure_of_transport(error, str(reference), endpoint.host)
                 failure.__cause__ = error
+                if speaks_no_tls(error) and any(other.base == _plain(endpoint.base) for other in endpoints):
+                    self._plain[endpoint.base] = monotonic() + _PLAIN
                 failures.append((endpoint.base, _rank_of_broken(error, failure), failure))
             except DataImportCronError as error:
                 failures.append((endpoint.base, 1 if isinstance(error, ImageNotFoundError) else 0, error))
@@ -144,8 +180,11 @@ class Transport:
         with closing(response):
             if method != "HEAD" or response.status_code not in _NO_HEAD:
                 body = beginning(response, _LONGEST_ERROR)
-                known = endpoint.host in self._access.credentials
-                raise failure_of_response(response, body, reference, path, endpoint.host, authenticated=known)
+                known = self._credentials(endpoint, reference) is not None
+                failure = failure_of_response(response, body, reference, path, endpoint.host, authenticated=known)
+                if isinstance(failure, TooManyRequestsError) and not response.history:
+                    self._limits.note(endpoint.host, failure)
+                raise failure
         # Only the body tells a missing tag from a missing repository; and there are registries without HEAD.
         return self._open(endpoint, "GET", reference, path, headers)
 
@@ -153,23 +192,23 @@ class Transport:
         self, endpoint: Endpoint, method: str, reference: Reference, path: str, headers: dict[str, str]
     ) -> httpx.Response:
         """Send a request; where that is asked for, once more with an answer to the challenge."""
-        client = self._client(endpoint)
+        connections = self._connected(endpoint)
         key = (endpoint.base, reference.repository)
         # Blobs are verified as they are stored: nothing on the way may encode them.
         sent = {"Accept-Encoding": "identity", **headers}
-        url = f"{endpoint.base}/{reference.repository}/{path}"
+        url = _url(f"{endpoint.base}/{reference.repository}/{path}")
         if key in self._authorization:
             sent["Authorization"] = self._authorization[key]
-        response = client.send(client.build_request(method, url, headers=sent), stream=True)
+        response = connections.send(method, url, sent)
         if response.status_code != httpx.codes.UNAUTHORIZED or response.history:
             return response
         try:
             answer = self._authorizer.answer(
-                client,
+                connections,
                 parse_challenges(response.headers.get_list("WWW-Authenticate")),
                 origin=endpoint.base,
                 repository=reference.repository,
-                credentials=self._access.credentials.get(endpoint.host),
+                credentials=self._credentials(endpoint, reference),
                 refused=sent.get("Authorization"),
             )
             if answer is None:
@@ -181,15 +220,26 @@ class Transport:
             raise
         response.close()
         self._authorization[key] = sent["Authorization"] = answer
-        return client.send(client.build_request(method, url, headers=sent), stream=True)
+        return connections.send(method, url, sent)
 
-    def _client(self, endpoint: Endpoint) -> httpx.Client:
-        if endpoint not in self._clients:
-            context = trust(endpoint.ca_files, self._access.ca_certificates, verify=endpoint.verify)
-            self._clients[endpoint] = httpx.Client(
-                verify=context, timeout=self._timeout, follow_redirects=True, max_redirects=_MOST_REDIRECTS
-            )
-        return self._clients[endpoint]
+    def _credentials(self, endpoint: Endpoint, reference: Reference) -> Credentials | None:
+        return narrowest(self._access.credentials, endpoint.host, reference.repository)
+
+    def _connected(self, endpoint: Endpoint) -> Connections:
+        """The connections to an endpoint; new ones where certificates of its files have changed."""
+        wanted = contexts(endpoint, self._access)
+        found = self._connections.get(endpoint)
+        if found is not None and found[0] == wanted:
+            return found[1]
+        with self._lock:
+            found = self._connections.get(endpoint)
+            if found is None or found[0] != wanted:
+                if found is not None:
+                    # Another thread may be reading from it.
+                    self._outdated.append(found[1])
+                found = (wanted, Connections(endpoint, self._access, self._proxies, self._timeout))
+                self._connections[endpoint] = found
+            return found[1]
 
 
 def _rank_of_broken(error: Exception, failure: DataImportCronError) -> int:
@@ -206,6 +256,16 @@ def _worst(failures: list[tuple[str, int, DataImportCronError]]) -> DataImportCr
     if others:
         worst[2].message += f"; also asked: {', '.join(dict.fromkeys(others))}"
     return worst[2]
+
+
+@lru_cache(maxsize=4096)
+def _url(text: str) -> httpx.URL:
+    """A URL, taken apart once: a poll asks for the same one each time."""
+    return httpx.URL(text)
+
+
+def _plain(base: str) -> str:
+    return f"http{base.removeprefix('https')}"
 
 
 def _algorithm(digest: str) -> str:

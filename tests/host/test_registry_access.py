@@ -13,9 +13,11 @@ from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.source import HostSource
 from dataimportcron.ports import ImageSource
+from dataimportcron.reference import Reference
 from tests.support.loopback import serve
 
 NAMESPACE = "golden"
+REFERENCE = Reference.parse("registry.example/disks:latest")
 
 
 @pytest.fixture
@@ -62,14 +64,14 @@ async def test_only_registries_and_archives_are_polled(access, state):
 
 @pytest.mark.usefixtures("secret")
 def test_credentials_of_a_secret(access):
-    found = access.registry_access(image(secret="pull"), "registry.example").credentials["registry.example"]
+    found = access.registry_access(image(secret="pull"), REFERENCE).credentials["registry.example"]
     assert (found.username, found.password) == ("me", "pa55")
 
 
 @pytest.mark.usefixtures("secret")
 def test_nothing_shows_a_password(access):
     assert "pa55" not in repr(access.dependencies(image(secret="pull")))
-    assert "pa55" not in repr(access.registry_access(image(secret="pull"), "registry.example"))
+    assert "pa55" not in repr(access.registry_access(image(secret="pull"), REFERENCE))
 
 
 def test_only_certificates_of_a_config_map(access, store):
@@ -125,8 +127,14 @@ def test_settings_reach_the_importer(access, state, tmp_path):
     settings = f'certs_dirs = ["{tmp_path}"]\ninsecure_registries = ["localhost:5000"]\n'
     (state.path / "settings.toml").write_text(settings)
     expected = ["--mirrors", str(state.path / "certs.d"), "--mirrors", str(tmp_path)]
-    with access.folder(image()) as (options, _):
-        assert options == [*expected, "--insecure-registry", "localhost:5000"]
+    with access.folder(image()) as (options, folder):
+        assert options == [
+            "--secret-dir",
+            str(folder / "secret-dir"),
+            *expected,
+            "--insecure-registry",
+            "localhost:5000",
+        ]
 
 
 class OneManifest(BaseHTTPRequestHandler):

@@ -274,6 +274,7 @@ def test_docker_configuration():
     assert {host: (one.username, one.password) for host, one in found.items()} == {
         "docker.io": ("hub", "a:b"),
         "quay.io": ("all", "2"),
+        "quay.io/team": ("team", "1"),
         "ghcr.io": ("u", "p"),
         "localhost:5000": ("only", "name"),
     }

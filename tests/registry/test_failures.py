@@ -1,21 +1,25 @@
 """What a person reads when a registry cannot be used: the host, what was asked for, what was found, what to do."""
 
 import socket
+import time
+from dataclasses import replace
 
 import httpx
 import pytest
 
 from dataimportcron.errors import (
+    ImageNotFoundError,
     NotARegistryError,
     RegistryUnavailableError,
     TooManyRequestsError,
     UnauthorizedError,
     UntrustedCertificateError,
 )
+from dataimportcron.oci import bodies
 from dataimportcron.oci.registry import Access, Registry
 from dataimportcron.reference import Reference
 from demo.push import OCI_MANIFEST
-from tests.support.fault_registry import Reply, fault_registry
+from tests.support.fault_registry import Reply, document, fault_registry
 from tests.support.stocked import AMD64
 
 PATH = "/v2/disk/manifests/latest"
@@ -168,9 +172,68 @@ def test_status(faults, reply, error):
 def test_retry_after(headers, seconds):
     from dataimportcron.oci.failures import failure_of_status  # noqa: PLC0415 -- its only use
 
-    found = failure_of_status(httpx.Response(429, headers=headers), "a registry answers with status 429")
+    response = httpx.Response(429, headers=headers, request=httpx.Request("GET", "https://registry.example"))
+    found = failure_of_status(response, "a registry answers with status 429")
     assert isinstance(found, TooManyRequestsError)
     assert found.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error", "words"),
+    [
+        (401, "UNAUTHORIZED", UnauthorizedError, "no credentials were given (UNAUTHORIZED: why)"),
+        (403, "DENIED", UnauthorizedError, "no credentials were given (DENIED: why)"),
+        (404, "NAME_UNKNOWN", ImageNotFoundError, "has no repository disk"),
+        (404, "MANIFEST_UNKNOWN", ImageNotFoundError, "does not have the tag latest in the repository disk"),
+        (429, "TOOMANYREQUESTS", TooManyRequestsError, "with status 429 (TOOMANYREQUESTS: why)"),
+        (403, "TOOMANYREQUESTS", UnauthorizedError, "TOOMANYREQUESTS: why"),
+        (400, "TOOMANYREQUESTS", TooManyRequestsError, "with status 400 (TOOMANYREQUESTS: why)"),
+        (405, "UNSUPPORTED", NotARegistryError, "cannot do what reading"),
+        (400, "NAME_INVALID", NotARegistryError, "with status 400 (NAME_INVALID: why)"),
+    ],
+)
+def test_codes_of_the_specification(faults, status, code, error, words):
+    faults.answer(PATH, Reply(status=404), document({"errors": [{"code": code, "message": "why"}]}, "application/json"))
+    faults.replies[PATH][1] = replace(faults.replies[PATH][1], status=status)
+    with pytest.raises(error) as caught:
+        lookup(faults.host)
+    assert words in caught.value.message
+    assert caught.value.hint or error is TooManyRequestsError
+
+
+@pytest.mark.parametrize(("body", "told"), [(b"404 page not found", True), (b'{"errors":[{"code":"X"}]}', False)])
+def test_a_404_that_is_no_registrys_says_so(faults, body, told):
+    faults.answer(PATH, Reply(status=404, body=body, headers={"Content-Type": "text/plain"}))
+    with pytest.raises(ImageNotFoundError) as caught:
+        lookup(faults.host)
+    assert ("is the address right?" in caught.value.hint) is told
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_bytes_that_drip_for_ever_are_not_waited_for(faults, monkeypatch, status):
+    """Each byte comes in time, all of them would take an hour."""
+    monkeypatch.setattr(bodies, "_PATIENCE", 0.2)
+    faults.answer(PATH, Reply(status=404), Reply(status=status, body=b" " * 36_000, drip=0.02))
+    started = time.monotonic()
+    with pytest.raises(RegistryUnavailableError, match=f"{faults.host} is still sending a short document"):
+        lookup(faults.host)
+    assert time.monotonic() - started < 3
+
+
+def test_an_insecure_registry_is_tried_by_https_once_only(plain):
+    access = Access(insecure_registries=frozenset({plain.running.host}))
+    asked = []
+    with Registry(access) as client:
+        connected = client._transport._connected
+
+        def counting(endpoint):
+            asked.append(endpoint.base.partition(":")[0])
+            return connected(endpoint)
+
+        client._transport._connected = counting
+        for _ in range(3):
+            client.resolve(plain.reference(":amd64"), AMD64)
+    assert asked == ["https", "http", "http", "http"]
 
 
 def test_patience_reaches_the_caller(faults):

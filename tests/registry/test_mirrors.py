@@ -222,7 +222,7 @@ def test_members_of_a_host(certs, hosts):
 
         [host."https://resolve-not.example"]
         capabilities = ["pull"]
-        client = ["a.crt", "a.key"]
+        client = ["a.pem", "b.pem"]
 
         [host."https://push-only.example"]
         capabilities = ["push"]
@@ -239,7 +239,12 @@ def test_members_of_a_host(certs, hosts):
         "quay.io",
     )
     assert endpoints(certs, insecure={"bare.example"}) == [
-        Endpoint(base="https://resolve-not.example/v2", host="resolve-not.example", resolve=False),
+        Endpoint(
+            base="https://resolve-not.example/v2",
+            host="resolve-not.example",
+            resolve=False,
+            client=((folder / "a.pem", None), (folder / "b.pem", None)),
+        ),
         Endpoint(base="http://path.example:5000/registry/v2", host="path.example:5000"),
         Endpoint(
             base="https://prefix.example/cache/v2",

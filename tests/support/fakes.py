@@ -23,6 +23,7 @@ class FakeSource:
         self.images: dict[str, ResolvedImage] = {}
         self.failure: DataImportCronError | None = None
         self.lookups = 0
+        self.fresh: list[bool] = []
 
     def release(self, url: str, content: bytes) -> str:
         """Let a reference mean this content from now on."""
@@ -30,8 +31,9 @@ class FakeSource:
         self.images[url] = ResolvedImage(digest=digest, manifest_digest=digest)
         return digest
 
-    async def resolve(self, image: ImageSource) -> ResolvedImage:
+    async def resolve(self, image: ImageSource, *, fresh: bool = False) -> ResolvedImage:
         self.lookups += 1
+        self.fresh.append(fresh)
         if self.failure is not None:
             raise self.failure
         if image.url not in self.images:

@@ -29,6 +29,7 @@ class Reply:
         chunked: without Content-Length, so that a cut looks like the end.
         ranges: a Range request gets its part.
         delay: seconds before the answer.
+        drip: seconds between the body's bytes, which come one by one; 0 for all at once.
     """
 
     status: int = 200
@@ -38,15 +39,17 @@ class Reply:
     chunked: bool = False
     ranges: bool = False
     delay: float = 0.0
+    drip: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, as it came."""
+    """One request, as it came; the body of a POST only."""
 
     method: str
     path: str
     headers: Message
+    body: bytes = b""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,7 @@ class FaultRegistry:
         ca: PEM file to trust; None for http.
         replies: by path: one after the other, the last for ever. What has none is MANIFEST_UNKNOWN.
         requests: all that came.
+        sent: bytes of bodies, of all answers together.
     """
 
     scheme: str
@@ -66,6 +70,7 @@ class FaultRegistry:
     host: str = ""
     replies: defaultdict[str, list[Reply]] = field(default_factory=lambda: defaultdict(list))
     requests: list[Request] = field(default_factory=list)
+    sent: int = 0
 
     @property
     def url(self) -> str:
@@ -86,11 +91,13 @@ class FaultRegistry:
 
 
 @contextmanager
-def fault_registry(certificates: Path | None = None, *, address: str = HOST) -> Iterator[FaultRegistry]:
-    """Run one; with a folder for certificates it speaks https."""
+def fault_registry(
+    certificates: Path | None = None, *, address: str = HOST, demanding: bool = False
+) -> Iterator[FaultRegistry]:
+    """Run one; with a folder for certificates it speaks https, and wants the client's if it is `demanding`."""
     ca = certificates / "ca.crt" if certificates else None
     state = FaultRegistry(scheme="https" if certificates else "http", ca=ca)
-    with serve(_handler(state), certificates, address=address) as host:
+    with serve(_handler(state), certificates, address=address, demanding=demanding) as host:
         state.host = host
         yield state
 
@@ -105,7 +112,8 @@ def _handler(state: FaultRegistry) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self):
-            state.requests.append(Request(self.command, self.path, self.headers))
+            form = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            state.requests.append(Request(self.command, self.path, self.headers, form))
             replies = state.replies[self.path.partition("?")[0]]
             reply = replies.pop(0) if len(replies) > 1 else replies[0] if replies else _UNKNOWN
             time.sleep(reply.delay)
@@ -118,18 +126,17 @@ def _handler(state: FaultRegistry) -> type[BaseHTTPRequestHandler]:
             else:
                 self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            if self.command == "GET":
+            if self.command != "HEAD":
                 self._send(reply, body)
 
         do_HEAD = do_GET  # noqa: N815 -- the name that http.server looks for
+        do_POST = do_GET  # noqa: N815 -- the same
 
         def _send(self, reply, body):
             body = body[: reply.cut]
-            if not reply.chunked:
-                self.wfile.write(body)
-            else:
-                self.wfile.write(b"%x\r\n%s\r\n" % (len(body), body) if body else b"")
-                self.wfile.write(b"0\r\n\r\n")
+            state.sent += len(body)
+            for piece in _pieces(reply, body):
+                self.wfile.write(piece)
             if reply.cut is not None:
                 self.close_connection = True
 
@@ -137,6 +144,19 @@ def _handler(state: FaultRegistry) -> type[BaseHTTPRequestHandler]:
             """Nothing: a failing test prints what it needs."""
 
     return Handler
+
+
+def _pieces(reply: Reply, body: bytes) -> Iterator[bytes]:
+    """The body as it goes over the wire."""
+    if reply.chunked:
+        yield b"%x\r\n%s\r\n" % (len(body), body) if body else b""
+        yield b"0\r\n\r\n"
+    elif reply.drip:
+        for byte in body:
+            yield bytes([byte])
+            time.sleep(reply.drip)
+    else:
+        yield body
 
 
 def _part(reply: Reply, wanted: str | None) -> tuple[int, bytes, dict[str, str]]:

@@ -21,7 +21,11 @@ class _Server(ThreadingHTTPServer):
 
 @contextmanager
 def serve(
-    handler: type[BaseHTTPRequestHandler], certificates: Path | None = None, *, address: str = HOST
+    handler: type[BaseHTTPRequestHandler],
+    certificates: Path | None = None,
+    *,
+    address: str = HOST,
+    demanding: bool = False,
 ) -> Iterator[str]:
     """Serve until the end of the context; yields host:port.
 
@@ -29,12 +33,16 @@ def serve(
         handler: answers requests.
         certificates: folder for `make_certificates`; None for plain http.
         address: of loopback; the certificates are for 127.0.0.1.
+        demanding: wants the client's certificate, of the same CA.
     """
     with _Server((address, 0), handler) as server:
         if certificates is not None:
             certificates.mkdir(parents=True, exist_ok=True)
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(*make_certificates(certificates))
+            if demanding:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(certificates / "ca.crt")
             # The handshake is the handler thread's: one bad client must not hold up the others.
             server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))

@@ -100,6 +100,6 @@ def _layer(folder: Path, architecture: str) -> Layer:
     """Of 1 MiB and a bit, so that it takes several reads."""
     disk = folder / f"{architecture}.img"
     disk.write_bytes(b"".join(f"{architecture} {number:08}\n".encode() for number in range(80_000)))
-    layer = disk_layer(disk, folder, compress=False)
+    layer = disk_layer(disk, folder, media_type=LAYER_TAR)
     assert layer.media_type == LAYER_TAR
     return layer

@@ -28,7 +28,7 @@ class ArchiveImage:
 
     Args:
         source: `oci-archive:PATH[:TAG]`.
-        platform: os/architecture, "" for this machine's.
+        platform: os/architecture, which an image that is no index must say too; "" for this machine's.
         digest: that the image must have, "" for any.
 
     Raises:
@@ -37,6 +37,7 @@ class ArchiveImage:
 
     def __init__(self, source: str, platform: str, digest: str = "") -> None:
         self._reference = ArchiveReference.parse(source)
+        self._strict = bool(platform)
         self._platform = Platform.parse(platform) if platform else Platform.default()
         self._digest = digest
 
@@ -48,7 +49,9 @@ class ArchiveImage:
     def load(self) -> Image:
         """See `ImageReader`."""
         with Archive(self._reference.path) as archive:
-            digest, manifest = archive.manifest(self._reference.tag, self._platform, digest=self._digest)
+            digest, manifest = archive.manifest(
+                self._reference.tag, self._platform, digest=self._digest, strict=self._strict
+            )
             config = archive.config(manifest)
         return build_image(digest, manifest.digest, [(layer.digest, layer.size) for layer in manifest.layers], config)
 
