@@ -12,7 +12,7 @@ stages=(static unit registry host workflow e2e)
 
 static() { check && tests architecture; }
 unit() { tests unit activities; }
-registry() { tests registry importer; }
+registry() { tests registry importer fuzz; }
 host() { tests contract host; }
 workflow() { tests workflow replay; }
 e2e() { tests e2e; }

@@ -17,6 +17,7 @@ from dataimportcron.errors import (
     PlatformNotFoundError,
 )
 from dataimportcron.importer.__main__ import _parser, _reader
+from dataimportcron.importer.source.local_image import ArchiveImage
 from tests.importer.conftest import patchwork, qcow2_of, sha256, tar_of, zipped
 
 MIB = 1 << 20
@@ -139,9 +140,18 @@ def test_a_layer_that_is_another(bench, tmp_path, layout, change):
     assert not bench.marker.exists()
 
 
+def test_an_image_that_is_no_index_must_be_for_the_platform(bench, tmp_path, layout):
+    layout.image(DISK, architecture="arm64")
+    source = layout.save(tmp_path / "a.tar")
+    with pytest.raises(PlatformNotFoundError, match="architecture: arm64 doesn't match requested architecture: amd64"):
+        bench.run(reader(source), MIB)
+    bench.run(ArchiveImage(source, ""), MIB)
+    assert bench.target.read_bytes() == DISK
+
+
 def test_a_diff_id_that_is_another(bench, tmp_path, layout):
     layer = layout.add(zipped(tar_of(("disk/d", DISK))))
-    config = layout.add({"rootfs": {"diff_ids": [sha256(b"other")]}})
+    config = layout.add({"architecture": "amd64", "rootfs": {"diff_ids": [sha256(b"other")]}})
     layout.listed = [layout.add({"config": config, "layers": [layer]})]
     with pytest.raises(DigestMismatchError, match="diff_id"):
         bench.run(reader(layout.save(tmp_path / "a.tar")), MIB)

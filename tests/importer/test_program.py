@@ -7,15 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
-from dataimportcron.importer.report import Phase, Progress, parse_line
-from demo.push import Image, blob_of, disk_layer, push, push_index
+from dataimportcron.importer.report import Phase, parse_line
+from demo.push import LAYER_ZSTD, Image, blob_of, disk_layer, push, push_index
 from demo.push import Layer as PushedLayer
 from demo.registry import client, registry
 from tests.importer.conftest import patchwork, qcow2_of, sha256, tar_of
+from tests.support.importing import run, start, until_read
 
 MIB = 1 << 20
 SIZE = 8 * MIB
@@ -42,7 +42,8 @@ class Served:
         self.running = running
         self.raw = patchwork(6 * MIB, 21)
         image = qcow2_of(self.raw, folder, compress=True)
-        manifest = push(http, "disks/small", "one", Image(layers=(disk_layer(image, folder),), env=("OS=linux",)))
+        small = Image(layers=(disk_layer(image, folder),), env=("OS=linux",), architecture="arm64")
+        manifest = push(http, "disks/small", "one", small)
         self.index = push_index(http, "disks/small", "latest", {"amd64": manifest, "arm64": manifest})
         self.manifest = manifest
         self.noise = os.urandom(LARGE)
@@ -53,7 +54,7 @@ class Served:
         bomb.write_bytes(gzip.compress(tar, 1))
         layer = PushedLayer(blob=blob_of(bomb), diff_id=sha256(tar))
         self.bomb = push(http, "disks/bomb", "latest", Image(layers=(layer,)))
-        push(http, "disks/zstd", "latest", Image(layers=(disk_layer(image, folder, zstd=True),)))
+        push(http, "disks/zstd", "latest", Image(layers=(disk_layer(image, folder, media_type=LAYER_ZSTD),)))
         self.secret, self.certs = folder / "secret", folder / "certs"
         self.secret.mkdir()
         (self.secret / "accessKeyId").write_text("robot")
@@ -64,33 +65,6 @@ class Served:
     def arguments(self, name, bench, size=SIZE):
         source = ["--source", f"docker://{self.running.host}/disks/{name}", "--target", bench.target]
         return [*source, "--size", size, "--secret-dir", self.secret, "--cert-dir", self.certs]
-
-
-def start(*arguments, **options):
-    command = [sys.executable, "-m", "dataimportcron.importer", *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options
-    )
-
-
-def run(*arguments):
-    """Exit code, progress, result."""
-    with start(*arguments) as process:
-        out, complaint = process.communicate(timeout=60)
-    lines = [parse_line(line) for line in out.splitlines()]
-    assert None not in lines, out
-    assert "Traceback" not in complaint
-    return process.returncode, lines[:-1], lines[-1]
-
-
-def until_half(process, total):
-    """Read the progress of a running import until it says that more than a third is there."""
-    for line in process.stdout:
-        progress = parse_line(line)
-        assert isinstance(progress, Progress), line
-        if progress.bytes_read > total // 3:
-            return progress
-    pytest.fail("it ended before it was at a third")
 
 
 @pytest.mark.parametrize("reference", ["tag", "index digest", "manifest digest"])
@@ -131,6 +105,7 @@ def test_a_complete_target_needs_no_registry(served, bench):
         ({"--source": "docker://HOST/Disks/small"}, 2, "InvalidReference"),
         ({"--source": "https://HOST/disks/small"}, 2, "InvalidSpec"),
         ({"--platform": "linux/s390x"}, 2, "PlatformNotFound"),
+        ({"--source": "docker://HOST/disks/large", "--platform": "linux/arm64"}, 2, "PlatformNotFound"),
         ({"--cert-dir": None}, 2, "UntrustedCertificate"),
         ({"--cert-dir": "/does/not/exist"}, 2, "MissingDependency"),
         ({"--secret-dir": None}, 2, "Unauthorized"),
@@ -153,7 +128,7 @@ def test_failures_say_why(served, bench, change, code, reason):
 def test_killed_in_the_middle_then_again(served, bench):
     arguments = served.arguments(f"large@{served.large}", bench, LARGE)
     with start(*arguments, "--rate", 12 * MIB) as process:
-        until_half(process, LARGE)
+        until_read(process, LARGE // 3)
         process.kill()
     assert process.returncode == -signal.SIGKILL
     assert not bench.marker.exists()
@@ -165,7 +140,7 @@ def test_killed_in_the_middle_then_again(served, bench):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_at_once(served, bench, number):
     with start(*served.arguments("large", bench, LARGE), "--rate", 6 * MIB) as process:
-        until_half(process, LARGE)
+        until_read(process, LARGE // 3)
         began = time.monotonic()
         process.send_signal(number)
         *_, last = process.stdout.read().splitlines()
@@ -179,7 +154,7 @@ def test_a_signal_ends_it_at_once(served, bench, number):
 def test_it_ends_with_its_parent(served, bench):
     arguments = served.arguments("large", bench, LARGE)
     with start(*arguments, "--rate", 6 * MIB, "--watch-stdin", stdin=subprocess.PIPE) as process:
-        until_half(process, LARGE)
+        until_read(process, LARGE // 3)
         began = time.monotonic()
         process.stdin.close()
         assert process.wait(10) == 1
@@ -189,7 +164,7 @@ def test_it_ends_with_its_parent(served, bench):
 
 def test_it_ends_when_nobody_reads(served, bench):
     with start(*served.arguments("large", bench, LARGE), "--rate", 6 * MIB) as process:
-        until_half(process, LARGE)
+        until_read(process, LARGE // 3)
         process.stdout.close()
         assert process.wait(10) == 1
     assert not bench.marker.exists()
@@ -198,7 +173,7 @@ def test_it_ends_when_nobody_reads(served, bench):
 def test_two_at_once(served, bench):
     arguments = served.arguments(f"large@{served.large}", bench, LARGE)
     with start(*arguments, "--rate", 8 * MIB) as process:
-        until_half(process, LARGE)
+        until_read(process, LARGE // 3)
         code, _, result = run(*arguments)
         assert (code, result.reason, result.permanent) == (1, "TargetBusy", False)
         process.stdout.read()

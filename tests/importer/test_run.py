@@ -8,6 +8,7 @@ from backports import zstd
 
 from dataimportcron.errors import DigestMismatchError, InvalidImageError, RegistryUnavailableError, VolumeTooSmallError
 from dataimportcron.importer import run
+from dataimportcron.importer.layer import pipeline
 from dataimportcron.importer.report import SUCCEEDED, Phase
 from dataimportcron.importer.source.image import build_image
 from tests.importer.conftest import MemoryImage, patchwork, qcow2_of, sha256, tar_of, zipped
@@ -69,7 +70,8 @@ def test_a_bomb_behind_the_disk_is_not_read_to_its_end(bench, monkeypatch):
                 bench.run(image, 512)
 
 
-def test_the_phases_come_in_their_order(bench):
+def test_the_phases_come_in_their_order(bench, monkeypatch):
+    monkeypatch.setattr(pipeline, "TICK", 60)
     bench.disk(b"x", 512)
     phases = [progress.phase for progress in bench.progress]
     assert phases == [Phase.RESOLVING, Phase.SYNCING, Phase.COMPLETE]

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataimportcron.errors import InvalidImageError
+from dataimportcron.oci import tar
 from dataimportcron.oci.streams import ByteStream
 from dataimportcron.oci.tar import entries
 from tests.importer.conftest import tar_of
@@ -71,6 +72,32 @@ def test_a_size_in_a_pax_header_counts():
     at = data.index(b"disk/a\0")
     data[at + 512 : at + 512] = b"hello".ljust(512, b"\0")
     assert read(bytes(data)) == [("disk/a", "file", b"hello")]
+
+
+@pytest.mark.parametrize(("type_flag", "data"), [(b"x", b"8 path=\n"), (b"x", b"8 size=\n"), (b"L", b"\0")])
+def test_an_extended_header_without_a_value_leaves_the_plain_one(type_flag, data):
+    header = tarfile.TarInfo("extended")
+    header.type, header.size = type_flag, len(data)
+    extended = header.tobuf(tarfile.USTAR_FORMAT) + data.ljust(512, b"\0")
+    assert read(extended + tar_of(("disk/a", b"hello"))) == [("disk/a", "file", b"hello")]
+
+
+def test_each_extended_header_is_for_one_entry_alone():
+    name = "disk/" + "n" * 150
+    data = tar_of((name, b"x"), format=tarfile.GNU_FORMAT)[: 4 * 512] + pax(b"9 path=b\n") + tar_of(("c", b"y"))
+    assert [found for found, _, _ in read(data)][:2] == [name, "b"]
+
+
+def test_the_longest_names_of_linux():
+    for name in ("n" * 255, "ü" * 127 + "n", "/".join(["d" * 200] * 20)):
+        assert read(tar_of((name, b"x"))) == [(name, "file", b"x")]
+
+
+def test_as_many_headers_as_may_be(monkeypatch):
+    monkeypatch.setattr(tar, "_MOST_HEADERS", 3)
+    assert len(read(tar_of(("a", b""), ("b", b""), ("c", b"")))) == 3
+    with pytest.raises(InvalidImageError, match="more than 3 entries"):
+        read(tar_of(("a", b""), ("b", b""), ("c", b""), ("d", b"")))
 
 
 def test_a_size_in_base_256():
