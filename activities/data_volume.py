@@ -12,15 +12,16 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.manifests import import_of, volume_spec, with_annotations
 from dataimportcron.messages import FailInput, PopulateInput, Preparation, Step
-from dataimportcron.ports import Events, Objects
+from dataimportcron.ports import Events, Objects, Volumes
 from dataimportcron.projection import data_volume_status
 
 
 class DataVolumeActivities:
     """Reads a DataVolume, says what it needs, and writes the phases that no population is running in."""
 
-    def __init__(self, objects: Objects, events: Events) -> None:
+    def __init__(self, objects: Objects, volumes: Volumes, events: Events) -> None:
         self._objects = objects
+        self._volumes = volumes
         self._events = events
 
     @activity.defn
@@ -123,6 +124,8 @@ class DataVolumeActivities:
             return _waiting(volume, f"The source pvc {name} doesn't exist")
         if source.status.phase != Phase.SUCCEEDED:
             return _waiting(volume, f"The source pvc {name} is in phase {source.status.phase or 'Pending'}")
+        if await self._volumes.find(namespace, name) is None:
+            return _waiting(volume, f"The source pvc {name} doesn't exist: its volume is gone")
         wanted, given = volume_spec(volume).size, volume_spec(source).size
         if 0 < wanted < given:
             message = f"The requested size {wanted} is smaller than the source {namespace}/{name} of {given} bytes"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from temporalio import activity
 
 from activities.failures import translated
 from dataimportcron import naming, planning, polling
+from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import (
     AlreadyExistsError,
@@ -17,24 +19,27 @@ from dataimportcron.errors import (
     ObjectNotFoundError,
 )
 from dataimportcron.manifests import data_source_of
-from dataimportcron.messages import Decision, LookupInput, Verdict
-from dataimportcron.ports import Events, Objects, ResolvedImage, Source
+from dataimportcron.messages import Decision, LookupInput, Trigger, Verdict
+from dataimportcron.ports import Events, Objects, ResolvedImage, Source, Volumes
 
 
 class DigestActivities:
     """Reads the object, asks the registry where planning says so, writes what changed, returns the decision."""
 
-    def __init__(self, objects: Objects, source: Source, events: Events, *, jitter: timedelta = timedelta()) -> None:
+    def __init__(
+        self, objects: Objects, source: Source, volumes: Volumes, events: Events, *, jitter: timedelta = timedelta()
+    ) -> None:
         self._jitter = jitter
         self._objects = objects
         self._source = source
+        self._volumes = volumes
         self._events = events
 
     @activity.defn
     @translated
     async def look_up_digest(self, look: LookupInput) -> Decision:
         """Look once. A failure is written to the cron's condition before it is returned or, on a retry, raised."""
-        facts = await self._gather(look)
+        facts = await self._gather(replace(look, now=_moment(look)))
         if facts is None:
             message = f"DataImportCron {look.cron.namespace}/{look.cron.name} is gone"
             return Decision(verdict=Verdict.GONE, reason="NotFound", message=message)
@@ -66,16 +71,19 @@ class DigestActivities:
         error: DataImportCronError | None = None
         if not rival and polling.poll_due(cron, look.trigger, look.now):
             try:
-                resolved = await self._resolve(cron)
+                forced = look.trigger is Trigger.POLL or polling.poll_requested(cron, look.now)
+                resolved = await self._resolve(cron, fresh=forced)
             except ObjectError:
                 raise
             except DataImportCronError as failure:
                 error = failure
+        imports = await self._imports(cron)
         return planning.Facts(
             cron=cron,
             trigger=look.trigger,
             now=look.now,
-            imports=await self._imports(cron),
+            imports=imports,
+            lost=await self._lost(imports),
             data_source=data_source,
             rival=rival,
             running=look.running,
@@ -84,14 +92,14 @@ class DigestActivities:
             jitter=self._jitter,
         )
 
-    async def _resolve(self, cron: DataImportCron) -> ResolvedImage:
+    async def _resolve(self, cron: DataImportCron, *, fresh: bool) -> ResolvedImage:
         source = polling.source_of(cron)
         if source is None:
             raise InvalidObjectError(
                 f"DataImportCron {cron.metadata.namespace}/{cron.metadata.name} has no registry URL to poll",
                 hint="set spec.template.spec.source.registry.url; ImageStreams are served on Kubernetes only",
             )
-        return await self._source.resolve(source)
+        return await self._source.resolve(source, fresh=fresh)
 
     async def _data_source(self, cron: DataImportCron) -> tuple[DataSource | None, str]:
         """The managed DataSource, and the other existing cron that manages it (DM-04), "" if none does."""
@@ -111,22 +119,47 @@ class DigestActivities:
 
     async def _imports(self, cron: DataImportCron) -> tuple[DataVolume, ...]:
         """DataVolumes with the cron's label, and those that an earlier cron of its DataSource has left (I-12)."""
-        volumes = await self._objects.list(DataVolume, cron.metadata.namespace)
-        crons = {other.metadata.name for other in await self._objects.list(DataImportCron, cron.metadata.namespace)}
-        own, living = cron.metadata.name, crons - {cron.metadata.name}
-        return tuple(
-            volume
-            for volume in volumes
-            if (owner := volume.metadata.labels.get(naming.LABEL_CRON, "")) == own
-            or (
-                owner not in living
-                and naming.ANNOTATION_DIGEST in volume.metadata.annotations
-                and naming.is_import_name(cron.spec.managed_data_source, volume.metadata.name)
-            )
-        )
+        namespace, own = cron.metadata.namespace, cron.metadata.name
+        everything = await self._objects.list(DataVolume, namespace)
+        volumes = [volume for volume in everything if _owner(volume) == own or _may_be_taken_over(volume, cron)]
+        others = {_owner(volume) for volume in volumes} - {"", own}
+        living = {other for other in others if await self._lives(namespace, other)}
+        return tuple(volume for volume in volumes if _owner(volume) not in living)
+
+    async def _lives(self, namespace: str, name: str) -> bool:
+        try:
+            await self._objects.get(DataImportCron, namespace, name)
+        except ObjectNotFoundError:
+            return False
+        return True
+
+    async def _lost(self, imports: tuple[DataVolume, ...]) -> frozenset[str]:
+        """Names of the complete imports whose volume is not there any more: somebody has removed it."""
+        complete = [volume.metadata for volume in imports if volume.status.phase == Phase.SUCCEEDED]
+        return frozenset([it.name for it in complete if await self._volumes.find(it.namespace, it.name) is None])
 
     async def _create_data_source(self, cron: DataImportCron) -> None:
         try:
             await self._objects.create(data_source_of(cron))
         except AlreadyExistsError:
             activity.logger.info("DataSource %s appeared meanwhile", cron.spec.managed_data_source)
+
+
+def _moment(look: LookupInput) -> datetime:
+    """When the look happens: the workflow's time; of a later attempt the time that the server planned it for.
+
+    Both are of the server's clock, so they can be compared, and each attempt of a retried poll is a poll (P-07).
+    """
+    info = activity.info()
+    return look.now if info.attempt == 1 else max(look.now, info.current_attempt_scheduled_time)
+
+
+def _owner(volume: DataVolume) -> str:
+    return volume.metadata.labels.get(naming.LABEL_CRON, "")
+
+
+def _may_be_taken_over(volume: DataVolume, cron: DataImportCron) -> bool:
+    """Whether a volume of another owner, or of none, is an import for the cron's DataSource."""
+    return naming.ANNOTATION_DIGEST in volume.metadata.annotations and naming.is_import_name(
+        cron.spec.managed_data_source, volume.metadata.name
+    )

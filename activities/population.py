@@ -17,7 +17,13 @@ from activities.writing import update
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
-from dataimportcron.errors import DataImportCronError, InvalidObjectError, ObjectError, ObjectNotFoundError
+from dataimportcron.errors import (
+    CloneWithoutSourceError,
+    DataImportCronError,
+    InvalidObjectError,
+    ObjectError,
+    ObjectNotFoundError,
+)
 from dataimportcron.manifests import image_source, volume_spec, with_status
 from dataimportcron.messages import Populated, PopulateInput
 from dataimportcron.ports import Cloner, Events, ImageSource, Importer, Objects, Source, Transfer, Volumes, VolumeSpec
@@ -62,13 +68,15 @@ class PopulationActivities:
     @activity.defn
     @translated
     async def clone_data_volume(self, populate: PopulateInput) -> Populated:
-        """Clone the volume that the preparation has chosen and noted on the DataVolume."""
+        """Clone the volume that the preparation has chosen and noted on the DataVolume.
+
+        It ends with CloneWithoutSourceError where that volume has gone since; the preparation then chooses again.
+        """
         volume = await self._objects.get(DataVolume, populate.namespace, populate.name)
         namespace, _, name = volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE, "").partition("/")
-        source = await self._objects.get(DataVolume, namespace, name)
         wanted = volume_spec(volume)
         if not wanted.size:
-            wanted = replace(wanted, size=volume_spec(source).size)
+            wanted = replace(wanted, size=await self._size_of(namespace, name))
 
         async def run(report: Callable[[Transfer], None]) -> Transfer:
             return await self._cloner.run((namespace, name), wanted, report)
@@ -90,6 +98,12 @@ class PopulationActivities:
         await self._give_notice(volume, wanted)
         return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
 
+    async def _size_of(self, namespace: str, name: str) -> int:
+        try:
+            return volume_spec(await self._objects.get(DataVolume, namespace, name)).size
+        except ObjectNotFoundError as error:
+            raise CloneWithoutSourceError(f"The source pvc {name} doesn't exist") from error
+
     async def _give_notice(self, volume: DataVolume, wanted: VolumeSpec) -> None:
         notice = await self._volumes.notice(wanted)
         if notice:
@@ -98,7 +112,7 @@ class PopulationActivities:
     async def _digest(self, image: ImageSource, digest: str) -> str:
         if digest or not image.url.startswith("docker://"):
             return digest
-        return Reference.parse(image.url).digest or (await self._source.resolve(image)).digest
+        return Reference.parse(image.url).digest or (await self._source.resolve(image, fresh=True)).digest
 
     async def _populate(
         self,

@@ -50,12 +50,13 @@ class RetentionActivities:
     @activity.defn
     @translated
     async def drop_import(self, drop: DropInput) -> bool:
-        """Delete an import that failed and that nobody wants any more (I-10); a complete one is never dropped."""
+        """Delete an import that failed, or whose volume is gone, to make place for another; never a complete one."""
         try:
             volume = await self._objects.get(DataVolume, drop.cron.namespace, drop.data_volume)
         except ObjectNotFoundError:
             return False
-        if volume.status.phase == Phase.SUCCEEDED:
+        complete = volume.status.phase == Phase.SUCCEEDED
+        if complete and await self._volumes.find(drop.cron.namespace, drop.data_volume) is not None:
             return False
         await self._objects.delete(volume)
         return True
@@ -63,7 +64,10 @@ class RetentionActivities:
     @activity.defn
     @translated
     async def clean_up(self, end: CleanUpInput) -> CleanedUp:
-        """Follow the cron's retentionPolicy once its object is surely gone; only NotFound, or another uid, says so."""
+        """Follow the cron's retentionPolicy once its object is surely gone; only NotFound, or another uid, says so.
+
+        With `All` too, an import that is not complete goes: nobody would finish it, and there is no volume to retain.
+        """
         namespace, name = end.cron.namespace, end.cron.name
         try:
             cron = await self._objects.get(DataImportCron, namespace, name)
@@ -72,27 +76,33 @@ class RetentionActivities:
         else:
             if cron.metadata.uid == end.cron.uid:
                 return CleanedUp(object_exists=True)
-        if end.clean_up is None or end.clean_up.retention_policy != "None":
-            return CleanedUp(object_exists=False)
         removed = []
-        for resource in [*await self._labelled(DataSource, end), *await self._labelled(DataVolume, end)]:
+        for resource in await self._left_behind(end):
             await self._objects.delete(resource)
             removed.append(f"{resource.kind} {resource.metadata.name}")
         return CleanedUp(object_exists=False, removed=tuple(removed))
 
-    async def _labelled(self, kind: type[DataSource | DataVolume], end: CleanUpInput) -> list[Resource]:
-        return [
-            resource
-            for resource in await self._objects.list(kind, end.cron.namespace)
-            if resource.metadata.labels.get(naming.LABEL_CRON) == end.cron.name
-            and resource.metadata.labels.get(naming.LABEL_CLEANUP) == "true"
+    async def _left_behind(self, end: CleanUpInput) -> list[Resource]:
+        """What goes with the cron: all that it labelled for that, and the imports that it did not finish."""
+        namespace, name = end.cron.namespace, end.cron.name
+        everything = [
+            *await self._objects.list(DataSource, namespace),
+            *await self._objects.list(DataVolume, namespace),
         ]
+        ours = [resource for resource in everything if resource.metadata.labels.get(naming.LABEL_CRON) == name]
+        if end.clean_up is not None and end.clean_up.retention_policy == "None":
+            return [resource for resource in ours if resource.metadata.labels.get(naming.LABEL_CLEANUP) == "true"]
+        return [resource for resource in ours if isinstance(resource, DataVolume) and _is_unfinished_import(resource)]
 
     async def _find_data_source(self, cron: DataImportCron) -> DataSource | None:
         try:
             return await self._objects.get(DataSource, cron.metadata.namespace, cron.spec.managed_data_source)
         except ObjectNotFoundError:
             return None
+
+
+def _is_unfinished_import(volume: DataVolume) -> bool:
+    return naming.ANNOTATION_DIGEST in volume.metadata.annotations and volume.status.phase != Phase.SUCCEEDED
 
 
 def _cloned_by(victim: DataVolume, volumes: list[DataVolume]) -> str:

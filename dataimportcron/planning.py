@@ -40,6 +40,7 @@ class Facts:
         trigger: why it looks.
         now: the workflow's clock.
         imports: DataVolumes in the cron's namespace that carry its label or the name of its desired import.
+        lost: names of those imports that are complete and whose volume has been removed.
         data_source: the managed DataSource, None where it does not exist.
         rival: name of another existing cron that manages the DataSource, "" if none.
         running: the import that the workflow waits for, "" if none.
@@ -52,6 +53,7 @@ class Facts:
     trigger: Trigger
     now: datetime
     imports: tuple[DataVolume, ...] = ()
+    lost: frozenset[str] = frozenset()
     data_source: DataSource | None = None
     rival: str = ""
     running: str = ""
@@ -106,7 +108,7 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
         data_volume=name,
     )
     other = _other_import(facts, name)
-    if wanted is not None and wanted.status.phase == Phase.SUCCEEDED:
+    if wanted is not None and wanted.status.phase == Phase.SUCCEEDED and name not in facts.lost:
         decision = _promote_or_rest(facts, cron, decision)
         cron = with_current_import(cron, name, digest)
     elif other is not None and not erroneous(other):
@@ -120,14 +122,12 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
                 replace(decision, reason=UpToDateReason.OUTDATED, message=UpToDateReason.OUTDATED.message),
             ),
         )
-    elif wanted is not None and erroneous(wanted) and _template_changed(cron, wanted, digest, manifest_digest):
-        decision = replace(
-            decision,
-            verdict=Verdict.IMPORT,
-            reason=UpToDateReason.OUTDATED,
-            message=f"The template has changed since import {name} failed",
-            replaces=name,
-        )
+    elif wanted is not None and (why := _why_anew(facts, cron, wanted, digest, manifest_digest)):
+        decision = replace(decision, verdict=Verdict.IMPORT, reason=UpToDateReason.OUTDATED, message=why, replaces=name)
+        cron = with_current_import(cron, name, digest)
+    elif name in facts.lost:
+        message = f"The volume of import {name} is gone; it is imported again at the next poll"
+        decision = replace(decision, reason=UpToDateReason.OUTDATED, message=message)
     elif wanted is None or _must_start(facts, wanted):
         decision = replace(
             decision,
@@ -188,6 +188,19 @@ def _new_name(facts: Facts, cron: DataImportCron, digest: str, manifest_digest: 
     name = naming.import_name(cron.spec.managed_data_source, digest)
     taken = any(volume.metadata.name == name for volume in facts.imports)
     return naming.import_name(cron.spec.managed_data_source, manifest_digest) if taken and manifest_digest else name
+
+
+def _why_anew(facts: Facts, cron: DataImportCron, wanted: DataVolume, digest: str, manifest_digest: str) -> str:
+    """Why an import that exists must be made anew, in one sentence; "" if it need not, or not yet.
+
+    A volume that is gone waits for a poll: it may be on a disk that is only not mounted.
+    """
+    name = wanted.metadata.name
+    if erroneous(wanted) and _template_changed(cron, wanted, digest, manifest_digest):
+        return f"The template has changed since import {name} failed"
+    current = any(entry.data_volume_name == name for entry in cron.status.current_imports)
+    waits = facts.trigger is Trigger.CHANGE and current and bool(cron.spec.schedule)
+    return f"The volume of import {name} is gone" if name in facts.lost and not waits else ""
 
 
 def _template_changed(cron: DataImportCron, failed: DataVolume, digest: str, manifest_digest: str) -> bool:

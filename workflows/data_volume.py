@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError,
 from activities.data_volume import DataVolumeActivities
 from activities.population import PopulationActivities
 from dataimportcron import naming
+from dataimportcron.errors import CloneWithoutSourceError
 from dataimportcron.messages import (
     FailInput,
     ImportFinished,
@@ -86,7 +87,9 @@ class DataVolumeWorkflow:
             )
             self._show(ready.step, ready.message)
             if ready.step in _POPULATIONS:
-                return await self._run_step(ready)
+                if (ended := await self._run_step(ready)) is not None:
+                    return ended
+                continue  # what was to be cloned has gone: the preparation waits for it
             if ready.step is Step.FAILED:
                 return await self._fail(ready.reason, ready.message)
             if ready.step is Step.GONE:
@@ -95,7 +98,8 @@ class DataVolumeWorkflow:
                 return Populated(message=ready.message), Outcome.SUCCEEDED
             await self._wait()
 
-    async def _run_step(self, ready: Preparation) -> tuple[Populated, Outcome]:
+    async def _run_step(self, ready: Preparation) -> tuple[Populated, Outcome] | None:
+        """Populate the volume; None where what was to be cloned has gone meanwhile."""
         try:
             populated = await workflow.execute_activity_method(
                 _POPULATIONS[ready.step],
@@ -109,6 +113,8 @@ class DataVolumeWorkflow:
                 raise
             cause = error.cause
             reason = (cause.type if isinstance(cause, ApplicationError) else None) or "TimedOut"
+            if reason == CloneWithoutSourceError.reason:
+                return None
             return await self._fail(reason, cause.message if isinstance(cause, FailureError) else str(error))
         self._show(Step.DONE, f"{populated.bytes_read} bytes read, {populated.bytes_written} bytes written")
         return populated, Outcome.SUCCEEDED

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from dataimportcron.errors import MissingDependencyError, NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.errors import CloneWithoutSourceError, NoSpaceError, TargetBusyError, VolumeTooSmallError
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import Transfer, VolumeSpec
@@ -47,7 +47,7 @@ class HostCloner:
             return Transfer(phase="Complete", done=volume.size, total=volume.size)
         found = await self._volumes.find(*source)
         if found is None:
-            raise MissingDependencyError(f"The source volume {'/'.join(source)} does not exist")
+            raise CloneWithoutSourceError(f"The source volume {'/'.join(source)} does not exist")
         loop = asyncio.get_running_loop()
         stop = threading.Event()
 

@@ -3,6 +3,9 @@
 A record holds uid, resourceVersion, status, events, the labels and annotations that we added, and the last good
 document, so that a broken edit takes nothing away. What a person writes wins over what we wrote before: an overlay
 entry counts only while the file says what it said when the entry was made.
+
+Labels and annotations of an object that we made stand in its file, where a person can remove them; an `apply` that does
+not mention them leaves them alone.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ Stamp = tuple[int, int, int]
 Overlay = dict[str, dict[str, str | None]]
 """What we wrote over a person's labels or annotations, by key: the value `set` (None: removed), what it is `over`."""
 
+_PARTS = ("labels", "annotations")
+
 EVENTS_KEPT = 50
 
 
@@ -32,6 +37,7 @@ class Record:
         stamp: of the file that `applied` was read from.
         folder: inode of the folder that this file was in: an unmounted folder looks empty, but has another one.
         problem: what is wrong with the file as it is now; `applied` stays in force.
+        own: keys of labels and annotations in `applied` that we gave the object when we made it.
     """
 
     kind: str
@@ -49,9 +55,10 @@ class Record:
     status: Document = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
     problem: str = ""
+    own: dict[str, list[str]] = field(default_factory=dict)
 
     def resource(self) -> Resource:
-        """The object as the API shows it."""
+        """The object as the API shows it, a copy of its own."""
         given = self.applied.get("metadata") or {}
         metadata = given | {
             "name": self.name,
@@ -66,7 +73,7 @@ class Record:
         document = {key: value for key, value in self.applied.items() if key != "status"} | {"metadata": metadata}
         if self.status:
             document["status"] = self.status
-        return KINDS[self.kind].model_validate(document)
+        return KINDS[self.kind].model_validate_json(json.dumps(document))
 
     def adopt(self, document: Document) -> bool:
         """Make a good document the last good one; returns whether the object is another by it.
@@ -80,8 +87,33 @@ class Record:
         given = document.get("metadata") or {}
         self.labels = _still_over(self.labels, given.get("labels") or {})
         self.annotations = _still_over(self.annotations, given.get("annotations") or {})
+        before = self.applied.get("metadata") or {}
+        self.own = {
+            part: [key for key in keys if (given.get(part) or {}).get(key) == (before.get(part) or {}).get(key)]
+            for part, keys in self.own.items()
+        }
         self.applied, self.problem = document, ""
         return changed
+
+    def merged(self, document: Document) -> tuple[Document, dict[str, list[str]]]:
+        """A document that a person applies, with what is our own and what the document does not mention.
+
+        Returns what the file shall say, and what is our own in it: a key that the document mentions is the person's
+        from then on, and goes when a later one leaves it out, as by kubectl's three-way merge.
+        """
+        metadata, before = dict(document.get("metadata") or {}), self.applied.get("metadata") or {}
+        own: dict[str, list[str]] = {}
+        for part, keys in self.own.items():
+            given, ours = metadata.get(part) or {}, before.get(part) or {}
+            own[part] = [key for key in keys if key not in given]
+            if own[part]:
+                metadata[part] = given | {key: ours[key] for key in own[part]}
+        return document | {"metadata": metadata}, own
+
+    def take(self) -> None:
+        """All labels and annotations are our own: we have just made the object."""
+        metadata = self.applied.get("metadata") or {}
+        self.own = {part: sorted(metadata.get(part) or {}) for part in _PARTS}
 
     def note_event(self, event_type: str, reason: str, message: str, moment: str) -> None:
         """Add an event, or raise the count of the same one; the most recent EVENTS_KEPT stay."""

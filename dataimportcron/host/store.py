@@ -47,7 +47,7 @@ class Store:
         return self.record(kind, namespace, name).resource()  # type: ignore[return-value]  # the kind chooses the model
 
     def record(self, kind: type[Resource], namespace: str, name: str) -> Record:
-        """Read one object's record.
+        """Read one object's record, which is shared and not the caller's to change.
 
         Raises:
             ObjectNotFoundError: there is none.
@@ -65,7 +65,7 @@ class Store:
         return [record.resource() for record in records if record is not None]  # type: ignore[misc]  # as in get
 
     def records(self) -> Iterator[Record]:
-        """All records, of all kinds."""
+        """All records, of all kinds; shared, as in `record`."""
         for path in self._state.status.glob("*/*/*.json"):
             record = self._load(path)
             if record is not None:
@@ -87,6 +87,8 @@ class Store:
     def apply(self, document: Document, *, source: str = "") -> tuple[Resource, str]:
         """Store a document as a person gave it; returns the object and created, configured or unchanged.
 
+        It takes away only what an earlier one has given: what we gave an object of our making stays.
+
         Raises:
             InvalidObjectError: with all faults at once.
             ConflictError: the last object of this name is still being removed.
@@ -95,10 +97,14 @@ class Store:
         kind, metadata = wanted.kind, wanted.metadata
         with self._lock():
             record = self._read(self._record_path(kind, metadata.namespace, metadata.name))
-            if record is not None and record.applied == document and not record.problem and self._untouched(record):
-                return record.resource(), "unchanged"
             if record is None:
                 self._refuse_dying(wanted)
+            else:
+                document, own = record.merged(document)
+                known = (record.applied, record.own) == (document, own) and not record.problem
+                if known and self._untouched(record):
+                    return record.resource(), "unchanged"
+                record.own = own
             path = self.path_of(kind, metadata.namespace, metadata.name)
             write_atomically(path, _yaml(document), mode=_mode(kind))
             return self._admit(path, document, record), "created" if record is None else "configured"
@@ -122,7 +128,7 @@ class Store:
             if path.exists():
                 raise ConflictError(f"{path} is there, but not read yet", hint="if it has a fault, mend or remove it")
             write_atomically(path, _yaml(document), mode=_mode(resource.kind))
-            return self._admit(path, document, None, status=status)  # type: ignore[return-value]  # the same kind
+            return self._admit(path, document, None, status=status, ours=True)  # type: ignore[return-value]  # as above
 
     def patch(self, before: R, after: R) -> R:
         """Write what differs between `before`, as it was read, and `after`.
@@ -273,7 +279,13 @@ class Store:
         return _has_stamp(self.file_of(record), tuple(record.stamp))
 
     def _admit(
-        self, path: Path, document: Document, record: Record | None, *, status: Document | None = None
+        self,
+        path: Path,
+        document: Document,
+        record: Record | None,
+        *,
+        status: Document | None = None,
+        ours: bool = False,
     ) -> Resource:
         """Make the good document of a file the object's last good one; one that says the same raises no version."""
         metadata = document.get("metadata") or {}
@@ -291,6 +303,8 @@ class Store:
             )
         if record.adopt(document):
             record.version += 1
+        if ours:
+            record.take()
         record.stamp, record.folder = list(stamp_of(path)), path.parent.stat().st_ino
         self._write(record)
         return record.resource()
@@ -300,12 +314,18 @@ class Store:
         write_atomically(path, record.to_json(), mode=0o600 if record.kind == "Secret" else 0o644)
 
     def _read(self, path: Path) -> Record | None:
-        """The record as it surely is, for whoever holds the lock: stamps are coarse, and inodes are used again."""
+        """The record as it surely is, for whoever holds the lock, who may change it.
+
+        Not from the cache: stamps are coarse, and inodes are used again.
+        """
         self._cache.pop(path, None)
-        return self._load(path)
+        try:
+            return Record.from_json(path.read_bytes())
+        except FileNotFoundError:
+            return None
 
     def _load(self, path: Path) -> Record | None:
-        """The record of a path, a copy that the caller may change."""
+        """The record of a path, shared by all readers: nobody changes it."""
         try:
             stamp = stamp_of(path)
             cached = self._cache.get(path)
@@ -315,7 +335,7 @@ class Store:
         except FileNotFoundError:
             self._cache.pop(path, None)
             return None
-        return Record.from_json(cached[1].to_json())
+        return cached[1]
 
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self._state.run / "store.lock")

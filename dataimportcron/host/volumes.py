@@ -8,7 +8,10 @@ note is written first, so a crash in between leaves a note without a file, which
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
+import os
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
@@ -124,9 +127,9 @@ class HostVolumes:
         return f"Storage class {volume.storage_class} has no folder in settings.toml; the default {folder} is used"
 
     async def in_use(self, namespace: str, name: str) -> str:
-        """See the port. For now: a process has the file open; what cannot be looked at counts as not open."""
+        """See the port. For now: somebody has the file open; where nobody can say, it counts as open."""
         volume = await self.find(namespace, name)
-        return await asyncio.to_thread(_opened_by, Path(volume.location)) if volume else ""
+        return await asyncio.to_thread(_used_by, Path(volume.location)) if volume else ""
 
     def _folders(self) -> list[Path]:
         settings = self._state.settings()
@@ -144,16 +147,63 @@ def _place(folder: Path, namespace: str, name: str) -> Place:
     )
 
 
-def _opened_by(path: Path) -> str:
-    wanted = path.stat()
+def _used_by(path: Path) -> str:
+    """Who has a file open, in one sentence; "" when surely nobody has."""
+    opened = _is_open(path)
+    if opened is False:
+        return ""
+    user, hidden = _opened_by(path)
+    if user:
+        return user
+    if opened:
+        return f"{path} is open: by a process that cannot be looked at, or as a loop device"
+    return f"whether {path} is open cannot be known: {hidden}" if hidden else ""
+
+
+def _is_open(path: Path) -> bool | None:
+    """Whether anybody at all has a file open; None where the file system, or our rights, give no answer.
+
+    The kernel gives a lease for writing only on a file that nobody else has open, whoever it is: a process of another
+    user or in another mount namespace, a mapping, a loop device. It is given back at once.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        # Who opens the file just now sends us a signal. The usual one would end this process.
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def _opened_by(path: Path) -> tuple[str, str]:
+    """The process that has a file open, and one that could not be looked at; each a sentence, "" if there is none."""
+    wanted, hidden = path.stat(), ""
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
         try:
             for descriptor in (process / "fd").iterdir():
-                status = descriptor.stat()
-                if (status.st_dev, status.st_ino) == (wanted.st_dev, wanted.st_ino):
-                    return f"process {process.name} ({(process / 'comm').read_text().strip()}) has {path} open"
-        except OSError:
-            continue
-    return ""
+                with suppress(FileNotFoundError):  # closed meanwhile
+                    if os.path.samestat(descriptor.stat(), wanted):
+                        return f"process {process.name} ({_command_of(process)}) has {path} open", hidden
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has ended
+        except OSError as error:
+            hidden = hidden or f"process {process.name} cannot be looked at: {error.strerror}"
+    return "", hidden
+
+
+def _command_of(process: Path) -> str:
+    try:
+        return (process / "comm").read_text().strip()
+    except OSError:
+        return "ended"

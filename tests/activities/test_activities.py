@@ -1,16 +1,12 @@
 """Each activity on a real store: what it writes, what it refuses, and that a second call changes nothing."""
 
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.data_source import DataSourceActivities
-from activities.data_volume import DataVolumeActivities
-from activities.digest import DigestActivities
-from activities.population import PopulationActivities
-from activities.retention import RetentionActivities
 from dataimportcron import naming
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import NoSpaceError, RegistryUnavailableError, TooManyRequestsError
@@ -19,69 +15,14 @@ from dataimportcron.messages import (
     CleanUp,
     CleanUpInput,
     DropInput,
-    LookupInput,
     ObjectRef,
     PopulateInput,
-    PromoteInput,
     Step,
     Trigger,
     Verdict,
 )
-from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, TestHome, cron_document
-
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def home(tmp_path) -> TestHome:
-    return TestHome(tmp_path / "state")
-
-
-@pytest.fixture
-def run():
-    return ActivityEnvironment().run
-
-
-class Steps:
-    """The activities, and one whole import by them."""
-
-    def __init__(self, home: TestHome, run) -> None:
-        objects, events = home.home.objects, home.home.events
-        self.home, self.run = home, run
-        self.digest = DigestActivities(objects, home.source, events)
-        self.volume = DataVolumeActivities(objects, events)
-        self.population = PopulationActivities(
-            objects, home.source, home.home.volumes, home.importer, home.home.cloner, events
-        )
-        self.data_source = DataSourceActivities(objects, events)
-        self.retention = RetentionActivities(objects, home.home.volumes, events)
-
-    async def look(self, ref, trigger=Trigger.TICK, **values):
-        return await self.run(self.digest.look_up_digest, LookupInput(cron=ref, trigger=trigger, now=NOW, **values))
-
-    def populate(self, ref, decision):
-        return PopulateInput(
-            namespace=NAMESPACE, name=decision.data_volume, now=NOW, cron=ref, digest=decision.digest,
-            manifest_digest=decision.manifest_digest,
-        )  # fmt: skip
-
-    async def import_(self, ref):
-        decision = await self.look(ref)
-        populate = self.populate(ref, decision)
-        ready = await self.run(self.volume.prepare_data_volume, populate)
-        assert ready.step is Step.IMPORT
-        await self.run(self.population.import_data_volume, populate)
-        return decision
-
-    async def promote(self, ref, decision):
-        promote = PromoteInput(cron=ref, data_volume=decision.data_volume, digest=decision.digest, now=NOW)
-        said = await self.run(self.data_source.update_data_source, promote)
-        return promote, said
-
-
-@pytest.fixture
-def steps(home, run) -> Steps:
-    return Steps(home, run)
+from tests.activities.conftest import NOW, Steps
+from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 
 
 async def test_a_look_at_an_object_that_is_gone(steps):
@@ -125,6 +66,17 @@ async def test_a_transient_failure_is_returned_first_and_raised_on_a_retry(steps
     assert raised.value.type == "TooManyRequests"
     assert raised.value.next_retry_delay.total_seconds() == 7
     assert not raised.value.non_retryable
+
+
+async def test_a_forced_poll_wants_an_answer_of_now(steps, home):
+    home.release(b"content")
+    ref = home.apply()
+    await steps.look(ref)
+    await steps.look(ref, Trigger.POLL)
+    cron = home.cron()
+    await home.home.objects.patch(cron, with_annotations(cron, {naming.ANNOTATION_POLL_REQUESTED: "now"}))
+    await steps.look(ref, Trigger.CHANGE)
+    assert home.source.fresh == [False, True, True]
 
 
 async def test_an_import_reports_and_succeeds(steps, home):
@@ -371,3 +323,47 @@ async def test_the_external_poller_contract(steps, home):
     home.store.patch(before, with_annotations(before, {naming.ANNOTATION_DESIRED_DIGEST: digest}))
     decision = await steps.look(ref, Trigger.CHANGE)
     assert (decision.verdict, decision.digest, home.source.lookups) == (Verdict.IMPORT, digest, 0)
+
+
+async def test_other_crons_are_not_read_without_a_reason(steps, home, monkeypatch):
+    home.release(b"one")
+    ref = home.apply()
+    decision = await steps.import_(ref)
+    listed, real = [], home.home.objects.list
+
+    async def counting(kind, namespace=None):
+        listed.append(kind)
+        return await real(kind, namespace)
+
+    monkeypatch.setattr(home.home.objects, "list", counting)
+    assert (await steps.look(ref)).data_volume == decision.data_volume
+    assert listed == [DataVolume]
+
+
+async def test_p07_each_attempt_of_a_retried_poll_is_a_poll(home):
+    home.source.failure = RegistryUnavailableError("quay.io cannot be reached")
+    environment = ActivityEnvironment()
+    ref, later = home.apply(), NOW + timedelta(minutes=7)
+    look = Steps(home, environment.run).look
+    await look(ref)
+    assert home.cron().status.last_execution_timestamp == NOW
+    environment.info = replace(environment.info, attempt=2, current_attempt_scheduled_time=later)
+    with pytest.raises(ApplicationError):
+        await look(ref, retry=True)
+    assert home.cron().status.last_execution_timestamp == later
+
+
+async def test_the_end_of_a_cron_takes_along_what_is_not_complete(steps, home):
+    home.release(b"one")
+    ref = home.apply(retentionPolicy="All")
+    first = await steps.import_(ref)
+    await steps.promote(ref, first)
+    home.release(b"two")
+    second = await steps.look(ref)
+    await steps.run(steps.volume.prepare_data_volume, steps.populate(ref, second))
+    home.store.delete(home.cron())
+    end = CleanUpInput(cron=ref, clean_up=CleanUp(retention_policy="All", data_source=DATA_SOURCE), now=NOW)
+    ended = await steps.run(steps.retention.clean_up, end)
+    assert ended.removed == (f"DataVolume {second.data_volume}",)
+    assert home.volumes() == {first.data_volume: "Succeeded"}
+    assert home.points_to() == first.data_volume

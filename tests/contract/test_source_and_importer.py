@@ -29,7 +29,7 @@ async def test_resolve_follows_the_tag(images):
     image, first = images.publish("latest", disk())
     assert (await images.source.resolve(image)).digest == first
     _, second = images.publish("latest", disk())
-    resolved = await images.source.resolve(image)
+    resolved = await images.source.resolve(image, fresh=True)
     assert second != first
     assert resolved.digest == second
     assert resolved.manifest_digest.startswith("sha256:")

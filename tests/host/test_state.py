@@ -95,9 +95,9 @@ def test_settings_are_read(state):
     assert settings.storage_classes == {"fast": "/nvme"}
     assert (settings.default_folder, settings.concurrent_imports) == ("/pool", 2)
     assert settings.insecure_registries == ("localhost:5000",)
-    assert state.certs_dirs() == (Path("/etc/containerd/certs.d"),)
+    assert state.certs_dirs(state.settings()) == (Path("/etc/containerd/certs.d"),)
     (state.path / "certs.d").mkdir()
-    assert state.certs_dirs() == (state.path / "certs.d", Path("/etc/containerd/certs.d"))
+    assert state.certs_dirs(state.settings()) == (state.path / "certs.d", Path("/etc/containerd/certs.d"))
 
 
 @pytest.mark.parametrize(

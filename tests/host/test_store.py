@@ -153,6 +153,52 @@ def test_labels_of_the_user_outlive_ours(store, document):
     assert cron_of(store).metadata.labels == {"team": "b", "ours": "1"}
 
 
+OURS = {"cdi.kubevirt.io/dataImportCron": NAME, "cdi.kubevirt.io/dataImportCron.cleanup": "true"}
+
+
+def made_by_us(store):
+    store.create(with_annotations(with_labels(data_source(), OURS), {"ours": "1"}))
+    return store.path_of("DataSource", NAMESPACE, "fedora")
+
+
+def applied(store, **metadata):
+    document = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataSource",
+        "metadata": {"name": "fedora", "namespace": NAMESPACE} | metadata,
+        "spec": {"source": {}},
+    }
+    resource, what = store.apply(document)
+    return what, resource.metadata.labels, resource.metadata.annotations
+
+
+def test_an_apply_takes_away_nothing_that_it_has_not_given(store, clock):
+    made_by_us(store)
+    mine = {"team": "a"}
+    assert applied(store, labels=mine) == ("configured", OURS | mine, {"ours": "1"})
+    assert applied(store, labels=mine) == ("unchanged", OURS | mine, {"ours": "1"})
+    assert applied(store) == ("configured", OURS, {"ours": "1"})
+    clock.scans(3)
+    assert store.get(DataSource, NAMESPACE, "fedora").metadata.labels == OURS
+
+
+def test_a_label_that_is_removed_in_the_file_stays_away(store, clock):
+    path = made_by_us(store)
+    document = yaml.safe_load(path.read_text())
+    document["metadata"].pop("labels")
+    path.write_text(yaml.safe_dump(document))
+    clock.scans(2)
+    assert store.get(DataSource, NAMESPACE, "fedora").metadata.labels == {}
+    assert applied(store) == ("unchanged", {}, {"ours": "1"})
+
+
+def test_what_a_person_has_mentioned_is_the_persons(store):
+    made_by_us(store)
+    (mine, value), *_ = OURS.items()
+    assert applied(store, labels={mine: value})[1] == OURS
+    assert mine not in applied(store)[1]
+
+
 def test_status_stays_out_of_the_users_file(store, document):
     store.apply(document)
     before = path_of(store).read_bytes()
@@ -225,6 +271,29 @@ def test_another_process_sees_it_at_once(store, state, document):
         assert cron_of(other).metadata.annotations["round"] == str(round_)
         other.patch(cron_of(other), with_annotations(cron_of(other), {"answer": str(round_)}))
         assert cron_of(store).metadata.annotations["answer"] == str(round_)
+
+
+def test_a_record_is_read_again_only_when_it_was_written(store, document, monkeypatch):
+    store.apply(document)
+    cron_of(store)
+    read, parse = [], Record.from_json
+    monkeypatch.setattr(Record, "from_json", lambda data: read.append(data) or parse(data))
+    for _ in range(3):
+        assert cron_of(store).spec.schedule == "30 1 * * 1"
+        assert [record.name for record in store.records()] == [NAME]
+    assert read == []
+    store.patch(cron_of(store), with_labels(cron_of(store), {"ours": "1"}))
+    read.clear()
+    assert cron_of(store).metadata.labels == {"ours": "1"}
+    assert len(read) == 1
+
+
+def test_no_reader_can_spoil_what_the_next_one_reads(store):
+    document = data_source().document() | {"spec": {"source": {}, "fromTheFuture": {"deep": [1]}}}
+    made = store.create(DataSource.model_validate(document))
+    for found in (made, store.get(DataSource, NAMESPACE, "fedora")):
+        found.spec.model_extra["fromTheFuture"]["deep"].append(2)
+    assert store.get(DataSource, NAMESPACE, "fedora").spec.model_extra == {"fromTheFuture": {"deep": [1]}}
 
 
 def test_fields_of_a_newer_record_are_passed_over(store, document):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
+import mmap
 import os
 from pathlib import Path
 
@@ -198,3 +200,67 @@ async def test_a_full_disk_is_said(cloner, volumes, monkeypatch):
         await cloner.blank(spec())
     monkeypatch.undo()
     assert await volumes.find("golden", "disk") is None
+
+
+async def test_a_mapping_without_a_descriptor_is_a_use(volumes, cloner):
+    await cloner.blank(spec())
+    libc = ctypes.CDLL(None)  # Python's own mapping keeps a descriptor
+    libc.mmap.restype, libc.mmap.argtypes = ctypes.c_void_p, (ctypes.c_void_p, *(ctypes.c_size_t,) * 5)
+    libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+    with volumes.place(spec()).file.open("rb") as file:
+        address = libc.mmap(None, MIB, mmap.PROT_READ, mmap.MAP_SHARED, file.fileno(), 0)
+    assert await volumes.in_use("golden", "disk") == (
+        f"{volumes.place(spec()).file} is open: by a process that cannot be looked at, or as a loop device"
+    )
+    assert libc.munmap(address, MIB) == 0
+    assert await volumes.in_use("golden", "disk") == ""
+
+
+def hide_processes(monkeypatch):
+    """The rights of a user who must not look at anybody's descriptors."""
+    real = Path.iterdir
+
+    def iterdir(path):
+        if path.name == "fd" and path.is_relative_to("/proc"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+
+
+def refuse_leases(monkeypatch):
+    """A file system without leases, or a file of somebody else's."""
+    real = fcntl.fcntl
+
+    def refuse(descriptor, command, *rest):
+        if command == fcntl.F_SETLEASE:
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(descriptor, command, *rest)
+
+    monkeypatch.setattr(fcntl, "fcntl", refuse)
+
+
+async def test_hidden_processes_do_not_hide_a_use(volumes, cloner, monkeypatch):
+    await cloner.blank(spec())
+    hide_processes(monkeypatch)
+    assert await volumes.in_use("golden", "disk") == ""
+    with volumes.place(spec()).file.open("rb"):
+        assert "by a process that cannot be looked at" in await volumes.in_use("golden", "disk")
+
+
+async def test_a_use_is_found_without_leases(volumes, cloner, monkeypatch):
+    await cloner.blank(spec())
+    refuse_leases(monkeypatch)
+    with volumes.place(spec()).file.open("rb") as file:
+        said = await volumes.in_use("golden", "disk")
+    assert said.startswith(f"process {os.getpid()} (")
+    assert said.endswith(f") has {file.name} open")
+
+
+async def test_what_nobody_can_know_is_said(volumes, cloner, monkeypatch):
+    await cloner.blank(spec())
+    refuse_leases(monkeypatch)
+    hide_processes(monkeypatch)
+    said = await volumes.in_use("golden", "disk")
+    assert said.startswith(f"whether {volumes.place(spec()).file} is open cannot be known: process ")
+    assert said.endswith(" cannot be looked at: Permission denied")

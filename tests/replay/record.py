@@ -12,7 +12,6 @@ import asyncio
 import json
 import sys
 import tempfile
-from datetime import timedelta
 from pathlib import Path
 
 from dataimportcron import naming
@@ -21,23 +20,28 @@ from dataimportcron.messages import CronInput, PollResult
 from dataimportcron.naming import import_name
 from tests.replay.fingerprint import FINGERPRINT, fingerprint
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, TestHome
-from tests.support.temporal import eventually, time_skipping
+from tests.support.temporal import dev_server, eventually
 from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
 
 HISTORIES = Path(__file__).parent / "histories"
 SITE = "recorded"
+PATIENCE = 60.0
+"""Seconds that a recording may take."""
 
 
 async def record(name: str) -> None:
-    """One cron's life: import, quiet ticks, a failed poll, a second import, pruning, deletion."""
+    """One cron's life: import, quiet ticks, a failed poll, a second import, pruning, deletion.
+
+    On the real server: the time-skipping one loses an update that meets a workflow task in flight.
+    """
     with tempfile.TemporaryDirectory() as folder:
         home = TestHome(Path(folder) / "state")
-        async with time_skipping() as env:
+        async with asyncio.timeout(PATIENCE), dev_server() as env:
             first, second = workers(env.client, home.home, site=SITE)
             async with first, second:
                 digest = home.release(b"one")
-                ref = home.apply(importsToKeep=1, retentionPolicy="None")
+                ref = home.apply(importsToKeep=1, retentionPolicy="None", schedule="@every 1s")
                 handle = await env.client.start_workflow(
                     DataImportCronWorkflow.run,
                     CronInput(site=SITE, cron=ref),
@@ -45,7 +49,8 @@ async def record(name: str) -> None:
                     task_queue=naming.task_queue(SITE),
                 )
                 await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, digest))
-                await env.sleep(timedelta(days=3))
+                quiet = home.source.lookups + 3
+                await eventually(lambda: home.source.lookups >= quiet)
                 home.source.failure = ImageNotFoundError("no such tag")
                 await handle.execute_update("poll_now", "recorded", result_type=PollResult)
                 home.source.failure = None

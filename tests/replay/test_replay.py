@@ -6,11 +6,11 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from tests.replay import record
 from tests.replay.fingerprint import FINGERPRINT, fingerprint
-from tests.replay.record import HISTORIES
 from worker.run import WORKFLOWS, workflow_runner
 
-RECORDED = sorted(HISTORIES.glob("*.json"))
+RECORDED = sorted(record.HISTORIES.glob("*.json"))
 
 
 def test_there_are_recordings():
@@ -21,6 +21,12 @@ def test_there_are_recordings():
 async def test_a_recorded_history_replays(path):
     replayer = Replayer(workflows=list(WORKFLOWS), workflow_runner=workflow_runner())
     await replayer.replay_workflow(WorkflowHistory.from_json(path.name, path.read_text()))
+
+
+async def test_a_recording_can_be_made(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "HISTORIES", tmp_path)
+    await record.record("new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.cron.json", "new.import.json"]
 
 
 async def test_a_changed_history_is_noticed():

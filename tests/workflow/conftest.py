@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -68,3 +69,20 @@ def running():
             yield Running(client, home)
 
     return serve
+
+
+@pytest.fixture
+def bound(dev, home, running):
+    """A worker with its binding, an applied cron and an import that hangs in its middle."""
+
+    @asynccontextmanager
+    async def start():
+        async with running(dev.client, home) as cron:
+            binding = asyncio.create_task(home.home.bind(dev.client, site=SITE, machine="machine-1"))
+            try:
+                yield cron
+            finally:
+                binding.cancel()
+                await asyncio.gather(binding, return_exceptions=True)
+
+    return start

@@ -45,6 +45,17 @@ async def test_a_registry_that_is_down_is_retried_before_the_next_tick(skipping,
         await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, digest))
 
 
+async def test_each_retry_of_a_poll_is_a_poll(skipping, home, running):
+    home.source.failure = RegistryUnavailableError("quay.io cannot be reached")
+    async with running(skipping.client, home) as cron:
+        await cron.start(home.apply(schedule="0 0 1 1 *"))
+        await eventually(lambda: home.condition("UpToDate")[:2] == ("False", "RegistryUnavailable"))
+        first = home.cron().status.last_execution_timestamp
+        await skipping.sleep(timedelta(minutes=30))
+        await eventually(lambda: home.cron().status.last_execution_timestamp > first + timedelta(minutes=15))
+        assert home.cron().status.last_execution_timestamp <= await skipping.get_current_time()
+
+
 async def test_retry_after_is_honoured(skipping, home, running):
     home.source.failure = TooManyRequestsError("slow down", retry_after=3600)
     async with running(skipping.client, home) as cron:

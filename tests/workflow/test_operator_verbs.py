@@ -2,14 +2,16 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
-import pytest
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
+from dataimportcron import naming
+from dataimportcron.api.types import DataImportCron, DataSource
 from dataimportcron.api.validation import validate
-from dataimportcron.messages import Outcome, PollResult
+from dataimportcron.messages import CronState, Outcome, PollResult, RunningImport
 from dataimportcron.naming import import_name
 from tests.support.home import DATA_SOURCE, NAMESPACE, URL, TestHome, cron_document
 from tests.support.temporal import dev_server, eventually
@@ -18,21 +20,13 @@ from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
 
 
-@pytest.fixture
-def bound(dev, home, running):
-    """A worker with its binding, an applied cron and an import that hangs in its middle."""
-
-    @asynccontextmanager
-    async def start():
-        async with running(dev.client, home) as cron:
-            binding = asyncio.create_task(home.home.bind(dev.client, site=SITE, machine="machine-1"))
-            try:
-                yield cron
-            finally:
-                binding.cancel()
-                await asyncio.gather(binding, return_exceptions=True)
-
-    return start
+def blank_volume(name):
+    return {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataVolume",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "spec": {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}},
+    }
 
 
 @asynccontextmanager
@@ -108,6 +102,54 @@ async def test_delete_in_mid_import_and_apply_again(bound, home):
         assert set(home.importer.started) == {digest}
 
 
+async def test_deletion_in_mid_import_stops_it_for_good(bound, home):
+    async with in_mid_import(bound, home) as (cron, digest, name):
+        home.store.delete(home.cron())
+
+        async def closed():
+            return (await cron.handle.describe()).status is WorkflowExecutionStatus.COMPLETED
+
+        await eventually(closed, 40)
+        await eventually(lambda: not home.store.deletions())
+        assert home.importer.running == 0
+        home.importer.gate.set()
+        # Whatever happens next in the home, nobody takes the import up again.
+        home.store.apply(blank_volume("other"))
+        await eventually(lambda: home.volumes() == {"other": "Succeeded"})
+        assert home.importer.started == [digest]
+        described = await cron.import_handle(name).describe()
+        assert described.status is WorkflowExecutionStatus.CANCELED
+
+
+async def test_a_deletion_does_not_wait_for_an_import_that_is_long_gone(dev, home, running):
+    gone = RunningImport(data_volume="fedora-0", digest="sha256:0", started=datetime(2026, 1, 1, tzinfo=UTC), run_id="")
+    async with running(dev.client, home) as cron:
+        ref = home.apply()
+        handle = await cron.start(ref, CronState(running=gone))
+        home.store.delete(home.cron())
+        await handle.signal(DataImportCronWorkflow.deleted, ref.uid)
+        assert await asyncio.wait_for(handle.result(), 20) == "deleted"
+
+
+async def test_the_end_of_a_rival_is_news(bound, home):
+    home.release(b"one")
+    async with bound():
+        home.apply()
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        other = cron_document() | {"metadata": {"name": "other", "namespace": NAMESPACE}}
+        home.store.apply(other)
+
+        def reason():
+            conditions = home.store.get(DataImportCron, NAMESPACE, "other").status.conditions
+            return [condition.reason for condition in conditions if condition.type == "UpToDate"]
+
+        await eventually(lambda: reason() == ["ErrDataSourceAlreadyManaged"])
+        home.store.delete(home.cron())
+        await eventually(lambda: reason() == ["UpToDate"])
+        labels = home.store.get(DataSource, NAMESPACE, DATA_SOURCE).metadata.labels
+        assert labels[naming.LABEL_CRON] == "other"
+
+
 async def test_deletion_with_retention_none_removes_everything(bound, home):
     home.release(b"one")
     async with bound() as cron:
@@ -165,10 +207,8 @@ async def test_a_deletion_that_cannot_be_done_holds_up_nobody(bound, home, monke
         await delete(namespace, name)
 
     monkeypatch.setattr(home.home.volumes, "delete", refuse)
-    blank = {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}}
-    document = {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "spec": blank}
     async with bound():
-        volume, _ = home.store.apply(document | {"metadata": {"name": stuck, "namespace": NAMESPACE}})
+        volume, _ = home.store.apply(blank_volume(stuck))
         await eventually(lambda: home.volumes().get(stuck) == "Succeeded")
         home.store.delete(volume)
         await eventually(lambda: stuck not in home.volumes())

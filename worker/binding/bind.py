@@ -67,6 +67,7 @@ class Binding:
         self._feed = feed
         self._now = now
         self._heard: dict[str, str] = {}
+        self._lost: set[str] = set()
         self._problems: set[str] = set()
 
     async def run(self) -> None:
@@ -102,8 +103,11 @@ class Binding:
         if forget:
             self._heard.clear()
         world = await self._read()
+        await self._look_for_volumes(world, everything=forget)
         await self._project_data_sources(world)
         by_namespace: dict[str, _World] = defaultdict(lambda: _World([], [], [], []))
+        for cron in world.crons:
+            by_namespace[cron.metadata.namespace].crons.append(cron)
         for data_source in world.data_sources:
             by_namespace[data_source.metadata.namespace].data_sources.append(data_source)
         for volume in world.data_volumes:
@@ -112,7 +116,7 @@ class Binding:
             by_namespace[dependency.metadata.namespace].dependencies.append(dependency)
         for cron in world.crons:
             near = by_namespace[cron.metadata.namespace]
-            heard = fingerprint.of_cron(cron, near.data_sources, near.data_volumes, near.dependencies)
+            heard = fingerprint.of_cron(cron, near.data_sources, near.data_volumes, near.dependencies, near.crons)
             if self._is_news(cron, heard):
                 await self._executions.notify_cron(_ref(cron))
                 self._heard[_key(cron)] = heard
@@ -144,9 +148,32 @@ class Binding:
             manifest_digest=annotations.get(naming.ANNOTATION_MANIFEST_DIGEST, ""),
         )
 
+    async def _look_for_volumes(self, world: _World, *, everything: bool) -> None:
+        """Notice the removal of a volume that a DataSource names, at each resync, and its return at once.
+
+        A DataVolume says Succeeded for good; a person who removes its file tells nobody.
+        """
+        named = {
+            (pvc.namespace or data_source.metadata.namespace, pvc.name)
+            for data_source in world.data_sources
+            if (pvc := data_source.spec.source.pvc) is not None
+        }
+        lost = set()
+        for volume in world.data_volumes:
+            metadata = volume.metadata
+            known = metadata.uid in self._lost
+            if volume.status.phase != Phase.SUCCEEDED or (metadata.namespace, metadata.name) not in named:
+                continue
+            if (everything or known) and await self._volumes.find(metadata.namespace, metadata.name) is None:
+                lost.add(metadata.uid)
+                if not known:
+                    logger.warning("the volume of DataVolume %s/%s is gone", metadata.namespace, metadata.name)
+        self._lost = lost
+
     async def _project_data_sources(self, world: _World) -> None:
         """A DataSource has no execution: its status follows from its spec and what that names."""
-        volumes = {(v.metadata.namespace, v.metadata.name): v for v in world.data_volumes}
+        there = [volume for volume in world.data_volumes if volume.metadata.uid not in self._lost]
+        volumes = {(v.metadata.namespace, v.metadata.name): v for v in there}
         sources = {(s.metadata.namespace, s.metadata.name): s for s in world.data_sources}
         for data_source in world.data_sources:
             namespace = data_source.metadata.namespace

@@ -25,9 +25,18 @@ def of_cron(
     data_sources: Iterable[DataSource],
     data_volumes: Iterable[DataVolume],
     dependencies: Iterable[ConfigMap | Secret],
+    crons: Iterable[DataImportCron],
 ) -> str:
-    """What a look of the cron depends on, apart from the registry."""
+    """What a look of the cron depends on, apart from the registry; all that is given is of the cron's namespace."""
     annotations = cron.metadata.annotations
+    managed = [item for item in data_sources if item.metadata.name == cron.spec.managed_data_source]
+    imports = [
+        item
+        for item in data_volumes
+        if item.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
+        or naming.is_import_name(cron.spec.managed_data_source, item.metadata.name)
+    ]
+    owners = {item.metadata.labels.get(naming.LABEL_CRON) for item in (*managed, *imports)} - {cron.metadata.name}
     inputs = {key: annotations[key] for key in _INPUTS if key in annotations}
     if not cron.spec.schedule:
         inputs[naming.ANNOTATION_DESIRED_DIGEST] = annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
@@ -37,13 +46,9 @@ def of_cron(
             cron.metadata.labels,
             inputs,
             _plain(cron.spec),
-            [_of_data_source(item) for item in data_sources if item.metadata.name == cron.spec.managed_data_source],
-            [
-                _of_volume(item)
-                for item in data_volumes
-                if item.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
-                or naming.is_import_name(cron.spec.managed_data_source, item.metadata.name)
-            ],
+            [_of_data_source(item) for item in managed],
+            [_of_import(item) for item in imports],
+            [_of_rival(item) for item in crons if item.metadata.name in owners],
             [_of_dependency(item) for item in dependencies if item.metadata.name in _names(cron)],
         ]
     )
@@ -66,6 +71,16 @@ def _of_data_source(data_source: DataSource) -> list[object]:
 
 def _of_volume(volume: DataVolume) -> list[object]:
     return [_key(volume), volume.status.phase, erroneous(volume)]
+
+
+def _of_import(volume: DataVolume) -> list[object]:
+    """Whose import it is decides whether another cron may take it over."""
+    return [*_of_volume(volume), volume.metadata.labels.get(naming.LABEL_CRON)]
+
+
+def _of_rival(cron: DataImportCron) -> list[object]:
+    """Another cron that a DataSource or an import is labelled for: what counts is that it lives and what it manages."""
+    return [_key(cron), cron.spec.managed_data_source]
 
 
 def _of_dependency(dependency: ConfigMap | Secret) -> list[object]:

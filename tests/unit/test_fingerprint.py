@@ -1,0 +1,52 @@
+"""What wakes a cron: a change of what its look reads, and nothing else."""
+
+from dataimportcron import naming
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
+from dataimportcron.manifests import with_annotations, with_labels, with_status
+from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
+from worker.binding import fingerprint
+
+
+def cron(name=NAME, uid="1", data_source=DATA_SOURCE):
+    document = cron_document(managedDataSource=data_source)
+    return DataImportCron.model_validate(document | {"metadata": {"name": name, "namespace": NAMESPACE, "uid": uid}})
+
+
+def owned(kind, name, owner):
+    return kind.model_validate(
+        {"metadata": {"name": name, "namespace": NAMESPACE, "uid": name, "labels": {naming.LABEL_CRON: owner}}}
+    )
+
+
+def of(*crons, data_sources=(), data_volumes=(), me=None):
+    return fingerprint.of_cron(me or cron(), data_sources, data_volumes, (), (cron(), *crons))
+
+
+def test_a_rival_of_the_data_source_counts():
+    rivals = [owned(DataSource, DATA_SOURCE, "other")]
+    alone = of(data_sources=rivals)
+    there = of(cron("other", "2"), data_sources=rivals)
+    assert there != alone
+    assert of(cron("other", "3"), data_sources=rivals) not in {there, alone}
+    assert of(cron("other", "2", "elsewhere"), data_sources=rivals) not in {there, alone}
+
+
+def test_the_owner_of_an_import_that_could_be_taken_over_counts():
+    imports = [owned(DataVolume, f"{DATA_SOURCE}-0123456789ab", "other")]
+    assert of(cron("other", "2"), data_volumes=imports) != of(data_volumes=imports)
+    relabelled = [owned(DataVolume, f"{DATA_SOURCE}-0123456789ab", "third")]
+    assert of(data_volumes=relabelled) != of(data_volumes=imports)
+
+
+def test_crons_that_have_nothing_to_do_with_it_do_not_count():
+    sources = [owned(DataSource, DATA_SOURCE, NAME), owned(DataSource, "other", "other")]
+    volumes = [owned(DataVolume, "other-0123456789ab", "other")]
+    assert of(cron("other", "2", "other"), data_sources=sources, data_volumes=volumes) == of(
+        data_sources=sources, data_volumes=volumes
+    )
+
+
+def test_what_is_written_into_the_cron_itself_does_not_count():
+    written = with_status(with_annotations(cron(), {naming.ANNOTATION_DESIRED_DIGEST: "sha256:1"}), source_format="pvc")
+    assert of(me=written) == of()
+    assert of(me=with_labels(cron(), {"a": "1"})) != of()

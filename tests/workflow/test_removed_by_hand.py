@@ -1,0 +1,67 @@
+"""A golden volume's file is removed by a person: it is said, clones wait, and a poll brings it back."""
+
+from dataimportcron.api.types import DataSource, DataVolume
+from dataimportcron.errors import CloneWithoutSourceError
+from dataimportcron.messages import PollResult, Verdict
+from tests.support.home import DATA_SOURCE, NAMESPACE
+from tests.support.temporal import eventually
+from worker.binding import bind
+
+CLONE = {
+    "apiVersion": "cdi.kubevirt.io/v1beta1",
+    "kind": "DataVolume",
+    "metadata": {"name": "clone", "namespace": NAMESPACE},
+    "spec": {"sourceRef": {"kind": "DataSource", "name": DATA_SOURCE}, "storage": {}},
+}
+
+
+def ready(home):
+    conditions = home.store.get(DataSource, NAMESPACE, DATA_SOURCE).status.conditions
+    return next((c.status, c.reason, c.message) for c in conditions if c.type == "Ready")
+
+
+def waits_for(home):
+    conditions = home.store.get(DataVolume, NAMESPACE, "clone").status.conditions
+    return [c.reason for c in conditions if c.type == "Running"]
+
+
+async def test_it_is_noticed_waited_for_and_imported_again(bound, home, monkeypatch):
+    monkeypatch.setattr(bind, "RESYNC", 0.5)
+    digest = home.release(b"one")
+    async with bound() as cron:
+        home.apply()
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        assert ready(home) == ("True", "Ready", "DataSource is ready to be consumed")
+        (name,) = home.volumes()
+        before = home.store.get(DataVolume, NAMESPACE, name).metadata.uid
+        (home.folder / "volumes" / NAMESPACE / f"{name}.img").unlink()
+        await eventually(lambda: ready(home) == ("False", "NotFound", "PVC not found"))
+        await eventually(lambda: home.condition("UpToDate")[:2] == ("False", "Outdated"))
+        home.store.apply(CLONE)
+        await eventually(lambda: waits_for(home) == ["CloneWithoutSource"])
+        result = await cron.handle.execute_update("poll_now", "test", result_type=PollResult)
+        assert (result.verdict, result.message) == (Verdict.IMPORT, f"The volume of import {name} is gone")
+        await eventually(lambda: home.volumes() == {name: "Succeeded", "clone": "Succeeded"})
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        await eventually(lambda: ready(home)[:2] == ("True", "Ready"))
+        assert home.store.get(DataVolume, NAMESPACE, name).metadata.uid != before
+        assert home.importer.started == [digest, digest]
+
+
+async def test_a_clone_whose_source_goes_while_it_is_queued_waits_too(bound, home, monkeypatch):
+    home.release(b"one")
+    refused, clone = [], home.home.cloner.run
+
+    async def run(source, volume, report):
+        if not refused:
+            refused.append(source)
+            raise CloneWithoutSourceError(f"The source volume {'/'.join(source)} does not exist")
+        return await clone(source, volume, report)
+
+    monkeypatch.setattr(home.home.cloner, "run", run)
+    async with bound():
+        home.apply()
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        home.store.apply(CLONE)
+        await eventually(lambda: home.volumes()["clone"] == "Succeeded")
+        assert refused == [(NAMESPACE, home.points_to())]
