@@ -14,8 +14,8 @@ test: ## all tests, with seconds per stage (STAGES="unit e2e" runs some)
 check: ## ruff, mypy and the import contracts
 	@tools/setup.sh python tools/stages.sh check
 
-bench: ## figures, as ratios against a peer in the same run
-	@tools/setup.sh test python -m benchmarks.import_disk
+bench: ## figures, as ratios against peers in the same run, a quarter of an hour
+	@tools/setup.sh bench python -m benchmarks
 
 requirements: ## pin the dependencies of pyproject.toml anew, with hashes
 	@tools/setup.sh python uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt

@@ -54,7 +54,9 @@ class Image:
     labels: dict[str, str] = field(default_factory=dict)
 
 
-def disk_layer(disk: Path, folder: Path, *, name: str = "disk.img", compress: bool = True, zstd: bool = False) -> Layer:
+def disk_layer(
+    disk: Path, folder: Path, *, name: str = "disk.img", level: int = 1, media_type: str = LAYER_GZIP
+) -> Layer:
     """A layer with one disk, owned by qemu as KubeVirt wants it; a file in `folder`, see `layer`."""
     info = tarfile.TarInfo(f"disk/{name}")
     info.size, info.mode, info.uid, info.gid = disk.stat().st_size, 0o440, 107, 107
@@ -67,14 +69,11 @@ def disk_layer(disk: Path, folder: Path, *, name: str = "disk.img", compress: bo
             with disk.open("rb") as file:
                 archive.addfile(info, file)
 
-    return layer(write, folder, compress=compress, zstd=zstd)
+    return layer(write, folder, level=level, media_type=media_type)
 
 
-def layer(
-    write: Callable[[IO[bytes]], None], folder: Path, *, level: int = 1, compress: bool = True, zstd: bool = False
-) -> Layer:
-    """A layer of what `write` writes to a stream, compressed by gzip, or by zstd where that is asked for."""
-    media_type = (LAYER_ZSTD if zstd else LAYER_GZIP) if compress else LAYER_TAR
+def layer(write: Callable[[IO[bytes]], None], folder: Path, *, level: int = 1, media_type: str = LAYER_GZIP) -> Layer:
+    """A layer of what `write` writes to a stream, compressed as its media type says."""
     with tempfile.NamedTemporaryFile(dir=folder, suffix=".layer", delete=False) as file:
         plain = hashlib.sha256()
         target = _compressor(file, media_type, level)

@@ -6,12 +6,14 @@
 # PROFILE  python   the virtual environment only (make check, make requirements)
 #          demo     and what `make demo` runs: a registry, qemu, tools that make disks, a kernel to boot
 #          test     and what the test suite runs besides
+#          bench    and the tools that figures are compared with
 #          clean    the other way: remove this checkout's environments and what tools left in the tree
 #
 # Debian packages are installed by apt-get, as root or by sudo, and only those that are missing. Everything else lies
 # outside the tree, in ${XDG_CACHE_HOME:-~/.cache}/dataimportcron:
 #     venv-<checkout>-<content>/   one environment per checkout, Python version and requirements.txt; never changed
 #                                  under a running program; bin/dataimportcron is this checkout's
+#     bench/                       the images of `make bench`, 8 GiB, made by it and kept for its next run
 #     boot/                        kernel and busybox of Debian, downloaded and unpacked, not installed
 #     pip/ uv/                     download caches
 # COMMAND finds the environment's bin first in its PATH. A second run finds everything done and takes a second.
@@ -24,6 +26,7 @@ export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$ca
 
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
 test_packages=(chromium git skopeo)
+bench_packages=(curl isal openssl zstd)
 
 say() { printf '== %s\n' "$*"; }
 die() {
@@ -175,7 +178,7 @@ clean() {
     rm -rf "$cache/venv-$(printf '%s' "$root" | short_hash)"[-.]* build dist
     rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
     find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
-    say "clean: the packages of apt and $cache/boot stay"
+    say "clean: the packages of apt, $cache/boot and the images in $cache/bench stay"
 }
 
 # --- main ------------------------------------------------------------------------------------------------------------
@@ -187,7 +190,8 @@ main() {
     python) ;;
     demo) packages=("${demo_packages[@]}") ;;
     test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
-    *) die "unknown profile '$profile'; expected python, demo, test or clean" ;;
+    bench) packages=("${demo_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
+    *) die "unknown profile '$profile'; expected python, demo, test, bench or clean" ;;
     esac
     find_python >/dev/null || packages+=(python3-venv)
     if ((${#packages[@]})); then
@@ -208,7 +212,7 @@ main() {
     say "ready: $venv"
 }
 
-(($#)) || die "usage: tools/setup.sh python|demo|test|clean [COMMAND [ARGUMENT…]]"
+(($#)) || die "usage: tools/setup.sh python|demo|test|bench|clean [COMMAND [ARGUMENT…]]"
 profile=$1
 shift
 mkdir -p "$cache"

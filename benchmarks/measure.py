@@ -1,0 +1,71 @@
+"""What a command costs: seconds by the clock and of all its processes' CPUs, memory, and bytes written to disk."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from time import monotonic
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """Of one command.
+
+    Attributes:
+        wall: seconds.
+        cpu: seconds, user and system, of the command and all its children.
+        memory: bytes, the largest resident set of any of its processes.
+        written: bytes that it made the file system write, whatever became of them.
+    """
+
+    wall: float
+    cpu: float
+    memory: int
+    written: int
+
+
+def run(command: Sequence[str | os.PathLike[str]], environment: Mapping[str, str] | None = None) -> Cost:
+    """Run a command to its end.
+
+    Raises:
+        SystemExit: it failed; its output is shown.
+    """
+    started = monotonic()
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, **(environment or {})}
+    ) as process:
+        output = process.stdout.read() if process.stdout else b""
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    wall = monotonic() - started
+    if process.returncode:
+        sys.exit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{output.decode(errors='replace')}")
+    return Cost(
+        wall=wall,
+        cpu=usage.ru_utime + usage.ru_stime,
+        memory=usage.ru_maxrss << 10,
+        written=usage.ru_oublock * 512,
+    )
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """The median of each figure."""
+    return Cost(
+        wall=median(cost.wall for cost in costs),
+        cpu=median(cost.cpu for cost in costs),
+        memory=max(cost.memory for cost in costs),
+        written=max(cost.written for cost in costs),
+    )
+
+
+def cache() -> Path:
+    """Where images are kept from one run to the next, outside the tree."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "dataimportcron" / "bench"
