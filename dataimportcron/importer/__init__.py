@@ -8,7 +8,7 @@ Read in this order; each module knows only those below it:
     source/         where bytes come from: a registry, an OCI archive, a plain file
     layer/          one layer through its threads, and what /disk holds over all layers
     disk/           raw or qcow2 to raw while it streams by, and what is written
-    target/         a file or a block device: lock, zeros, fsync, marker
+    targets/        a file or a block device: lock, zeros, fsync, marker
     decompress      layers in bounded steps; zstd beside it
 
 Images, tars and streams are the OCI's and stand in `dataimportcron.oci`. It imports neither temporalio nor kubernetes

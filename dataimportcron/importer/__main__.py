@@ -99,7 +99,7 @@ def _run(options: argparse.Namespace) -> Result:
     reader = _reader(options)
     # Imported late: --help and wrong arguments answer at once.
     from dataimportcron.importer.run import Request, run_import  # noqa: PLC0415
-    from dataimportcron.importer.target.lock import place  # noqa: PLC0415
+    from dataimportcron.importer.targets.lock import place  # noqa: PLC0415
 
     target, marker = place(options.target, options.marker)
     request = Request(

@@ -21,9 +21,9 @@ from dataimportcron.importer.layer.pipeline import TICK, Meter, copy_layer
 from dataimportcron.importer.memory import keep_freed_memory
 from dataimportcron.importer.report import SUCCEEDED, Phase, Progress, Result
 from dataimportcron.importer.source.image import Image, ImageReader
-from dataimportcron.importer.target.kinds import Target
-from dataimportcron.importer.target.lock import lock
-from dataimportcron.importer.target.marker import Marker
+from dataimportcron.importer.targets.kinds import Target
+from dataimportcron.importer.targets.lock import lock
+from dataimportcron.importer.targets.marker import Marker
 from dataimportcron.oci.streams import ByteStream
 from dataimportcron.oci.tar import entries
 

@@ -13,8 +13,8 @@ import pytest
 
 from dataimportcron.errors import InvalidImageError, MissingDependencyError, TargetBusyError, VolumeTooSmallError
 from dataimportcron.importer.run import Request, run_import
-from dataimportcron.importer.target import device
-from dataimportcron.importer.target.lock import lock, place
+from dataimportcron.importer.targets import device
+from dataimportcron.importer.targets.lock import lock, place
 from tests.importer.conftest import MemoryImage, patchwork, qcow2_of, raw_of, tar_of
 from tests.support.importing import run, start, until_read
 from tests.support.storage import loop_device, mounted
@@ -194,7 +194,7 @@ def test_udev_that_looks_at_it_is_waited_for(loop):
 
 
 def test_one_that_keeps_its_lock_is_not_waited_for_for_ever(loop, monkeypatch):
-    monkeypatch.setattr("dataimportcron.importer.target.lock._PATIENCE", 0.2)
+    monkeypatch.setattr("dataimportcron.importer.targets.lock._PATIENCE", 0.2)
     with loop.open("rb") as holder:
         fcntl.flock(holder, fcntl.LOCK_SH)
         with pytest.raises(TargetBusyError, match="another process holds"), lock(loop, None):

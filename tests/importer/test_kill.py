@@ -13,7 +13,7 @@ import pytest
 
 from dataimportcron.importer.run import Request, run_import
 from dataimportcron.importer.source.local_image import FileImage
-from dataimportcron.importer.target.marker import Marker
+from dataimportcron.importer.targets.marker import Marker
 from tests.importer.conftest import patchwork, qcow2_of
 from tests.support.importing import ROOT, run, start
 from tests.support.storage import loop_device

@@ -16,9 +16,9 @@ from dataimportcron.errors import (
     TargetNotWritableError,
     TransientError,
 )
-from dataimportcron.importer.target.lock import lock, place
-from dataimportcron.importer.target.marker import Marker
-from dataimportcron.importer.target.storage import storage_errors
+from dataimportcron.importer.targets.lock import lock, place
+from dataimportcron.importer.targets.marker import Marker
+from dataimportcron.importer.targets.storage import storage_errors
 from tests.importer.conftest import MemoryImage, tar_of
 from tests.support.importing import run
 from tests.support.storage import denied, loop_device, mounted

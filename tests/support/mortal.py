@@ -22,7 +22,7 @@ from typing import Any
 from dataimportcron.importer import run as _  # noqa: F401 -- loaded once, before the forks
 from dataimportcron.importer.__main__ import main
 from dataimportcron.importer.source import local_image as __  # noqa: F401 -- the same
-from dataimportcron.importer.target import device
+from dataimportcron.importer.targets import device
 
 _CHANGES = ((os, "ftruncate"), (os, "pwrite"), (os, "fsync"), (os, "replace"), (os, "unlink"), (device, "_punch"))
 

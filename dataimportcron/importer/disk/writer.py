@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
 from dataimportcron.importer.disk.sparse import write_sparse
-from dataimportcron.importer.target.kinds import empty
-from dataimportcron.importer.target.storage import storage_errors
+from dataimportcron.importer.targets.kinds import empty
+from dataimportcron.importer.targets.storage import storage_errors
 
 _SECTOR = 512
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataimportcron.importer.target.storage import sync_folder
+from dataimportcron.importer.targets.storage import sync_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,9 +15,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from dataimportcron.importer.target import device
-from dataimportcron.importer.target.marker import Marker, MarkerFile
-from dataimportcron.importer.target.storage import storage_errors, sync_folder
+from dataimportcron.importer.targets import device
+from dataimportcron.importer.targets.marker import Marker, MarkerFile
+from dataimportcron.importer.targets.storage import storage_errors, sync_folder
 
 _HEAD = 1 << 20
 

@@ -21,10 +21,10 @@ from dataimportcron.errors import (
     TargetBusyError,
     TargetNotWritableError,
 )
-from dataimportcron.importer.target import device
-from dataimportcron.importer.target.kinds import BlockTarget, FileTarget, Target
-from dataimportcron.importer.target.marker import MarkerFile
-from dataimportcron.importer.target.storage import storage_errors
+from dataimportcron.importer.targets import device
+from dataimportcron.importer.targets.kinds import BlockTarget, FileTarget, Target
+from dataimportcron.importer.targets.marker import MarkerFile
+from dataimportcron.importer.targets.storage import storage_errors
 
 _DISK = "disk.img"
 _HIDDEN = ".dataimportcron"
