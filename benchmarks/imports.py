@@ -22,6 +22,13 @@ from demo.registry import RunningRegistry, client, registry
 
 _ROUNDS = 3
 _NAMES = ("ours", "by hand", "pipe", "floor")
+_AS_INSTALLED = """
+import sys
+sys.modules["click"] = None
+from dataimportcron.importer.__main__ import main
+sys.exit(main())
+"""
+"""The program as users have it: httpx loads click and rich where it finds them, and the tests' tools bring them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +110,7 @@ def _measure(case: Case, name: str, running: RunningRegistry, reference: str, wo
 
 
 def _ours(case: Case, reference: str, ca: Path | None, folder: Path) -> list[str]:
-    command = [sys.executable, "-m", "dataimportcron.importer", "--source", f"docker://{reference}"]
+    command = [sys.executable, "-c", _AS_INSTALLED, "--source", f"docker://{reference}"]
     command += ["--target", f"{folder}/disk.img", "--size", str(case.raw.stat().st_size)]
     host = reference.partition("/")[0]
     return command + (["--cert-dir", str(ca.parent)] if ca else ["--insecure-registry", host])

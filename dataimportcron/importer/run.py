@@ -18,7 +18,7 @@ from dataimportcron.importer.disk.formats import SetAside, write_disk
 from dataimportcron.importer.disk.writer import Disk
 from dataimportcron.importer.layer.catalog import Catalog, Place
 from dataimportcron.importer.layer.pipeline import TICK, Meter, copy_layer
-from dataimportcron.importer.memory import keep_freed_memory
+from dataimportcron.importer.libc import keep_freed_memory
 from dataimportcron.importer.report import SUCCEEDED, Phase, Progress, Result
 from dataimportcron.importer.source.image import Image, ImageReader
 from dataimportcron.importer.targets.kinds import Target

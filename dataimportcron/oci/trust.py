@@ -42,7 +42,7 @@ def _context(
     texts: tuple[tuple[str, str], ...], shown: tuple[tuple[Pair, str], ...], *, verify: bool
 ) -> ssl.SSLContext:
     # Loading the system's certificates takes tens of milliseconds, hence the cache.
-    context = ssl.create_default_context()
+    context = ssl.create_default_context() if verify else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -67,7 +67,7 @@ class ImageLayout:
 
 def write_tar(path: Path, files: dict[str, bytes]) -> None:
     """Write a tar of files."""
-    with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
+    with tarfile.open(path, "w", format=tarfile.GNU_FORMAT) as archive:
         for name, body in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(body)

@@ -127,27 +127,34 @@ class Conversion:
         """
         header = self._header
         l1_end = -(-(header.l1_offset + 8 * header.l1_entries) // header.cluster_size)
-        l1_read = not header.l1_entries
-        self._missing_tables -= l1_read
         try:
-            while self._at < header.clusters:
-                if not l1_read and self._at >= l1_end:
-                    self._read_l1(l1_end)
-                    l1_read = True
-                self._step()
-                self._map.forget_before(self._at)
-            if not l1_read:
+            if header.l1_entries:
+                self._pass(min(l1_end, header.clusters))
                 self._read_l1(l1_end)
+            else:
+                self._missing_tables -= 1
+            self._pass(header.clusters)
             self._compressed.finish()
         finally:
             self._spill.close()
 
-    def _step(self) -> None:
-        """Pass the next cluster, or the next few that belong together."""
+    def _pass(self, end: int) -> None:
+        """Pass all clusters up to this one."""
+        while self._at < end:
+            self._step(end)
+            self._map.forget_before(self._at)
+
+    def _step(self, end: int) -> None:
+        """Pass the next cluster, or the next few that belong together, none of them behind `end`."""
+        most = min(max(_RUN >> self._header.cluster_bits, 1), end - self._at)
+        count = 1
         purpose = self._map.purpose(self._at)
         if purpose is None:
-            data = self._read(1)
-            self._compressed.feed(data, (self._at - 1) << self._header.cluster_bits, keep=self._missing_tables > 0)
+            while count < most and self._map.purpose(self._at + count) is None:
+                count += 1
+            first = self._at
+            data = self._read(count)
+            self._compressed.feed(data, first << self._header.cluster_bits, keep=self._missing_tables > 0)
             return
         self._compressed.flush(keep=self._missing_tables > 0)
         if purpose & _TABLE:
@@ -155,8 +162,6 @@ class Conversion:
             self._missing_tables -= 1
             self._read_l2(purpose ^ _TABLE, data)
             return
-        most = max(_RUN >> self._header.cluster_bits, 1)
-        count = 1
         while count < most and self._map.purpose(self._at + count) == purpose + count:
             count += 1
         first = self._at

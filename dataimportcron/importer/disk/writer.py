@@ -13,10 +13,13 @@ from pathlib import Path
 
 from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
 from dataimportcron.importer.disk.sparse import write_sparse
+from dataimportcron.importer.libc import start_writeback
 from dataimportcron.importer.targets.kinds import empty
 from dataimportcron.importer.targets.storage import storage_errors
 
 _SECTOR = 512
+_WRITEBACK = 32 << 20
+"""Bytes after which the kernel is asked to begin writing them."""
 
 
 class Disk:
@@ -35,6 +38,7 @@ class Disk:
         self.virtual_size = 0
         self.written = 0
         self.format = ""
+        self._begun = 0
 
     @property
     def spill_limit(self) -> int:
@@ -75,6 +79,9 @@ class Disk:
             data = data[: max(room, 0)]
         with storage_errors("the target"):
             self.written += write_sparse(self._descriptor, data, offset)
+        if self.written - self._begun >= _WRITEBACK:
+            self._begun = self.written
+            start_writeback(self._descriptor)
 
     def share(self) -> int:
         """The target, for another process to write to: a descriptor. A file is as large as the disk from here on."""
@@ -93,7 +100,7 @@ class Disk:
         """Forget what was written: another disk takes its place."""
         with storage_errors("the target"):
             empty(self._descriptor)
-        self.virtual_size = self.written = 0
+        self.virtual_size = self.written = self._begun = 0
         self.format = ""
 
     def _is_file(self) -> bool:
