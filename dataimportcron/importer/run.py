@@ -28,7 +28,7 @@ from dataimportcron.oci.streams import ByteStream
 from dataimportcron.oci.tar import entries
 
 _BESIDE_DISK = 16 << 30
-"""Bytes that a layer may have beside a disk of the volume's size; the largest operating systems need less."""
+"""Bytes that all layers may have beside a disk of the volume's size; the largest operating systems need less."""
 
 _Refusal = InvalidImageError | MissingDependencyError | VolumeTooSmallError
 _REFUSALS = (InvalidImageError, MissingDependencyError, VolumeTooSmallError)
@@ -166,6 +166,8 @@ class _Import:
                 if entry.path == ("disk", place.name) and entry.kind == "file":
                     self._write(place, stream, entry.size)
 
+        # It had room among all the others.
+        self._meter.room = None
         self._copy(place.layer, use)
 
     def _write(self, place: Place, stream: ByteStream, size: int) -> None:

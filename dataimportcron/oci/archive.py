@@ -7,7 +7,6 @@ where none is named. Source: the OCI image layout specification 1.1.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from dataimportcron.errors import (
-    DigestMismatchError,
     ImageNotFoundError,
     InvalidImageError,
     InvalidReferenceError,
     MissingDependencyError,
     NotARegistryError,
 )
+from dataimportcron.oci.digests import verify
 from dataimportcron.oci.manifest import (
     Manifest,
     Platform,
@@ -181,10 +180,7 @@ class Archive:
 
     def _document(self, digest: str) -> dict[str, Any]:
         body = self._read(_path(digest))
-        if (found := f"sha256:{hashlib.sha256(body).hexdigest()}") != digest:
-            raise DigestMismatchError(
-                f"{self._name} holds {found} as the blob {digest}", hint="it is damaged; make it again"
-            )
+        verify(body, digest, f"the blob {digest} of {self._name}")
         return parse_document(body, f"the blob {digest} of {self._name}")
 
     def _read(self, path: str) -> bytes:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from time import monotonic
 
 import httpx
 
-from dataimportcron.errors import DigestMismatchError, NotARegistryError, RegistryUnavailableError
+from dataimportcron.errors import NotARegistryError, RegistryUnavailableError
 
 _PATIENCE = 60.0
 """Seconds for a whole body; a time-out of each read alone could be drawn out for ever, byte by byte."""
@@ -55,18 +54,3 @@ def _parts(response: httpx.Response, who: str) -> Iterator[bytes]:
         if monotonic() > deadline:
             raise RegistryUnavailableError(f"{who} is still sending a short document after {_PATIENCE:.0f} s")
         yield part
-
-
-def verify(body: bytes, digest: str, what: str) -> None:
-    """Check bytes against their digest.
-
-    Raises:
-        DigestMismatchError: they are others.
-    """
-    algorithm, _, wanted = digest.partition(":")
-    found = hashlib.new(algorithm, body).hexdigest()
-    if found != wanted:
-        raise DigestMismatchError(
-            f"{what} has the digest {algorithm}:{found}, {digest} was expected",
-            hint="the registry, or something on the way to it, changes content",
-        )

@@ -184,11 +184,17 @@ class Registry:
             # With its end: there are registries that refuse an open range.
             return {"Range": f"bytes={done}-{descriptor.size - 1}", **condition}
 
-        response, endpoint = self._transport.stream(reference, f"blobs/{descriptor.digest}", headers)
-        fault = _fault(response, done, descriptor.size)
-        if fault:
-            response.close()
-            raise NotARegistryError(f"{endpoint.host}, asked for the blob {descriptor.digest} of {reference}, {fault}")
+        def check(response: httpx.Response, endpoint: Endpoint) -> None:
+            what = f"the blob {descriptor.digest} of {reference}"
+            if fault := _fault(response, done, descriptor.size):
+                raise NotARegistryError(f"{endpoint.host}, asked for {what}, {fault}")
+            if (size := _size(response)) not in (None, descriptor.size):
+                raise DigestMismatchError(
+                    f"{endpoint.host} has {size} bytes as {what}, {descriptor.size} were expected",
+                    hint="the image is damaged there; push it again",
+                )
+
+        response, endpoint = self._transport.stream(reference, f"blobs/{descriptor.digest}", headers, check)
         entity_tags[endpoint.base] = response.headers.get("ETag", "")
         return response, 0 if response.status_code == httpx.codes.PARTIAL_CONTENT else done, endpoint
 
@@ -233,6 +239,15 @@ def _fault(response: httpx.Response, done: int, size: int) -> str:
     if response.status_code == httpx.codes.PARTIAL_CONTENT and not given.startswith(f"bytes {done}-"):
         return f"answers a request for the bytes {done}-{size - 1} with Content-Range {given!r}"
     return ""
+
+
+def _size(response: httpx.Response) -> int | None:
+    """Of the whole blob, as the beginning of an answer tells it; None where it does not."""
+    if response.status_code == httpx.codes.PARTIAL_CONTENT:
+        told = response.headers.get("Content-Range", "").rpartition("/")[2]
+    else:
+        told = response.headers.get("Content-Length", "")
+    return int(told) if told.isascii() and told.isdigit() else None
 
 
 def _check_end(reference: Reference, descriptor: Descriptor, host: str, done: int) -> None:

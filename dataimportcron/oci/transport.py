@@ -29,9 +29,10 @@ from dataimportcron.errors import (
 )
 from dataimportcron.oci.access import Access
 from dataimportcron.oci.auth import Authorizer, parse_challenges
-from dataimportcron.oci.bodies import beginning, bounded, verify
+from dataimportcron.oci.bodies import beginning, bounded
 from dataimportcron.oci.connections import Connections, contexts
 from dataimportcron.oci.credentials import Credentials, narrowest
+from dataimportcron.oci.digests import verify
 from dataimportcron.oci.endpoints import Endpoint, endpoints_of
 from dataimportcron.oci.failures import failure_of_response, failure_of_transport, speaks_no_tls
 from dataimportcron.oci.limits import Limits
@@ -124,7 +125,11 @@ class Transport:
         return self._first(reference, ask, by_tag=path.startswith("manifests/") and digest is None)
 
     def stream(
-        self, reference: Reference, path: str, headers: Callable[[str], dict[str, str]]
+        self,
+        reference: Reference,
+        path: str,
+        headers: Callable[[str], dict[str, str]],
+        check: Callable[[httpx.Response, Endpoint], None],
     ) -> tuple[httpx.Response, Endpoint]:
         """The first good answer to GET with its body still to be read, and who gave it; the caller closes it.
 
@@ -132,13 +137,20 @@ class Transport:
             reference: in whose repository.
             path: below it.
             headers: for an endpoint, by its base URL.
+            check: raises where the beginning of an answer shows that it is none.
 
         Raises:
             DataImportCronError: no endpoint gave one.
         """
 
         def ask(endpoint: Endpoint) -> tuple[httpx.Response, Endpoint]:
-            return self._open(endpoint, "GET", reference, path, headers(endpoint.base)), endpoint
+            response = self._open(endpoint, "GET", reference, path, headers(endpoint.base))
+            try:
+                check(response, endpoint)
+            except BaseException:
+                response.close()
+                raise
+            return response, endpoint
 
         return self._first(reference, ask)
 

@@ -70,6 +70,20 @@ def test_a_bomb_behind_the_disk_is_not_read_to_its_end(bench, monkeypatch):
                 bench.run(image, 512)
 
 
+def test_a_bomb_spread_over_layers_is_one(bench, monkeypatch):
+    monkeypatch.setattr(run, "_BESIDE_DISK", 4 * MIB)
+    layers = [tar_of(("disk/d", b"x" * 512)), *(tar_of((f"usr/{number}", bytes(2 * MIB))) for number in range(3))]
+    bench.run(MemoryImage([(zipped(tar), tar) for tar in layers[:2]]), 512)
+    with pytest.raises(InvalidImageError, match="unpacks to more than"):
+        bench.run(MemoryImage([(zipped(tar), tar) for tar in layers]), 512)
+
+
+def test_an_environment_without_end_is_refused():
+    config = {"config": {"Env": [f"V{number}={'x' * 1000}" for number in range(200)]}, "rootfs": {"diff_ids": []}}
+    with pytest.raises(InvalidImageError, match="environment of 200690 characters"):
+        build_image("d", "d", [], config)
+
+
 def test_the_phases_come_in_their_order(bench, monkeypatch):
     monkeypatch.setattr(pipeline, "TICK", 60)
     bench.disk(b"x", 512)

@@ -159,14 +159,21 @@ def test_another_range_than_asked_for_is_refused(lying, faults, reference):
         read(lying, reference)
 
 
-@pytest.mark.parametrize("chunked", [False, True])
-def test_more_bytes_than_promised_are_never_handed_on(lying, faults, reference, chunked):
-    faults.answer(PATH, Reply(body=BODY + bytes(1 << 20), chunked=chunked))
+def test_more_bytes_than_promised_are_never_handed_on(lying, faults, reference):
+    faults.answer(PATH, Reply(body=BODY + bytes(1 << 20), chunked=True))
     got = 0
     with pytest.raises(DigestMismatchError, match="more than"):  # noqa: PT012 -- what came before the error counts
         for part in lying.blob(reference, BLOB):
             got += len(part)
     assert got <= len(BODY)
+
+
+@pytest.mark.parametrize("body", [BODY[:-1], BODY + b"x", b""], ids=["short", "long", "empty"])
+def test_another_size_is_seen_before_the_first_byte(lying, faults, reference, body):
+    faults.answer(PATH, Reply(body=body))
+    with pytest.raises(DigestMismatchError, match=f"has {len(body)} bytes as the blob .* {len(BODY)} were expected"):
+        next(lying.blob(reference, BLOB))
+    assert len(faults.requests) == 1
 
 
 def test_a_blob_is_never_decoded(lying, faults, reference):

@@ -155,6 +155,16 @@ def test_a_blob_continues_at_the_next_host(certs, hosts, secure, faults):
         assert b"".join(client.blob(secure.reference(), layer)) == body
 
 
+def test_a_mirror_with_a_blob_of_another_size_is_passed_over(certs, hosts, secure, faults):
+    hosts(f'[host."{faults.url}"]\n', registry=secure.running.host)
+    body = secure.layer.blob.path.read_bytes()
+    faults.answer(f"/v2/disk/blobs/{secure.layer.blob.digest}", Reply(body=body[:-1]))
+    with Registry(secure.access(certs_dirs=(certs,))) as client:
+        (layer,) = client.manifest(secure.reference(f"@{secure.amd64}"), AMD64).layers
+        assert b"".join(client.blob(secure.reference(), layer)) == body
+    assert faults.requests
+
+
 # -- which failure counts ----------------------------------------------------------------------------------------------
 
 

@@ -110,6 +110,7 @@ def document(content: Any, media_type: str, **headers: str) -> Reply:
 def _handler(state: FaultRegistry) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self):
             form = self.rfile.read(int(self.headers.get("Content-Length", "0")))

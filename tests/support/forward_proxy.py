@@ -60,6 +60,7 @@ def forward_proxy(**members) -> Iterator[ForwardProxy]:
 def _handler(state: ForwardProxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_CONNECT(self):
             if not self._admitted(self.path):

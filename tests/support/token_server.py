@@ -82,6 +82,7 @@ def token_server(certificates: Path, users: dict[str, str], *, life: int = 300) 
 def _handler(state: TokenServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
 
         def do_GET(self):
             query = parse_qs(urlsplit(self.path).query)

@@ -26,12 +26,12 @@ class Meter:
 
     Args:
         rate: bytes per second at most, 0 for no limit.
-        largest_tar: bytes that a layer may have unpacked, None for any number.
+        room: bytes that layers may have unpacked, all together; None for any number. What has been read is taken off.
     """
 
-    def __init__(self, rate: int = 0, largest_tar: int | None = None) -> None:
+    def __init__(self, rate: int = 0, room: int | None = None) -> None:
         self.read = 0
-        self.largest_tar = largest_tar
+        self.room = room
         self._rate = rate
         self._began = 0.0
 
@@ -65,11 +65,14 @@ def copy_layer(
     downloaded = _verified(_download(reader, layer, meter, stages), layer.digest, f"{name} has the digest")
     unpacked = _verified(plain, layer.diff_id, f"{name} unpacks to the diff_id")
     stages.start("download", lambda: _spread(downloaded, (stored,)))
-    stages.start("decompress", lambda: _spread(decompress(stored, name, meter.largest_tar), (plain, tar)))
+    stages.start("decompress", lambda: _spread(decompress(stored, name, meter.room), (plain, tar)))
     # A thread of its own: beside decompression and writing, this is the third of the long ones.
     stages.start("diff-id", lambda: _spread(unpacked, ()))
-    stages.start("disk", lambda: _use(tar, name, use))
+    stream = ByteStream(tar, name)
+    stages.start("disk", lambda: _use(stream, use))
     stages.wait(tick, TICK)
+    if meter.room is not None:
+        meter.room -= stream.position
 
 
 def _download(reader: ImageReader, layer: Layer, meter: Meter, stages: Stages) -> Iterator[bytes]:
@@ -104,7 +107,6 @@ def _verified(chunks: Iterable[bytes], digest: str, what: str) -> Iterator[bytes
         raise DigestMismatchError(f"{what} {algorithm}:{found}, {digest} was expected", hint=_HINT)
 
 
-def _use(channel: Channel, name: str, use: Callable[[ByteStream], None]) -> None:
-    stream = ByteStream(channel, name)
+def _use(stream: ByteStream, use: Callable[[ByteStream], None]) -> None:
     use(stream)
     stream.drain()

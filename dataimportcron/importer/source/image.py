@@ -13,6 +13,8 @@ from typing import Any, Protocol
 from dataimportcron.errors import InvalidImageError
 from dataimportcron.reference import is_digest
 
+_LARGEST_ENVIRONMENT = 128 << 10
+"""Bytes; Linux starts no program with a longer variable."""
 _BOOTC_LABELS = ("containers.bootc", "ostree.bootable")
 
 
@@ -88,7 +90,12 @@ def build_image(
         if not isinstance(diff_id, str) or not is_digest(diff_id):
             raise InvalidImageError(f"the image {digest} has the diff_id {str(diff_id)[:100]!r}, expected a digest")
         layers.append(Layer(digest=layer_digest, size=size, diff_id=diff_id))
-    return Image(digest=digest, manifest_digest=manifest_digest, layers=tuple(layers), env=_environment(config))
+    environment = _environment(config)
+    if (length := sum(len(name) + len(value) for name, value in environment.items())) > _LARGEST_ENVIRONMENT:
+        raise InvalidImageError(
+            f"the image {digest} has an environment of {length} characters, at most {_LARGEST_ENVIRONMENT} are read"
+        )
+    return Image(digest=digest, manifest_digest=manifest_digest, layers=tuple(layers), env=environment)
 
 
 def _refuse_bootc(config: Mapping[str, Any]) -> None:

@@ -175,7 +175,7 @@ ARCHIVES = [
     archived("an image whose digest is a path", lambda files: files | {
         "index.json": b'{"manifests": [{"digest": "../../../etc/passwd"}]}'}, "without a valid digest"),
     archived("no image", lambda files: files | {"index.json": b"{}"}, "holds no image", "ImageNotFound"),
-    archived("a blob that is another", flipped, "as the blob", "DigestMismatch"),
+    archived("a blob that is another", flipped, "was expected", "DigestMismatch"),
     archived("blobs left out", lambda files: {"index.json": files["index.json"]}, "lacks the blob"),
     archived("cut off", member("blobs/sha256/" + "a" * 64, size=1 << 40) + bytes(512), "truncated"),
     archived("a hundred thousand entries", member("x") * 100_002 + bytes(1024), "more than 100000 entries"),
