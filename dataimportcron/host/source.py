@@ -104,10 +104,11 @@ class HostSource:
     def _resolve(self, image: ImageSource, reference: Reference, fresh: bool) -> Future[ResolvedImage]:
         """A lookup that is done here, or one that somebody else does: then it is only to be waited for."""
         settings = self._state.settings()
+        platform, strict = _platform(image, settings)
         lookup = _Lookup(
             reference=reference,
-            platform=_platform(image, settings),
-            strict=bool(image.architecture),
+            platform=platform,
+            strict=strict,
             access=self._access.registry_access(image, reference, settings),
         )
         now, window = time.monotonic(), float(settings.poll_jitter)
@@ -139,13 +140,13 @@ class HostSource:
 
     def _resolve_archive(self, image: ImageSource) -> ResolvedImage:
         reference = ArchiveReference.parse(image.url)
+        platform, strict = _platform(image, self._state.settings())
         with Archive(reference.path) as archive:
-            strict = bool(image.architecture)
-            platform = _platform(image, self._state.settings())
             digest, manifest = archive.manifest(reference.tag, platform, strict=strict)
         return ResolvedImage(digest=digest, manifest_digest=manifest.digest)
 
 
-def _platform(image: ImageSource, settings: Settings) -> Platform:
+def _platform(image: ImageSource, settings: Settings) -> tuple[Platform, bool]:
+    """Whose manifest counts, and whether an image that is no index must be for it: where somebody has asked for it."""
     architecture = image.architecture or settings.architecture
-    return Platform(architecture=architecture) if architecture else Platform.default()
+    return (Platform(architecture=architecture), True) if architecture else (Platform.default(), False)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -256,3 +256,12 @@ async def test_an_archive_is_polled_and_imported(home, release, archive):
     found = await home.volumes.find(SPEC.namespace, SPEC.name)
     assert content(found) == release.disk.ljust(2 * MIB, b"\0")
     assert found.digest == release.digest
+
+
+async def test_the_settings_architecture_counts_for_polls_and_imports_alike(home, state, release):
+    (state.path / "settings.toml").write_text('architecture = "arm64"\n')
+    image = replace(release.image, architecture="")
+    with pytest.raises(errors.PlatformNotFoundError, match="arm64"):
+        await home.source.resolve(image)
+    with pytest.raises(errors.PlatformNotFoundError, match="arm64"):
+        await home.importer.run(image, release.digest, SPEC, ignore)
