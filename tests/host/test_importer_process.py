@@ -59,7 +59,8 @@ def release(tmp_path_factory):
 def home(state, release):
     home = host_home(state)
     home.store.create(ConfigMap(metadata=ObjectMeta(name="certs", namespace="golden"), data={"ca.crt": release.ca}))
-    return home
+    yield home
+    home.source.close()
 
 
 @pytest.fixture
