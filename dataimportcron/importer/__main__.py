@@ -32,9 +32,12 @@ _TRY_AGAIN = 1
 _DESCRIPTION = """\
 Write the disk of a container disk image to a file or block device, as a raw disk.
 
-The image is downloaded, verified, decompressed and converted in one pass, with no
-scratch copy. The disk is complete when the marker file exists: that is written last.
-The same command again does nothing then, and starts over if it was interrupted.
+The image is downloaded, verified, decompressed and converted in one pass: raw and
+qcow2 disks with no scratch copy; vmdk, vdi, vhd, vhdx and qed (by qemu-img), and disks
+packed by gzip, xz or zstd, through a scratch file beside the target.
+
+The disk is complete when the marker file exists: that is written last. The same
+command again does nothing then, and starts over if it was interrupted.
 
 The target is a file (its holes take no space), a folder, for DIR/disk.img as KubeVirt
 names it, or a block device, which reads as zeros behind the disk. The marker is

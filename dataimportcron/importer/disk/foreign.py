@@ -12,14 +12,13 @@ import struct
 from collections.abc import Callable
 
 from dataimportcron.errors import InvalidImageError
+from dataimportcron.importer.disk.qcow2 import TO_QCOW2
 
 FOOTER_LENGTH = 512
 """Of a vhd file, in bytes: at its end, and a copy at its start unless it is of the fixed kind."""
 
 DRIVERS = {"vmdk": "vmdk", "vdi": "vdi", "vhd": "vpc", "vhdx": "vhdx", "qed": "qed"}
 """The formats that qemu-img converts, and its own names of them."""
-
-TO_QCOW2 = "make it again: qemu-img convert -O qcow2 OLD NEW"
 
 _VHD_COOKIE = b"conectix"
 _FIXED, _DYNAMIC = 2, 3

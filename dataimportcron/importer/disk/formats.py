@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataimportcron.errors import InvalidImageError
 from dataimportcron.importer.disk import qcow2
 from dataimportcron.importer.disk.conversion import Conversion
-from dataimportcron.importer.disk.foreign import DRIVERS, FOOTER_LENGTH, TO_QCOW2, check_whole, is_fixed_vhd
+from dataimportcron.importer.disk.foreign import DRIVERS, FOOTER_LENGTH, check_whole, is_fixed_vhd
 from dataimportcron.importer.disk.writer import Disk, Scratch
 from dataimportcron.oci.streams import ByteStream
 
@@ -118,7 +118,7 @@ def _kind(head: bytes, length: int) -> str:
         raise InvalidImageError("the disk is an empty file")
     kind = next((name for offset, magic, name in _MAGICS if head.startswith(magic, offset)), "raw")
     if kind not in ("raw", "qcow2", *_PACKED, *DRIVERS):
-        raise InvalidImageError(f"the disk is a {kind}, expected a format that is read", hint=TO_QCOW2)
+        raise InvalidImageError(f"the disk is a {kind}, expected a format that is read", hint=qcow2.TO_QCOW2)
     return kind
 
 

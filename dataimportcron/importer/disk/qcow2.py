@@ -48,7 +48,7 @@ _READS_AS_ZERO = 1
 SUBCLUSTERS = 32
 """Of a cluster, where L2 entries are extended."""
 _ALL_SUBCLUSTERS = (1 << SUBCLUSTERS) - 1
-_TO_QCOW2 = "make it again: qemu-img convert -O qcow2 OLD NEW"
+TO_QCOW2 = "make it again: qemu-img convert -O qcow2 OLD NEW"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,9 +117,9 @@ def parse_header(data: bytes, length: int) -> Header:
         ">4sIQIIQIIQ", data
     )
     if version not in (2, 3):
-        raise InvalidImageError(f"the qcow2 image has version {version}, expected 2 or 3", hint=_TO_QCOW2)
+        raise InvalidImageError(f"the qcow2 image has version {version}, expected 2 or 3", hint=TO_QCOW2)
     if backing:
-        raise InvalidImageError("the qcow2 image needs a backing file", hint=_TO_QCOW2)
+        raise InvalidImageError("the qcow2 image needs a backing file", hint=TO_QCOW2)
     if encryption:
         raise InvalidImageError("the qcow2 image is encrypted", hint="decrypt it by qemu-img convert")
     if cluster_bits not in _CLUSTER_BITS:
@@ -242,11 +242,11 @@ def _check_features(data: bytes) -> tuple[bool, bool]:
     (features,) = struct.unpack_from(">Q", data, 72)
     (header_length,) = struct.unpack_from(">I", data, 100)
     if features & _INCOMPATIBLE_DATA_FILE:
-        raise InvalidImageError("the qcow2 image needs an external data file", hint=_TO_QCOW2)
+        raise InvalidImageError("the qcow2 image needs an external data file", hint=TO_QCOW2)
     if features & _INCOMPATIBLE_CORRUPT:
         raise InvalidImageError("the qcow2 image is marked corrupt", hint="repair it: qemu-img check -r all")
     if features & ~_INCOMPATIBLE_KNOWN:
-        raise InvalidImageError(f"the qcow2 image has unknown features {features:#x}", hint=_TO_QCOW2)
+        raise InvalidImageError(f"the qcow2 image has unknown features {features:#x}", hint=TO_QCOW2)
     if header_length < _V3_LENGTH:
         raise InvalidImageError(
             f"the qcow2 image has a header of {header_length} bytes, at least {_V3_LENGTH} expected"
@@ -254,22 +254,27 @@ def _check_features(data: bytes) -> tuple[bool, bool]:
     compression = data[104] if header_length > _V3_LENGTH and len(data) > _V3_LENGTH else 0
     if compression not in (_COMPRESSION_ZLIB, _COMPRESSION_ZSTD):
         raise InvalidImageError(
-            f"the qcow2 image has the compression type {compression}, expected 0 (zlib) or 1 (zstd)", hint=_TO_QCOW2
+            f"the qcow2 image has the compression type {compression}, expected 0 (zlib) or 1 (zstd)", hint=TO_QCOW2
         )
     if bool(features & _INCOMPATIBLE_COMPRESSION) != (compression != _COMPRESSION_ZLIB):
         raise InvalidImageError(
             f"the qcow2 image has the compression type {compression}, and a feature bit that says otherwise",
-            hint=_TO_QCOW2,
+            hint=TO_QCOW2,
         )
     return compression == _COMPRESSION_ZSTD, bool(features & _INCOMPATIBLE_EXTENDED_L2)
 
 
 def _check_sizes(header: Header, l1_size: int) -> None:
-    if header.clusters > _MOST_CLUSTERS or header.guest_clusters > _MOST_GUEST_CLUSTERS:
-        raise InvalidImageError(
-            f"the qcow2 image has {header.clusters} clusters of {header.cluster_size} bytes, more than are read",
-            hint=f"make its clusters larger: {_TO_QCOW2} -o cluster_size=64k",
-        )
+    for what, clusters, most in (
+        ("a file", header.clusters, _MOST_CLUSTERS),
+        ("a virtual size", header.guest_clusters, _MOST_GUEST_CLUSTERS),
+    ):
+        if clusters > most:
+            raise InvalidImageError(
+                f"the qcow2 image has {what} of {clusters} clusters of {header.cluster_size} bytes, at most {most} "
+                "are read",
+                hint="make it again with larger clusters: qemu-img convert -O qcow2 -o cluster_size=64k OLD NEW",
+            )
     if not header.l1_entries <= l1_size <= _MOST_L1_ENTRIES:
         raise InvalidImageError(
             f"the qcow2 image has an L1 table of {l1_size} entries, expected {header.l1_entries} for its virtual size"

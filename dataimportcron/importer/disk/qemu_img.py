@@ -27,7 +27,8 @@ from dataimportcron.errors import (
     TransientError,
 )
 from dataimportcron.importer.disk import sandbox
-from dataimportcron.importer.disk.foreign import DRIVERS, TO_QCOW2
+from dataimportcron.importer.disk.foreign import DRIVERS
+from dataimportcron.importer.disk.qcow2 import TO_QCOW2
 from dataimportcron.importer.disk.writer import Disk
 
 MEMORY = 1 << 30
