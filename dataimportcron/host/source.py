@@ -65,6 +65,7 @@ class HostSource:
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._at_a_time))
         self._started: dict[_Lookup, _Started] = {}
         self._look_through = 0.0
+        self._next: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
     async def resolve(self, image: ImageSource, *, fresh: bool = False) -> ResolvedImage:
@@ -122,10 +123,21 @@ class HostSource:
             mine.set_running_or_notify_cancel()
             self._started[lookup] = _Started(now, mine)
         try:
+            self._keep_pace(reference.registry, settings.lookup_rate)
             mine.set_result(self._ask(lookup))
         except BaseException as error:  # noqa: BLE001 -- whatever it is, it is everybody's who waits
             mine.set_exception(error)
         return mine
+
+    def _keep_pace(self, registry: str, rate: int) -> None:
+        """Wait, holding a turn, until the next lookup at a registry may begin."""
+        if not rate:
+            return
+        with self._lock:
+            now = time.monotonic()
+            begin = max(now, self._next[registry])
+            self._next[registry] = begin + 1 / rate
+        time.sleep(begin - now)
 
     def _forget_old(self, now: float, window: float) -> None:
         """Drop what serves nobody any more; not at each lookup, for there may be thousands."""

@@ -55,6 +55,7 @@ class Settings:
         registry_auth_file: with the credentials for sources without a Secret, as docker or podman login writes it; ""
             means the files of the user that the worker runs as, /dev/null that there are none.
         concurrent_lookups: how many lookups are made at a time at one registry.
+        lookup_rate: how many lookups are begun per second at one registry; 0 for no limit.
         concurrent_imports: how many imports and clones run at a time.
         poll_jitter: seconds over which the polls of crons with one schedule are spread, and for which those of the same
             image share one lookup; 0 for none.
@@ -68,6 +69,7 @@ class Settings:
     insecure_registries: tuple[str, ...] = ()
     registry_auth_file: str = ""
     concurrent_lookups: int = 4
+    lookup_rate: int = 0
     concurrent_imports: int = 4
     import_rate: int = 0
     poll_jitter: int = 10
@@ -223,7 +225,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
     for key in ("concurrent_imports", "concurrent_lookups"):
         if getattr(settings, key) < 1:
             raise InvalidObjectError(f"{path}: {key} must be at least 1, found {getattr(settings, key)}")
-    for key in ("import_rate", "poll_jitter"):
+    for key in ("import_rate", "lookup_rate", "poll_jitter"):
         if getattr(settings, key) < 0:
             raise InvalidObjectError(f"{path}: {key} must not be negative, found {getattr(settings, key)}")
     return settings

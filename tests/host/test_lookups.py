@@ -210,6 +210,24 @@ async def test_the_setting_bounds_lookups_at_one_registry(configure, make, fault
     assert time.monotonic() - started >= 0.4
 
 
+async def test_the_setting_bounds_lookups_per_second_at_one_registry(configure, make, faults):
+    configure("lookup_rate = 10\n")
+    source = make()
+    names = [f"image-{number}" for number in range(5)]
+    for name in names:
+        faults.answer(f"/v2/{name}/manifests/latest", found())
+    started = time.monotonic()
+    with fault_registry() as other:
+        configure("lookup_rate = 10\n", other)
+        other.answer(PATH, found())
+        images = [ImageSource(namespace="x", url=f"docker://{faults.host}/{name}") for name in names]
+        slow = asyncio.gather(*(source.resolve(one) for one in images))
+        await source.resolve(ImageSource(namespace="x", url=f"docker://{other.host}/disk"))
+        assert not slow.done()
+        await slow
+    assert time.monotonic() - started >= 0.4
+
+
 async def test_nobody_waits_for_ever_for_a_turn(configure, make, faults, image, monkeypatch):
     configure("concurrent_lookups = 1\n")
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
@@ -236,7 +254,9 @@ async def test_a_limit_speaks_to_all_crons(source, faults, image, store):
     assert len(faults.requests) == asked
 
 
-@pytest.mark.parametrize("text", ["concurrent_lookups = 0\n", 'registry_auth_file = "auth.json"\n'])
+@pytest.mark.parametrize(
+    "text", ["concurrent_lookups = 0\n", "lookup_rate = -1\n", 'registry_auth_file = "auth.json"\n']
+)
 def test_settings_that_cannot_be(configure, state, text):
     configure(text)
     with pytest.raises(InvalidObjectError, match=text.partition(" ")[0]):
