@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import os
 import random
 import subprocess
 import tarfile
@@ -29,6 +30,8 @@ def tar_of(*members: tuple[str, bytes] | tarfile.TarInfo, format: int = tarfile.
                 archive.addfile(member)
             else:
                 info = tarfile.TarInfo(member[0])
+                # Whoever unpacks it, as skopeo does, may give files to nobody else.
+                info.uid, info.gid = os.getuid(), os.getgid()
                 info.size = len(member[1])
                 archive.addfile(info, io.BytesIO(member[1]))
     return out.getvalue()

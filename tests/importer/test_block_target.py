@@ -150,13 +150,13 @@ def test_by_a_link(loop, tmp_path):
 
 
 def test_a_mounted_device_is_refused_unharmed(loop, tmp_path):
-    subprocess.run(["mkfs.ext4", "-q", loop], check=True)
+    subprocess.run(["/sbin/mkfs.ext4", "-q", loop], check=True)
     with mounted(loop, tmp_path / "mnt") as folder:
         (folder / "mine").write_text("still here")
         code, _, result = run(*arguments(noise(tmp_path), loop))
         assert (code, result.reason, result.permanent) == (1, "TargetBusy", False)
         assert "mounted" in result.message
-    subprocess.run(["e2fsck", "-fn", loop], check=True, capture_output=True)
+    subprocess.run(["/sbin/e2fsck", "-fn", loop], check=True, capture_output=True)
     with mounted(loop, tmp_path / "again") as folder:
         assert (folder / "mine").read_text() == "still here"
 

@@ -32,6 +32,13 @@ def reader(source, *options):
     return _reader(_parser().parse_args([*arguments, *options]))
 
 
+def _folder(name):
+    """Without it skopeo makes the folder for root, which others may not."""
+    info = tarfile.TarInfo(name)
+    info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, 0o755, os.getuid(), os.getgid()
+    return info
+
+
 class Layout:
     """The files of an OCI layout."""
 
@@ -61,7 +68,7 @@ class Layout:
         files = {f"blobs/{digest.replace(':', '/')}": body for digest, body in self.blobs.items()}
         files["oci-layout"] = b'{"imageLayoutVersion": "1.0.0"}'
         files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": self.listed}).encode()
-        path.write_bytes(tar_of(*files.items()))
+        path.write_bytes(tar_of(_folder("blobs"), _folder("blobs/sha256"), *files.items()))
         return f"oci-archive:{path}"
 
 
