@@ -30,6 +30,7 @@ ANNOTATION_BIND_IMMEDIATE: Final = "cdi.kubevirt.io/storage.bind.immediate.reque
 ANNOTATION_POLL_REQUESTED: Final = "dataimportcron.io/poll-requested-at"
 """On a cron: an input; any new value forces a poll."""
 ANNOTATION_SUSPEND: Final = "dataimportcron.io/suspend"
+"""On a cron: an input; with "true" it is polled only when somebody asks for it. What runs goes on."""
 ANNOTATION_DIGEST: Final = "dataimportcron.io/digest"
 """On an import: the digest of the reference, an index's digest where the reference names an index."""
 ANNOTATION_MANIFEST_DIGEST: Final = "dataimportcron.io/manifest-digest"

@@ -24,11 +24,14 @@ def poll_due(cron: DataImportCron, trigger: Trigger, now: datetime) -> bool:
 
     A tick and a forced poll always ask. A change asks where no digest is known for the source as it stands now, where
     the last poll failed (the change may be its cure), or where an annotation requests a poll. With an empty schedule
-    the digest is the user's to set (P-11).
+    the digest is the user's to set (P-11). A cron that is suspended is polled when somebody asks for it, as a suspended
+    CronJob runs when somebody makes a Job of it.
     """
+    if trigger is Trigger.POLL or poll_requested(cron, now):
+        return True
     if suspended(cron):
         return False
-    if trigger is not Trigger.CHANGE or poll_requested(cron, now):
+    if trigger is not Trigger.CHANGE:
         return True
     if not cron.spec.schedule:
         return False

@@ -227,6 +227,10 @@ def test_dm04_a_rival_is_named():
         ({naming.ANNOTATION_DESIRED_DIGEST: A, naming.ANNOTATION_SOURCE: "SOURCE"}, {}, Trigger.CHANGE, False),
         ({naming.ANNOTATION_DESIRED_DIGEST: A, naming.ANNOTATION_SOURCE: "another"}, {}, Trigger.CHANGE, True),
         ({naming.ANNOTATION_SUSPEND: "true"}, {}, Trigger.TICK, False),
+        ({naming.ANNOTATION_SUSPEND: "true"}, {}, Trigger.CHANGE, False),
+        ({naming.ANNOTATION_SUSPEND: "true"}, {}, Trigger.POLL, True),
+        ({naming.ANNOTATION_SUSPEND: "true", naming.ANNOTATION_POLL_REQUESTED: "1"}, {}, Trigger.CHANGE, True),
+        ({naming.ANNOTATION_SUSPEND: "false"}, {}, Trigger.TICK, True),
         ({naming.ANNOTATION_POLL_REQUESTED: "1"}, {"schedule": ""}, Trigger.CHANGE, True),
         (
             {naming.ANNOTATION_POLL_REQUESTED: "1", naming.ANNOTATION_POLL_SEEN: "1"},

@@ -20,6 +20,8 @@ COMMANDS = {
     "get": "list objects",
     "describe": "show an object with its conditions and events",
     "poll": "poll a DataImportCron now",
+    "suspend": "poll a DataImportCron no more by its schedule",
+    "resume": "poll a DataImportCron by its schedule again",
     "history": "show the imports of a DataImportCron",
     "validate": "check YAML files without applying them",
     "next": "show the next ticks of a schedule",

@@ -11,6 +11,7 @@ from dataimportcron.api.meta import Condition
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.host import clock
 from dataimportcron.host.store import Store
+from dataimportcron.polling import suspended
 from worker.cli.common import kind_of, namespace_option, open_state, state_option, table, tidy
 
 
@@ -57,7 +58,7 @@ def _row(item: Resource, now: datetime) -> dict[str, str]:
     if isinstance(item, DataImportCron):
         registry = item.spec.template.spec.source.registry if item.spec.template.spec.source else None
         return {
-            "SCHEDULE": item.spec.schedule or "<none>",
+            "SCHEDULE": f"{item.spec.schedule or '<none>'}{' (suspended)' if suspended(item) else ''}",
             "SOURCE": (registry.url or "") if registry else "",
             "UPTODATE": _status(item.status.conditions, "UpToDate"),
             "LAST POLL": _ago(item.status.last_execution_timestamp, now),
