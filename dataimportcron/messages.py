@@ -14,6 +14,9 @@ from enum import StrEnum
 HISTORY_LENGTH = 100
 """How many finished imports a cron remembers."""
 
+POLL_FAILURES_LENGTH = 20
+"""How many different failures of polls a cron remembers."""
+
 
 class Trigger(StrEnum):
     """Why a cron looks at its source."""
@@ -128,6 +131,17 @@ class ImportRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PollFailure:
+    """Polls that failed in a row with the same words: `first` and `last` are the times of the first and the last."""
+
+    reason: str
+    message: str
+    first: datetime
+    last: datetime
+    polls: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunningImport:
     """The import that a cron waits for."""
 
@@ -150,6 +164,7 @@ class CronState:
         clean_up: what deletion will need.
         pending_poll: a forced poll that came while the run was closing, with its reason; None if none did.
         pending_change: a change that came then.
+        poll_failures: polls that failed, newest first, at most POLL_FAILURES_LENGTH; they stay after polls succeed again.
     """
 
     history: tuple[ImportRecord, ...] = ()
@@ -160,6 +175,7 @@ class CronState:
     clean_up: CleanUp | None = None
     pending_poll: str | None = None
     pending_change: bool = False
+    poll_failures: tuple[PollFailure, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
