@@ -55,9 +55,13 @@ class DigestActivities:
         else:
             who = naming.object_key(look.cron.namespace, look.cron.name)
             activity.logger.info("DataImportCron %s: %s: %s", who, decision.reason, decision.message)
-        if look.retry and facts.error is not None and decision.transient:
+        if not look.retry:
+            return decision
+        if facts.error is not None and decision.transient:
             raise facts.error
-        return decision
+        # The tries before this one have failed; each wrote when it was made into the cron's status.
+        before = facts.cron.status.last_execution_timestamp
+        return replace(decision, retries_failed=activity.info().attempt - 1, last_failed=before)
 
     async def _gather(self, look: LookupInput) -> planning.Facts | None:
         try:
@@ -85,6 +89,7 @@ class DigestActivities:
             imports=imports,
             lost=await self._lost(imports),
             data_source=data_source,
+            pointed=await self._pointed(cron, imports),
             rival=rival,
             running=look.running,
             resolved=resolved,
@@ -137,6 +142,12 @@ class DigestActivities:
         """Names of the complete imports whose volume is not there any more: somebody has removed it."""
         complete = [volume.metadata for volume in imports if volume.status.phase == Phase.SUCCEEDED]
         return frozenset([it.name for it in complete if await self._volumes.find(it.namespace, it.name) is None])
+
+    async def _pointed(self, cron: DataImportCron, imports: tuple[DataVolume, ...]) -> frozenset[str]:
+        """The imports that DataSources point to, where retention has a choice; else they are not even read."""
+        if not planning.has_outdated(cron, imports):
+            return frozenset()
+        return planning.pointed_by(await self._objects.list(DataSource), cron.metadata.namespace)
 
     async def _create_data_source(self, cron: DataImportCron) -> None:
         try:

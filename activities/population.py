@@ -170,7 +170,12 @@ class PopulationActivities:
         await self._events.emit(volume, "Warning", error.reason, str(error))
 
     async def _write(self, populate: PopulateInput, change: Callable[[DataVolume], DataVolume]) -> DataVolume:
-        return await update(self._objects, DataVolume, populate.namespace, populate.name, change)
+        """Write a status; one that stands at Succeeded is another worker's, while this one was stopped."""
+
+        def unless_done(volume: DataVolume) -> DataVolume:
+            return volume if volume.status.phase == Phase.SUCCEEDED else change(volume)
+
+        return await update(self._objects, DataVolume, populate.namespace, populate.name, unless_done)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from temporalio import activity
 
 from activities.failures import translated
@@ -34,15 +36,16 @@ class RetentionActivities:
             return Pruned()
         everything = await self._objects.list(DataVolume)
         here = tuple(volume for volume in everything if volume.metadata.namespace == namespace)
-        data_source = await self._find_data_source(cron)
+        pointed = planning.pointed_by(await self._objects.list(DataSource), namespace)
         removed, kept = [], []
-        for victim in planning.plan_prune(cron, here, data_source):
+        for victim in planning.plan_prune(cron, here, pointed):
             user = _cloned_by(victim, everything) or await self._volumes.in_use(namespace, victim.metadata.name)
             if user:
                 kept.append(f"{victim.metadata.name}: {user}")
                 await self._events.emit(cron, "Warning", "InUse", f"Import {victim.metadata.name} is kept: {user}")
                 continue
-            await self._objects.delete(victim)
+            # A worker that was stopped here and wakes up late must not delete what has been promoted since.
+            await self._objects.delete(victim, unchanged=True)
             removed.append(victim.metadata.name)
             await self._events.emit(cron, "Normal", "ImportPruned", f"Import {victim.metadata.name} is removed")
         return Pruned(removed=tuple(removed), kept=tuple(kept))
@@ -58,7 +61,7 @@ class RetentionActivities:
         complete = volume.status.phase == Phase.SUCCEEDED
         if complete and await self._volumes.find(drop.cron.namespace, drop.data_volume) is not None:
             return False
-        await self._objects.delete(volume)
+        await self._objects.delete(volume, unchanged=True)
         return True
 
     @activity.defn
@@ -83,7 +86,7 @@ class RetentionActivities:
         return CleanedUp(object_exists=False, removed=tuple(removed))
 
     async def _left_behind(self, end: CleanUpInput) -> list[Resource]:
-        """What goes with the cron: all that it labelled for that, and the imports that it did not finish."""
+        """What goes with the cron: by the policy that it had last, all that it manages, or what it did not finish."""
         namespace, name = end.cron.namespace, end.cron.name
         everything = [
             *await self._objects.list(DataSource, namespace),
@@ -91,18 +94,13 @@ class RetentionActivities:
         ]
         ours = [resource for resource in everything if resource.metadata.labels.get(naming.LABEL_CRON) == name]
         if end.clean_up is not None and end.clean_up.retention_policy == "None":
-            return [resource for resource in ours if resource.metadata.labels.get(naming.LABEL_CLEANUP) == "true"]
-        return [resource for resource in ours if isinstance(resource, DataVolume) and _is_unfinished_import(resource)]
-
-    async def _find_data_source(self, cron: DataImportCron) -> DataSource | None:
-        try:
-            return await self._objects.get(DataSource, cron.metadata.namespace, cron.spec.managed_data_source)
-        except ObjectNotFoundError:
-            return None
+            return [resource for resource in ours if isinstance(resource, DataSource) or _is_import(resource)]
+        imports = [resource for resource in ours if _is_import(resource)]
+        return [volume for volume in imports if volume.status.phase != Phase.SUCCEEDED]
 
 
-def _is_unfinished_import(volume: DataVolume) -> bool:
-    return naming.ANNOTATION_DIGEST in volume.metadata.annotations and volume.status.phase != Phase.SUCCEEDED
+def _is_import(resource: Resource) -> TypeGuard[DataVolume]:
+    return isinstance(resource, DataVolume) and naming.ANNOTATION_DIGEST in resource.metadata.annotations
 
 
 def _cloned_by(victim: DataVolume, volumes: list[DataVolume]) -> str:

@@ -12,7 +12,8 @@ Read in this order:
 8. `schedule`    cron expressions
 9. `polling`     when the registry is asked
 10. `planning`   the decisions
-11. `oci`        registries
-12. `importer`   the data plane, a program of its own
-13. `host`       the home on one host
+11. `memory`     what a cron remembers
+12. `oci`        registries
+13. `importer`   the data plane, a program of its own
+14. `host`       the home on one host
 """

@@ -7,6 +7,7 @@ the two apart.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -46,9 +47,10 @@ def with_annotations(resource: R, changes: dict[str, str | None]) -> R:
     return _with_metadata(resource, annotations=annotations)
 
 
-def with_labels(resource: R, changes: dict[str, str]) -> R:
-    """The object with labels set."""
-    return _with_metadata(resource, labels={**resource.metadata.labels, **changes})
+def with_labels(resource: R, changes: Mapping[str, str | None]) -> R:
+    """The object with labels set, or removed where the value is None."""
+    labels = {**resource.metadata.labels, **changes}
+    return _with_metadata(resource, labels={key: value for key, value in labels.items() if value is not None})
 
 
 def _with_metadata(resource: R, **fields: object) -> R:
@@ -104,12 +106,23 @@ def data_source_of(cron: DataImportCron) -> DataSource:
     )
 
 
+def claimed(resource: R, cron: DataImportCron) -> R:
+    """The object with the labels of what the cron manages now, and without one of an earlier retentionPolicy."""
+    return with_labels(resource, {naming.LABEL_CLEANUP: None, **managed_labels(cron)})
+
+
+def released(resource: R) -> R:
+    """The object without the labels of what a cron manages: it is its user's now."""
+    marks = (naming.LABEL_CRON, naming.LABEL_CLEANUP, naming.LABEL_MANAGED_BY, naming.LABEL_COMPONENT)
+    return with_labels(resource, dict.fromkeys(marks))
+
+
 def pointed_to(data_source: DataSource, cron: DataImportCron, volume: DataVolume) -> DataSource:
     """The cron's DataSource, pointing to a complete import; labels of cron and volume flow to it (L-03, L-04)."""
     pvc = NamespacedName(namespace=cron.metadata.namespace, name=volume.metadata.name)
-    labels = {**allowed_labels(cron), **allowed_labels(volume), **managed_labels(cron)}
+    labels = {**allowed_labels(cron), **allowed_labels(volume)}
     spec = data_source.spec.model_copy(update={"source": DataSourceSource(pvc=pvc)})
-    return with_labels(data_source.model_copy(update={"spec": spec}), labels)
+    return claimed(with_labels(data_source.model_copy(update={"spec": spec}), labels), cron)
 
 
 def import_of(cron: DataImportCron, name: str, digest: str, manifest_digest: str, now: datetime) -> DataVolume:

@@ -84,6 +84,14 @@ class LookupInput:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """How the import that a cron waits for has ended, as its DataVolume says."""
+
+    outcome: Outcome
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """What a look led to; a readable row in the history.
 
@@ -100,6 +108,9 @@ class Decision:
         manifest_digest: digest of the platform's manifest, "" where the source has none.
         transient: for FAILED: a retry can help before the next tick.
         retry_after: for FAILED: seconds that the registry asked for, 0 where it did not.
+        ended: how the import that the cron waits for has ended; None while it runs.
+        retries_failed: how many tries of a retried poll failed before this one; Temporal repeats them unseen.
+        last_failed: when the last of them failed.
     """
 
     verdict: Verdict
@@ -114,6 +125,9 @@ class Decision:
     manifest_digest: str = ""
     transient: bool = False
     retry_after: float = 0.0
+    ended: Ended | None = None
+    retries_failed: int = 0
+    last_failed: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +178,7 @@ class CronState:
         clean_up: what deletion will need.
         pending_poll: a forced poll that came while the run was closing, with its reason; None if none did.
         pending_change: a change that came then.
-        poll_failures: polls that failed, newest first, at most POLL_FAILURES_LENGTH; they stay after polls succeed again.
+        poll_failures: polls that failed, newest first, at most POLL_FAILURES_LENGTH; a success leaves them.
     """
 
     history: tuple[ImportRecord, ...] = ()

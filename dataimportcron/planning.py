@@ -7,6 +7,7 @@ outrank each other.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -15,14 +16,16 @@ from dataimportcron.api.conditions import Phase, UpToDateReason
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import DataImportCronError, InvalidReferenceError, InvalidScheduleError, TooManyRequestsError
 from dataimportcron.manifests import (
+    claimed,
     import_of,
     parse_time,
+    pointed_to,
     timestamp,
     with_annotations,
     with_current_import,
     with_status,
 )
-from dataimportcron.messages import CleanUp, Decision, Trigger, Verdict
+from dataimportcron.messages import CleanUp, Decision, Ended, Outcome, Trigger, Verdict
 from dataimportcron.polling import next_poll_of, poll_requested, source_key
 from dataimportcron.ports import ResolvedImage
 from dataimportcron.projection import erroneous, failure_of, report
@@ -42,6 +45,7 @@ class Facts:
         imports: DataVolumes in the cron's namespace that carry its label or the name of its desired import.
         lost: names of those imports that are complete and whose volume has been removed.
         data_source: the managed DataSource, None where it does not exist.
+        pointed: names of those imports that any DataSource points to; read only where retention has a choice.
         rival: name of another existing cron that manages the DataSource, "" if none.
         running: the import that the workflow waits for, "" if none.
         resolved: what the registry answered, None where it was not asked or failed.
@@ -55,6 +59,7 @@ class Facts:
     imports: tuple[DataVolume, ...] = ()
     lost: frozenset[str] = frozenset()
     data_source: DataSource | None = None
+    pointed: frozenset[str] = frozenset()
     rival: str = ""
     running: str = ""
     resolved: ResolvedImage | None = None
@@ -102,6 +107,7 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
     name = wanted.metadata.name if wanted else _new_name(facts, cron, digest, manifest_digest)
     decision = replace(
         _decision(cron, Verdict.WAIT, *_said(UpToDateReason.UP_TO_DATE), next_poll),
+        ended=_ended(facts),
         polled=facts.resolved is not None,
         digest=digest,
         manifest_digest=manifest_digest,
@@ -109,7 +115,7 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
     )
     other = _other_import(facts, name)
     if wanted is not None and wanted.status.phase == Phase.SUCCEEDED and name not in facts.lost:
-        decision = _promote_or_rest(facts, cron, decision)
+        decision = _promote_or_rest(facts, cron, wanted, decision)
         cron = with_current_import(cron, name, digest)
     elif other is not None and not erroneous(other):
         message = f"Import {other.metadata.name} goes first"
@@ -134,7 +140,7 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
             verdict=Verdict.IMPORT,
             reason=UpToDateReason.OUTDATED,
             message=UpToDateReason.OUTDATED.message,
-            replaces=other.metadata.name if other else "",
+            replaces=other.metadata.name if other else _unmade(facts, name),
         )
         cron = with_current_import(cron, name, digest)
     elif erroneous(wanted):
@@ -146,7 +152,33 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
     if decision.verdict is Verdict.PROMOTE:
         # A complete import that the DataSource does not point to yet is not what new volumes are cloned from.
         said = replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING))
-    return Plan(decision=decision, cron=report(cron, wanted, facts.now, said))
+    return Plan(
+        decision=decision,
+        cron=report(cron, wanted, facts.now, said),
+        warning=decision.reason == UpToDateReason.IMPORT_FAILED and not _says(facts.cron, decision),
+    )
+
+
+def _says(cron: DataImportCron, decision: Decision) -> bool:
+    """Whether the cron's UpToDate has the decision's words already."""
+    words = (decision.reason, decision.message)
+    return any(it.type == "UpToDate" and (it.reason, it.message) == words for it in cron.status.conditions)
+
+
+def _ended(facts: Facts) -> Ended | None:
+    """How the import that the workflow waits for has ended, where its signal has not come yet, or never will."""
+    running = next((volume for volume in facts.imports if volume.metadata.name == facts.running), None)
+    if running is None or running.status.phase not in {Phase.SUCCEEDED, Phase.FAILED}:
+        return None
+    if running.status.phase == Phase.SUCCEEDED:
+        return Ended(outcome=Outcome.SUCCEEDED)
+    return Ended(outcome=Outcome.FAILED, message=failure_of(running))
+
+
+def _unmade(facts: Facts, name: str) -> str:
+    """The import that the workflow waits for and that has no DataVolume yet, if it is another one than `name`."""
+    made = {volume.metadata.name for volume in facts.imports}
+    return facts.running if facts.running not in {name, *made} else ""
 
 
 def _said(reason: UpToDateReason) -> tuple[str, str]:
@@ -154,7 +186,7 @@ def _said(reason: UpToDateReason) -> tuple[str, str]:
     return reason, reason.message
 
 
-def _promote_or_rest(facts: Facts, cron: DataImportCron, decision: Decision) -> Decision:
+def _promote_or_rest(facts: Facts, cron: DataImportCron, wanted: DataVolume, decision: Decision) -> Decision:
     """A complete import: the DataSource, the status and the import's own annotations must say so."""
     current = cron.status.current_imports
     settled = (
@@ -164,8 +196,9 @@ def _promote_or_rest(facts: Facts, cron: DataImportCron, decision: Decision) -> 
         and cron.status.last_imported_pvc.name == decision.data_volume
         and (facts.data_source is not None)
         and (not manages(facts.data_source) or _points_to(facts.data_source, cron, decision.data_volume))
+        and (facts.trigger is not Trigger.CHANGE or _labelled(facts, cron, wanted))
     )
-    if settled and not plan_prune(cron, facts.imports, facts.data_source):
+    if settled and not plan_prune(cron, facts.imports, facts.pointed):
         return decision
     if settled:
         return replace(decision, verdict=Verdict.PRUNE)
@@ -264,23 +297,42 @@ def _points_to(data_source: DataSource, cron: DataImportCron, name: str) -> bool
     )
 
 
-def plan_prune(
-    cron: DataImportCron, imports: tuple[DataVolume, ...], data_source: DataSource | None
-) -> tuple[DataVolume, ...]:
+def _labelled(facts: Facts, cron: DataImportCron, current: DataVolume) -> bool:
+    """Whether the labels of cron, current import and DataSource have flown; a person's change of them is a change."""
+    data_source = facts.data_source
+    if claimed(current, cron) != current:
+        return False
+    return data_source is None or not manages(data_source) or pointed_to(data_source, cron, current) == data_source
+
+
+def has_outdated(cron: DataImportCron, imports: Iterable[DataVolume]) -> bool:
+    """Whether there are more imports than are kept, so that it matters who else uses them."""
+    return bool(_outdated(cron, imports))
+
+
+def pointed_by(data_sources: Iterable[DataSource], namespace: str) -> frozenset[str]:
+    """Names of the volumes in a namespace that DataSources point to, whoever's and wherever these are."""
+    pointing = [(source.metadata.namespace, source.spec.source.pvc) for source in data_sources]
+    return frozenset(pvc.name for own, pvc in pointing if pvc is not None and (pvc.namespace or own) == namespace)
+
+
+def plan_prune(cron: DataImportCron, imports: Iterable[DataVolume], pointed: frozenset[str]) -> tuple[DataVolume, ...]:
     """The imports that retention removes: the least recently used beyond importsToKeep (G-01 to G-05).
 
-    Never the current import, one that is not complete, or what the DataSource points to; importsToKeep 0 is read as 1
-    for that reason (X-03).
+    Never what a DataSource points to, be it the cron's own or any other.
     """
+    return tuple(volume for volume in _outdated(cron, imports) if volume.metadata.name not in pointed)
+
+
+def _outdated(cron: DataImportCron, imports: Iterable[DataVolume]) -> list[DataVolume]:
+    """The cron's imports beyond importsToKeep, never the current one; 0 is read as 1 for that reason (X-03)."""
     if (cron.spec.garbage_collect or "Outdated") == "Never":
-        return ()
+        return []
     keep = DEFAULT_IMPORTS_TO_KEEP if cron.spec.imports_to_keep is None else max(cron.spec.imports_to_keep, 1)
-    protected = {current.data_volume_name for current in cron.status.current_imports}
-    if data_source is not None and data_source.spec.source.pvc is not None:
-        protected.add(data_source.spec.source.pvc.name)
+    current = {entry.data_volume_name for entry in cron.status.current_imports}
     ours = [volume for volume in imports if volume.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name]
-    newest_first = sorted(ours, key=lambda v: (v.metadata.name in protected, last_use(v)), reverse=True)
-    return tuple(volume for volume in newest_first[keep:] if volume.metadata.name not in protected)
+    newest_first = sorted(ours, key=lambda volume: (volume.metadata.name in current, last_use(volume)), reverse=True)
+    return [volume for volume in newest_first[keep:] if volume.metadata.name not in current]
 
 
 def last_use(volume: DataVolume) -> str:
@@ -309,6 +361,7 @@ def _failed(facts: Facts, cron: DataImportCron, error: DataImportCronError, next
     decision = replace(
         _decision(cron, Verdict.FAILED, error.reason, str(error), next_poll),
         polled=True,
+        ended=_ended(facts),
         data_volume=current[0].data_volume_name if current else "",
         transient=not error.permanent,
         retry_after=retry_after or 0.0,

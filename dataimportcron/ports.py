@@ -50,8 +50,16 @@ class Objects(Protocol):
         """
         ...
 
-    async def delete(self, resource: Resource) -> None:
-        """Delete the object with this uid; it is no error if it is gone, or if another of that name lives now."""
+    async def delete(self, resource: Resource, *, unchanged: bool = False) -> None:
+        """Delete the object with this uid; it is no error if it is gone, or if another of that name lives now.
+
+        Args:
+            resource: as it was read.
+            unchanged: only if it still has the resourceVersion that was read.
+
+        Raises:
+            ConflictError: it shall be unchanged, and is not.
+        """
         ...
 
 

@@ -40,7 +40,10 @@ def report(cron: DataImportCron, importing: DataVolume | None, now: datetime, de
 
 
 def progressing(importing: DataVolume | None) -> Condition:
-    """The condition Progressing of a cron, from the phase of its import."""
+    """The condition Progressing of a cron, from the phase of its import; one that fails makes no progress."""
+    if importing is not None and erroneous(importing) and importing.status.phase != Phase.FAILED:
+        reason = str(ProgressingReason.IMPORT_FAILED)
+        return Condition(type="Progressing", status="False", reason=reason, message=failure_of(importing))
     phase = importing.status.phase if importing else ""
     known = {
         "": ProgressingReason.NO_IMPORT,

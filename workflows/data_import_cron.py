@@ -18,25 +18,22 @@ from temporalio.exceptions import ApplicationError, FailureError
 
 from activities.digest import DigestActivities
 from activities.retention import RetentionActivities
-from dataimportcron import naming
+from dataimportcron import memory, naming
 from dataimportcron.messages import (
-    HISTORY_LENGTH,
     CleanUpInput,
     CronInput,
     CronState,
     Decision,
     ImportFinished,
-    ImportRecord,
     LookupInput,
     ObjectRef,
     Outcome,
     PollResult,
-    RunningImport,
     Trigger,
     Verdict,
 )
 from workflows import imports, options
-from workflows.details import details_of, phase_of
+from workflows.details import IMPORT_FAILED, details_of, phase_of
 
 _PHASE = SearchAttributeKey.for_keyword(naming.SEARCH_PHASE)
 _DIGEST = SearchAttributeKey.for_keyword(naming.SEARCH_DIGEST)
@@ -189,7 +186,7 @@ class DataImportCronWorkflow:
                 keep = planned is not None and workflow.now() < planned < later
                 self._state = replace(self._state, next_poll=planned if keep else later)
             return
-        self._remember(decision, polled=trigger is not Trigger.CHANGE)
+        self._state = memory.decided(self._state, decision, trigger, workflow.now())
         self._answered = asked
         await self._act(decision)
         if decision.verdict is Verdict.FAILED and decision.transient:
@@ -209,7 +206,7 @@ class DataImportCronWorkflow:
             return
         decision = await self._decide(Trigger.TICK, "retry", retry=True, left=left)
         if decision is not None:
-            self._remember(decision, polled=True)
+            self._state = memory.decided(self._state, decision, Trigger.TICK, workflow.now())
             await self._act(decision)
         elif self._urgent() and self._forced is None and not self._deleted:
             self._owed = Trigger.TICK
@@ -250,33 +247,6 @@ class DataImportCronWorkflow:
             workflow.logger.warning("the look ended without a decision: %s", error.cause or error)
             return None
 
-    def _remember(self, decision: Decision, *, polled: bool) -> None:
-        self._state = replace(
-            self._state,
-            decision=decision,
-            next_poll=decision.next_poll,
-            polls=self._state.polls + (1 if polled else 0),
-            clean_up=decision.clean_up or self._state.clean_up,
-            running=self._still_running(decision),
-        )
-
-    def _still_running(self, decision: Decision) -> RunningImport | None:
-        """An import whose end was seen before its signal came is over; the signal completes the record."""
-        running = self._state.running
-        if running is not None and decision.verdict is Verdict.PROMOTE and running.data_volume == decision.data_volume:
-            self._record(
-                ImportFinished(
-                    data_volume=running.data_volume,
-                    digest=running.digest,
-                    outcome=Outcome.SUCCEEDED,
-                    message="",
-                    bytes_read=0,
-                    run_id=running.run_id,
-                )
-            )
-            return None
-        return running
-
     async def _act(self, decision: Decision) -> None:
         if decision.verdict is Verdict.GONE:
             self._deleted = True
@@ -295,36 +265,14 @@ class DataImportCronWorkflow:
             await self._cancel_import()
             await imports.drop(self._cron, decision.replaces)
         run_id = await imports.start_import(self._site, self._cron, decision)
-        running = RunningImport(
-            data_volume=decision.data_volume, digest=decision.digest, started=workflow.now(), run_id=run_id
-        )
-        self._state = replace(self._state, running=running)
+        self._state = memory.import_started(self._state, decision, run_id, workflow.now())
 
     async def _take_in(self, finished: ImportFinished) -> None:
         """An import has ended: record it, promote it if it is whole, and look what comes next."""
-        self._record(finished)
+        self._state = memory.import_finished(self._state, finished, workflow.now())
         if finished.outcome is Outcome.SUCCEEDED:
             await self._promote(finished.data_volume, finished.digest, "")
         self._changed = True
-
-    def _record(self, finished: ImportFinished) -> None:
-        running = self._state.running
-        ours = running is not None and running.data_volume == finished.data_volume
-        started = running.started if running is not None and ours else workflow.now()
-        record = ImportRecord(
-            digest=finished.digest,
-            data_volume=finished.data_volume,
-            started=started,
-            duration=(workflow.now() - started).total_seconds(),
-            bytes_read=finished.bytes_read,
-            outcome=finished.outcome,
-            message=finished.message,
-            run_id=finished.run_id,
-        )
-        others = tuple(entry for entry in self._state.history if entry.run_id != finished.run_id)
-        self._state = replace(
-            self._state, history=(record, *others)[:HISTORY_LENGTH], running=None if ours else running
-        )
 
     async def _promote(self, data_volume: str, digest: str, manifest_digest: str) -> None:
         try:
@@ -352,9 +300,9 @@ class DataImportCronWorkflow:
         except (TimeoutError, FailureError) as error:
             workflow.logger.info("import %s does not answer: %s", running.data_volume, error)
         for finished in self._finished:
-            self._record(finished)
+            self._state = memory.import_finished(self._state, finished, workflow.now())
         self._finished.clear()
-        self._state = replace(self._state, running=None)
+        self._state = memory.import_forgotten(self._state)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -390,6 +338,8 @@ class DataImportCronWorkflow:
     def _show(self) -> None:
         """Upsert search attributes and details when they changed; each costs a row in the history."""
         phase = phase_of(self._state)
+        if phase == IMPORT_FAILED and not workflow.patched("phase-ImportFailed"):
+            phase = "Importing" if self._state.running else "Waiting"
         digest = self._state.decision.digest if self._state.decision else ""
         if (phase, digest) != self._shown:
             self._shown = (phase, digest)

@@ -76,6 +76,8 @@ class ProgressingReason(Reason):
     """The import has been accepted and has not begun."""
     IMPORT_PROGRESSING = "ImportProgressing", "Import is progressing"
     """Bytes are being imported."""
+    IMPORT_FAILED = "ImportFailed"
+    """Ours: the import fails so far and is tried again; the message says why."""
     NOT_AUTHORIZED = "NotAuthorized", "Not authorized to create DataVolume"
     """The cron's service account may not clone its source."""
 

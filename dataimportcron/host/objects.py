@@ -41,9 +41,9 @@ class HostObjects:
         """See the port."""
         return await asyncio.to_thread(self._store.patch, before, after)
 
-    async def delete(self, resource: Resource) -> None:
+    async def delete(self, resource: Resource, *, unchanged: bool = False) -> None:
         """See the port."""
-        await asyncio.to_thread(self._store.delete, resource)
+        await asyncio.to_thread(self._store.delete, resource, unchanged=unchanged)
 
 
 class HostEvents:

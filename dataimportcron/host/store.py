@@ -145,12 +145,7 @@ class Store:
             record = self._read(self._record_path(before.kind, metadata.namespace, metadata.name))
             if record is None:
                 raise ObjectNotFoundError(f"{before.kind} {metadata.namespace}/{metadata.name} does not exist")
-            if (record.uid, str(record.version)) != (metadata.uid, metadata.resource_version):
-                raise ConflictError(
-                    f"{before.kind} {metadata.namespace}/{metadata.name} changed since it was read: "
-                    f"uid {metadata.uid} and resourceVersion {metadata.resource_version} were expected, "
-                    f"{record.uid} and {record.version} found"
-                )
+            _require_unchanged(record, before)
             given = record.applied.get("metadata") or {}
             record.labels = overlay_for(given.get("labels") or {}, after.metadata.labels)
             record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
@@ -167,13 +162,19 @@ class Store:
             self._write(record)
             return record.resource()  # type: ignore[return-value]  # the same kind
 
-    def delete(self, resource: Resource) -> bool:
-        """Delete the object with this uid, its file first; False if it is gone or another one."""
+    def delete(self, resource: Resource, *, unchanged: bool = False) -> bool:
+        """Delete the object with this uid, its file first; False if it is gone or another one.
+
+        Raises:
+            ConflictError: it shall be unchanged since it was read, and is not.
+        """
         metadata = resource.metadata
         with self._lock():
             record = self._read(self._record_path(resource.kind, metadata.namespace, metadata.name))
             if record is None or record.uid != metadata.uid:
                 return False
+            if unchanged:
+                _require_unchanged(record, resource)
             path = self.file_of(record)
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
@@ -360,6 +361,16 @@ def _moment() -> str:
 
 def _mode(kind: str) -> int:
     return 0o600 if kind == "Secret" else 0o644
+
+
+def _require_unchanged(record: Record, read: Resource) -> None:
+    metadata = read.metadata
+    if (record.uid, str(record.version)) != (metadata.uid, metadata.resource_version):
+        raise ConflictError(
+            f"{read.kind} {metadata.namespace}/{metadata.name} changed since it was read: "
+            f"uid {metadata.uid} and resourceVersion {metadata.resource_version} were expected, "
+            f"{record.uid} and {record.version} found"
+        )
 
 
 def _yaml(document: Document) -> bytes:

@@ -179,6 +179,18 @@ async def test_delete_does_not_mind_a_newer_version(objects):
         await objects.get(DataVolume, "golden", "fedora-1")
 
 
+async def test_a_delete_of_what_was_read_minds_a_newer_version(objects):
+    read = await objects.create(volume())
+    written = await objects.patch(read, with_labels(read, {"a": "1"}))
+    with pytest.raises(ConflictError):
+        await objects.delete(read, unchanged=True)
+    assert await objects.get(DataVolume, "golden", "fedora-1") == written
+    await objects.delete(written, unchanged=True)
+    await objects.delete(written, unchanged=True)
+    with pytest.raises(ObjectNotFoundError):
+        await objects.get(DataVolume, "golden", "fedora-1")
+
+
 async def test_what_is_returned_is_a_copy(objects):
     made = await objects.create(volume(labels={"a": "1"}))
     for found in (made, await objects.get(DataVolume, "golden", "fedora-1"), *await objects.list(DataVolume)):

@@ -22,7 +22,7 @@ from dataimportcron.manifests import (
 )
 from dataimportcron.messages import Trigger, Verdict
 from dataimportcron.ports import ResolvedImage
-from tests.support.home import DATA_SOURCE, NAME, cron_document
+from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
@@ -286,7 +286,7 @@ def test_p10_requests_are_consumed():
 def prune(keep, volumes, current, **spec):
     cron = a_cron(importsToKeep=keep, **spec)
     done = with_current_import(cron, current.metadata.name, A)
-    return [v.metadata.name for v in planning.plan_prune(done, volumes, None)]
+    return [v.metadata.name for v in planning.plan_prune(done, volumes, frozenset())]
 
 
 def test_g03_the_least_recently_used_goes():
@@ -323,7 +323,10 @@ def test_g09_an_unlabelled_import_is_nobodys_victim():
 def test_what_the_data_source_points_to_is_never_pruned():
     a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
     cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
-    assert planning.plan_prune(cron, (a, b), pointed_to(data_source_of(cron), cron, a)) == ()
+    assert (
+        planning.plan_prune(cron, (a, b), planning.pointed_by([pointed_to(data_source_of(cron), cron, a)], NAMESPACE))
+        == ()
+    )
 
 
 def test_x04_timestamps_sort_as_times():
