@@ -78,6 +78,7 @@ class HostHome:
                 executions=Executions(client, site=site, machine=machine),
                 objects=self.objects,
                 volumes=self.volumes,
+                events=self.events,
                 feed=HostFeed(self.store),
                 now=clock.now,
             ).run()

@@ -1,64 +1,22 @@
 """The policy, case by case; names of cases are those of CDI's behaviour where there is one."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from dataimportcron import naming, planning, polling
 from dataimportcron.api.conditions import Phase
-from dataimportcron.api.meta import Condition
-from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError, TooManyRequestsError
 from dataimportcron.manifests import (
     data_source_of,
     import_of,
     pointed_to,
-    used,
     with_annotations,
-    with_current_import,
-    with_promoted_import,
     with_status,
 )
 from dataimportcron.messages import Trigger, Verdict
-from dataimportcron.ports import ResolvedImage
-from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
-
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-A, B, C = (f"sha256:{letter * 64}" for letter in "abc")
-
-
-def a_cron(annotations=None, **spec) -> DataImportCron:
-    cron = DataImportCron.model_validate(cron_document(**spec))
-    return with_annotations(cron, annotations or {})
-
-
-def an_import(digest, phase=Phase.SUCCEEDED, *, cron=None, at=NOW) -> DataVolume:
-    volume = import_of(cron or a_cron(), naming.import_name(DATA_SOURCE, digest), digest, digest, at)
-    return with_status(volume, phase=str(phase))
-
-
-def failing(volume, phase=Phase.IMPORT_IN_PROGRESS) -> DataVolume:
-    broken = Condition(type="Running", status="False", reason="Error", message="it broke")
-    return with_status(volume, phase=str(phase), conditions=[broken])
-
-
-def resolved(digest, manifest=None) -> ResolvedImage:
-    return ResolvedImage(digest=digest, manifest_digest=manifest or digest)
-
-
-def facts(cron, **values) -> planning.Facts:
-    return replace(planning.Facts(cron=cron, trigger=Trigger.TICK, now=NOW), **values)
-
-
-def settled(cron, volume) -> tuple[DataImportCron, DataSource]:
-    digest = volume.metadata.annotations[naming.ANNOTATION_DIGEST]
-    done = with_promoted_import(cron, volume.metadata.name, digest, NOW)
-    return done, pointed_to(data_source_of(cron), cron, volume)
-
-
-def condition(cron, wanted):
-    return next((c.status, c.reason, c.message) for c in cron.status.conditions if c.type == wanted)
+from tests.support.facts import NOW, A, B, a_cron, an_import, condition, facts, failing, resolved, settled
+from tests.support.home import DATA_SOURCE, NAME, cron_document
 
 
 def test_i01_before_a_digest():
@@ -281,60 +239,6 @@ def test_p10_requests_are_consumed():
     plan = planning.plan(facts(cron, resolved=resolved(A)))
     assert naming.ANNOTATION_NEXT_CRON_TIME not in plan.cron.metadata.annotations
     assert not polling.poll_requested(plan.cron, NOW)
-
-
-def prune(keep, volumes, current, **spec):
-    cron = a_cron(importsToKeep=keep, **spec)
-    done = with_current_import(cron, current.metadata.name, A)
-    return [v.metadata.name for v in planning.plan_prune(done, volumes, frozenset())]
-
-
-def test_g03_the_least_recently_used_goes():
-    a, b, c = (an_import(d, at=NOW + timedelta(hours=n)) for n, d in enumerate((A, B, C)))
-    a_again = used(a, NOW + timedelta(hours=5))
-    assert prune(2, (a_again, b, c), c) == [b.metadata.name]
-    assert prune(None, (a_again, b, c), c) == []
-    assert prune(1, (a_again, b, c), c) == [a.metadata.name, b.metadata.name]
-
-
-def test_x03_zero_keeps_the_current_one():
-    a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
-    assert prune(0, (a, b), a) == [b.metadata.name]
-
-
-def test_g01_never_prunes_nothing():
-    a, b = an_import(A), an_import(B)
-    assert prune(1, (a, b), a, garbageCollect="Never") == []
-
-
-def test_g04_without_a_timestamp_is_oldest():
-    a, b = an_import(A), an_import(B)
-    bare = with_annotations(b, {naming.ANNOTATION_LAST_USE_TIME: None})
-    c = an_import(C)
-    assert prune(2, (a, bare, c), c) == [b.metadata.name]
-
-
-def test_g09_an_unlabelled_import_is_nobodys_victim():
-    a, b = an_import(A), an_import(B)
-    bare = a.model_copy(update={"metadata": a.metadata.model_copy(update={"labels": {}})})
-    assert prune(1, (bare, b), b) == []
-
-
-def test_what_the_data_source_points_to_is_never_pruned():
-    a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
-    cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
-    assert (
-        planning.plan_prune(cron, (a, b), planning.pointed_by([pointed_to(data_source_of(cron), cron, a)], NAMESPACE))
-        == ()
-    )
-
-
-def test_x04_timestamps_sort_as_times():
-    whole = planning.last_use(with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05Z"}))
-    part = planning.last_use(
-        with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05.1Z"})
-    )
-    assert whole < part
 
 
 @pytest.mark.parametrize("digest", ["sha256:short", "md5:" + "a" * 32, ""])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
@@ -21,7 +22,7 @@ from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, Data
 from dataimportcron.errors import ConflictError, DataImportCronError, ObjectNotFoundError
 from dataimportcron.messages import CronState, ObjectRef, VolumeInput
 from dataimportcron.planning import clean_up_of
-from dataimportcron.ports import Objects, Volumes
+from dataimportcron.ports import Events, Objects, Volumes
 from dataimportcron.projection import data_source_status
 from worker.binding import fingerprint
 from worker.binding.executions import Executions
@@ -52,18 +53,20 @@ _TROUBLE = (RPCError, DataImportCronError, OSError, TimeoutError)
 class Binding:
     """Keeps executions in step with objects until it is cancelled."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one per port
         self,
         *,
         executions: Executions,
         objects: Objects,
         volumes: Volumes,
+        events: Events,
         feed: Feed,
         now: Callable[[], datetime],
     ) -> None:
         self._executions = executions
         self._objects = objects
         self._volumes = volumes
+        self._events = events
         self._feed = feed
         self._now = now
         self._heard: dict[str, str] = {}
@@ -206,6 +209,18 @@ class Binding:
         async for namespace, name in self._executions.running_crons():
             if (namespace, name) not in crons:
                 await self._executions.nudge_cron(namespace, name)
+        await self._tell_problems()
+
+    async def _tell_problems(self) -> None:
+        """Say on the object, and in the log, that Temporal cannot get on with its execution."""
+        kinds: dict[str, type[Resource]] = {"dataimportcron": DataImportCron, "datavolume": DataVolume}
+        async for problem in self._executions.problems():
+            kind = kinds.get(problem.kind)
+            if kind is None:
+                continue
+            with suppress(ObjectNotFoundError):
+                resource = await self._objects.get(kind, problem.namespace, problem.name)
+                await self._events.emit(resource, "Warning", "EngineProblem", problem.message)
 
     async def _read(self) -> _World:
         return _World(

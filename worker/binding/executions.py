@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import timedelta
 
 from temporalio.client import (
@@ -34,6 +35,8 @@ from workflows.data_volume import DataVolumeWorkflow
 logger = logging.getLogger(__name__)
 
 _OBJECT = SearchAttributeKey.for_keyword(naming.SEARCH_OBJECT)
+_PROBLEMS = SearchAttributeKey.for_keyword_list("TemporalReportedProblems")
+"""Temporal's own, there without being registered."""
 _QUERY_TIMEOUT = timedelta(seconds=10)
 _STOP_TIMEOUT = 10.0
 """Seconds to wait for a cancelled population in one go; the volume is not touched before it has ended."""
@@ -43,6 +46,16 @@ class ForeignExecutionError(PermanentError):
     """An execution has our id but belongs to another machine: two homes share a site's name."""
 
     reason = "ForeignExecution"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """An execution that is stuck, by its object; `kind` is that of the workflow id: dataimportcron or datavolume."""
+
+    kind: str
+    namespace: str
+    name: str
+    message: str
 
 
 class Executions:
@@ -109,6 +122,22 @@ class Executions:
         async for execution in self._client.list_workflows(query):
             namespace, _, name = execution.id.removeprefix(f"{prefix}/").partition("/")
             yield namespace, name
+
+    async def problems(self) -> AsyncIterator[Problem]:
+        """Executions of this site that Temporal itself reports as stuck, as visibility knows it (it lags)."""
+        prefix = f"{self.site}/"
+        stuck = f"{_PROBLEMS.name} IS NOT NULL AND ExecutionStatus = 'Running'"
+        async for execution in self._client.list_workflows(f"{stuck} AND WorkflowId STARTS_WITH '{prefix}'"):
+            kind, _, rest = execution.id.removeprefix(prefix).partition("/")
+            namespace, _, name = rest.partition("/")
+            words = ", ".join(execution.typed_search_attributes.get(_PROBLEMS) or ())
+            yield Problem(
+                kind=kind,
+                namespace=namespace,
+                name=name,
+                message=f"Temporal reports that execution {execution.id} makes no progress ({words}); the worker's log "
+                "and the Temporal UI show the failure. It goes on by itself once a worker runs that can go on with it",
+            )
 
     async def _start_cron(self, cron: ObjectRef, state: CronState | None, *, signal: str) -> None:
         await self._client.start_workflow(

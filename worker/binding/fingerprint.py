@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from dataimportcron import naming
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
-from dataimportcron.projection import erroneous
+from dataimportcron.projection import erroneous, failure_of
 
 _INPUTS = (
     naming.ANNOTATION_POLL_REQUESTED,
@@ -70,7 +70,7 @@ def _of_data_source(data_source: DataSource) -> list[object]:
 
 
 def _of_volume(volume: DataVolume) -> list[object]:
-    return [_key(volume), volume.status.phase, erroneous(volume)]
+    return [_key(volume), volume.status.phase, failure_of(volume) if erroneous(volume) else ""]
 
 
 def _of_import(volume: DataVolume) -> list[object]:
