@@ -15,6 +15,7 @@ from dataimportcron.manifests import (
     data_source_of,
     pointed_to,
     released,
+    timestamp,
     used,
     with_annotations,
     with_promoted_import,
@@ -80,7 +81,9 @@ class DataSourceActivities:
         """Point the DataSource; returns its name if it moved, "" if it stood there already or is the user's own."""
         if not planning.manages(before):
             return ""
-        after = data_source_status(pointed_to(before, cron, volume), promote.now, volume=volume)
+        promoted = {naming.ANNOTATION_PROMOTED: timestamp(promote.now)}
+        pointed = with_annotations(pointed_to(before, cron, volume), promoted)
+        after = data_source_status(pointed, promote.now, volume=volume)
         await self._objects.patch(before, after)
         return "" if before.spec.source == after.spec.source else before.metadata.name
 

@@ -36,7 +36,7 @@ _ALLOWED_LABEL = re.compile(r"^([\w.]+\.kubevirt\.io|kubevirt\.io)/[\w.-]+$", re
 """Labels that flow from a cron to its imports and from a volume to its DataSource (D-10, L-02)."""
 
 
-def with_annotations(resource: R, changes: dict[str, str | None]) -> R:
+def with_annotations(resource: R, changes: Mapping[str, str | None]) -> R:
     """The object with annotations set, or removed where the value is None."""
     annotations = dict(resource.metadata.annotations)
     for key, value in changes.items():

@@ -41,6 +41,8 @@ ANNOTATION_DESIRED_MANIFEST: Final = "dataimportcron.io/desired-manifest"
 """On a cron: desired digest, a space, and the digest of the platform's manifest behind it."""
 ANNOTATION_POLL_SEEN: Final = "dataimportcron.io/poll-requested-seen"
 """On a cron: the value of `poll-requested-at` that the last forced poll answered."""
+ANNOTATION_PROMOTED: Final = "dataimportcron.io/promoted-at"
+"""On a DataSource: when an import was last promoted, even if it was the same; so a late promotion finds a conflict."""
 
 ANNOTATION_CLONE_SOURCE: Final = "dataimportcron.io/clone-source"
 """On a clone: namespace/name of the volume that it reads; while the clone is unfinished that volume is not pruned."""
