@@ -190,6 +190,8 @@ class DataImportCronWorkflow:
         self._answered = asked
         await self._act(decision)
         if decision.verdict is Verdict.FAILED and decision.transient:
+            if workflow.patched("show-before-retry"):
+                self._show()
             await self._look_again(decision)
 
     async def _look_again(self, failed: Decision) -> None:

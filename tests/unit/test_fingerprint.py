@@ -1,8 +1,9 @@
 """What wakes a cron: a change of what its look reads, and nothing else."""
 
 from dataimportcron import naming
-from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
-from dataimportcron.manifests import with_annotations, with_labels, with_status
+from dataimportcron.api.meta import Condition
+from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataSourceSpec, DataVolume
+from dataimportcron.manifests import data_source_of, with_annotations, with_labels, with_status
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 from worker.binding import fingerprint
 
@@ -50,3 +51,24 @@ def test_what_is_written_into_the_cron_itself_does_not_count():
     written = with_status(with_annotations(cron(), {naming.ANNOTATION_DESIRED_DIGEST: "sha256:1"}), source_format="pvc")
     assert of(me=written) == of()
     assert of(me=with_labels(cron(), {"a": "1"})) != of()
+
+
+def test_the_data_source_that_the_first_look_makes_is_no_news():
+    made = data_source_of(cron())
+    assert of(data_sources=[made]) == of()
+    pointing = made.model_copy(
+        update={"spec": DataSourceSpec(source=DataSourceSource(pvc={"namespace": NAMESPACE, "name": "x"}))}
+    )
+    assert of(data_sources=[pointing]) != of()
+    assert of(data_sources=[owned(DataSource, DATA_SOURCE, "other")]) != of()
+
+
+def test_other_words_of_a_failing_import_count():
+    volume = owned(DataVolume, f"{DATA_SOURCE}-0123456789ab", NAME)
+
+    def failing(words):
+        broken = Condition(type="Running", status="False", reason="Error", message=words)
+        return of(data_volumes=[with_status(volume, phase="ImportInProgress", conditions=[broken])])
+
+    assert failing("connection refused") != failing("503")
+    assert failing("503") != of(data_volumes=[with_status(volume, phase="ImportInProgress")])

@@ -29,7 +29,8 @@ def of_cron(
 ) -> str:
     """What a look of the cron depends on, apart from the registry; all that is given is of the cron's namespace."""
     annotations = cron.metadata.annotations
-    managed = [item for item in data_sources if item.metadata.name == cron.spec.managed_data_source]
+    named = [item for item in data_sources if item.metadata.name == cron.spec.managed_data_source]
+    managed = [item for item in named if not _is_as_made(item, cron)]
     imports = [
         item
         for item in data_volumes
@@ -67,6 +68,12 @@ def of_volume(volume: DataVolume, data_sources: Iterable[DataSource], data_volum
 
 def _of_data_source(data_source: DataSource) -> list[object]:
     return [_key(data_source), data_source.metadata.labels, _plain(data_source.spec)]
+
+
+def _is_as_made(data_source: DataSource, cron: DataImportCron) -> bool:
+    """Whether it is as the cron's first look makes it, which is no news to the cron that has made it."""
+    points = data_source.spec.source.model_dump(exclude_none=True)
+    return not points and data_source.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
 
 
 def _of_volume(volume: DataVolume) -> list[object]:
