@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from dataimportcron.errors import ConflictError, DataImportCronError, TooManyRequestsError
@@ -18,17 +19,20 @@ from dataimportcron.errors import ConflictError, DataImportCronError, TooManyReq
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_PATIENCE, _MOST_PATIENCE = timedelta(seconds=15), timedelta(minutes=10)
+"""A registry that asks for patience is left alone so long at least, twice as long each time, whatever it asks for."""
 _CONFLICT_DELAY = timedelta(milliseconds=200)
 """A conflict is over as soon as the object is read again."""
 
 
-def application_error(error: DataImportCronError) -> ApplicationError:
-    """The error as an activity fails with it: same words, its reason as the type."""
+def application_error(error: DataImportCronError, attempt: int = 1) -> ApplicationError:
+    """The error as an activity fails with it in its so-manieth attempt: same words, its reason as the type."""
     delay = None
     if isinstance(error, ConflictError):
         delay = _CONFLICT_DELAY
     elif isinstance(error, TooManyRequestsError) and error.retry_after:
-        delay = timedelta(seconds=error.retry_after)
+        patience = min(_PATIENCE * 2 ** min(attempt - 1, 10), _MOST_PATIENCE)
+        delay = max(timedelta(seconds=error.retry_after), patience)
     return ApplicationError(str(error), type=error.reason, non_retryable=error.permanent, next_retry_delay=delay)
 
 
@@ -40,6 +44,6 @@ def translated(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Cor
         try:
             return await function(*args, **kwargs)
         except DataImportCronError as error:
-            raise application_error(error) from error
+            raise application_error(error, activity.info().attempt) from error
 
     return call

@@ -135,7 +135,7 @@ class PopulationActivities:
         except DataImportCronError as error:
             await _stop(reporter)
             await self._write_failure(populate, phase, error)
-            raise application_error(error) from error
+            raise application_error(error, activity.info().attempt) from error
         finally:
             await _stop(reporter)
         await self._write(populate, lambda volume: data_volume_status(volume, Phase.SUCCEEDED, populate.now))

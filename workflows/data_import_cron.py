@@ -197,7 +197,7 @@ class DataImportCronWorkflow:
     async def _look_again(self, failed: Decision) -> None:
         """Retry a failed poll by the activity's retry policy until the next tick, a poll, or anything else comes."""
         until = failed.next_poll or workflow.now() + options.LONGEST_TIMER
-        delay = max(timedelta(seconds=failed.retry_after), options.LOOK_AGAIN_DELAY)
+        delay = min(max(timedelta(seconds=failed.retry_after), options.LOOK_AGAIN_DELAY), options.LONGEST_TIMER)
         await self._wait(min(delay, max(until - workflow.now(), options.SHORTEST_TIMER)), f"retry: {failed.reason}")
         left = min(until - workflow.now(), options.LONGEST_TIMER)
         if left <= options.SHORTEST_TIMER:

@@ -57,14 +57,14 @@ async def test_a_repeated_look_writes_nothing(steps, home):
 
 
 async def test_a_transient_failure_is_returned_first_and_raised_on_a_retry(steps, home):
-    home.source.failure = TooManyRequestsError("slow down", retry_after=7)
+    home.source.failure = TooManyRequestsError("slow down", retry_after=70)
     ref = home.apply()
     decision = await steps.look(ref)
     assert (decision.verdict, decision.transient, decision.retry_after) == (Verdict.FAILED, True, 7.0)
     with pytest.raises(ApplicationError) as raised:
         await steps.look(ref, retry=True)
     assert raised.value.type == "TooManyRequests"
-    assert raised.value.next_retry_delay.total_seconds() == 7
+    assert raised.value.next_retry_delay.total_seconds() == 70
     assert not raised.value.non_retryable
 
 

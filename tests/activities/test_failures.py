@@ -1,0 +1,55 @@
+"""What Temporal is told of a failure: whether to retry, and when."""
+
+from datetime import timedelta
+
+import pytest
+
+from activities.failures import application_error
+from dataimportcron import errors
+from dataimportcron.errors import ConflictError, DataImportCronError, RegistryUnavailableError, TooManyRequestsError
+
+
+def classes(root=DataImportCronError):
+    for kind in root.__subclasses__():
+        yield kind
+        yield from classes(kind)
+
+
+@pytest.mark.parametrize("kind", sorted(set(classes()), key=lambda kind: kind.__name__), ids=lambda kind: kind.__name__)
+def test_every_class_travels_with_its_reason_its_words_and_its_permanence(kind):
+    error = kind("what happened", hint="what to do")
+    told = application_error(error)
+    assert (told.type, told.message) == (kind.reason, "what happened (what to do)")
+    assert told.non_retryable is kind.permanent
+
+
+def test_only_what_no_retry_can_help_is_permanent():
+    assert {kind.__name__ for kind in set(classes()) if kind.permanent and kind.__module__ == errors.__name__} >= {
+        "UnauthorizedError",
+        "ImageNotFoundError",
+        "InvalidImageError",
+        "DigestMismatchError",
+        "MissingDependencyError",
+    }
+    assert not RegistryUnavailableError.permanent
+    assert not TooManyRequestsError.permanent
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "attempt", "delay"),
+    [
+        (3600, 1, timedelta(hours=1)),
+        (3600, 9, timedelta(hours=1)),
+        (1, 1, timedelta(seconds=15)),
+        (0.001, 3, timedelta(seconds=60)),
+        (1, 30, timedelta(minutes=10)),
+        (None, 1, None),
+    ],
+)
+def test_a_registry_is_left_alone_as_long_as_it_asks_and_longer_each_time(retry_after, attempt, delay):
+    assert application_error(TooManyRequestsError("x", retry_after=retry_after), attempt).next_retry_delay == delay
+
+
+def test_a_conflict_is_tried_again_at_once_and_a_registry_that_is_down_by_the_policy():
+    assert application_error(ConflictError("x")).next_retry_delay < timedelta(seconds=1)
+    assert application_error(RegistryUnavailableError("x")).next_retry_delay is None
