@@ -60,7 +60,7 @@ async def test_a_transient_failure_is_returned_first_and_raised_on_a_retry(steps
     home.source.failure = TooManyRequestsError("slow down", retry_after=70)
     ref = home.apply()
     decision = await steps.look(ref)
-    assert (decision.verdict, decision.transient, decision.retry_after) == (Verdict.FAILED, True, 7.0)
+    assert (decision.verdict, decision.transient, decision.retry_after) == (Verdict.FAILED, True, 70.0)
     with pytest.raises(ApplicationError) as raised:
         await steps.look(ref, retry=True)
     assert raised.value.type == "TooManyRequests"
