@@ -15,9 +15,11 @@ import tempfile
 from pathlib import Path
 
 from dataimportcron import naming
-from dataimportcron.errors import ImageNotFoundError
+from dataimportcron.api.types import DataVolume
+from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError
 from dataimportcron.messages import CronInput, PollResult
 from dataimportcron.naming import import_name
+from dataimportcron.projection import erroneous
 from tests.replay.fingerprint import FINGERPRINT, fingerprint
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, TestHome
 from tests.support.temporal import dev_server, eventually
@@ -31,7 +33,7 @@ PATIENCE = 60.0
 
 
 async def record(name: str) -> None:
-    """One cron's life: import, quiet ticks, a failed poll, a second import, pruning, deletion.
+    """One cron's life: import, quiet ticks, polls that fail, an import that fails first, pruning, deletion.
 
     On the real server: the time-skipping one loses an update that meets a workflow task in flight.
     """
@@ -53,9 +55,18 @@ async def record(name: str) -> None:
                 await eventually(lambda: home.source.lookups >= quiet)
                 home.source.failure = ImageNotFoundError("no such tag")
                 await handle.execute_update("poll_now", "recorded", result_type=PollResult)
+                home.source.failure = RegistryUnavailableError("503")
+                await handle.execute_update("poll_now", "recorded", result_type=PollResult)
                 home.source.failure = None
                 newer = home.release(b"two")
+                home.importer.failure = RegistryUnavailableError("reset by peer")
                 await handle.signal(DataImportCronWorkflow.poll, "recorded")
+                await eventually(lambda: newer in home.importer.started)
+                failing = import_name(DATA_SOURCE, newer)
+                await eventually(lambda: erroneous(home.store.get(DataVolume, NAMESPACE, failing)))
+                await handle.signal(DataImportCronWorkflow.changed, ref.uid)
+                await eventually(lambda: home.condition("UpToDate")[1] == "ImportFailed")
+                home.importer.failure = None
                 await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, newer))
                 await eventually(lambda: len(home.volumes()) == 1)
                 home.store.delete(home.cron())
