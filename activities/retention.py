@@ -11,6 +11,7 @@ from dataimportcron import naming, planning
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.errors import ObjectNotFoundError
+from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanedUp, CleanUpInput, DropInput, PromoteInput, Pruned
 from dataimportcron.ports import Events, Objects, Volumes
 
@@ -61,7 +62,8 @@ class RetentionActivities:
         complete = volume.status.phase == Phase.SUCCEEDED
         if complete and await self._volumes.find(drop.cron.namespace, drop.data_volume) is not None:
             return False
-        await self._objects.delete(volume, unchanged=True)
+        dropped = await self._objects.patch(volume, with_annotations(volume, {naming.ANNOTATION_DROPPED: "true"}))
+        await self._objects.delete(dropped, unchanged=True)
         return True
 
     @activity.defn

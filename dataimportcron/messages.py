@@ -63,6 +63,14 @@ class CleanUp:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectDeleted:
+    """Signal to a cron that its object is gone; `clean_up` is by the spec as it was at the very end."""
+
+    uid: str
+    clean_up: CleanUp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LookupInput:
     """One look of a cron at its source.
 

@@ -43,6 +43,8 @@ ANNOTATION_POLL_SEEN: Final = "dataimportcron.io/poll-requested-seen"
 """On a cron: the value of `poll-requested-at` that the last forced poll answered."""
 ANNOTATION_PROMOTED: Final = "dataimportcron.io/promoted-at"
 """On a DataSource: when an import was last promoted, even if it was the same; so a late promotion finds a conflict."""
+ANNOTATION_DROPPED: Final = "dataimportcron.io/dropped"
+"""On an import that its cron deletes to make place for another of that name: what filled it has ended already."""
 
 ANNOTATION_CLONE_SOURCE: Final = "dataimportcron.io/clone-source"
 """On a clone: namespace/name of the volume that it reads; while the clone is unfinished that volume is not pruned."""

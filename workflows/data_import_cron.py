@@ -26,6 +26,7 @@ from dataimportcron.messages import (
     Decision,
     ImportFinished,
     LookupInput,
+    ObjectDeleted,
     ObjectRef,
     Outcome,
     PollResult,
@@ -76,6 +77,13 @@ class DataImportCronWorkflow:
     def deleted(self, uid: str) -> None:
         """Clean up and close, unless this is about another life of the object."""
         self._deleted = self._deleted or uid == self._cron.uid
+
+    @workflow.signal(description="the object was deleted; how to clean up after it")
+    def object_deleted(self, end: ObjectDeleted) -> None:
+        """`deleted`, by the spec that the object had last; there may have been no look at that any more."""
+        if end.uid == self._cron.uid:
+            self._deleted = True
+            self._state = replace(self._state, clean_up=end.clean_up)
 
     @workflow.signal(description="an import has ended")
     def import_finished(self, finished: ImportFinished) -> None:

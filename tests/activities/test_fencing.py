@@ -107,7 +107,7 @@ async def test_a_late_drop_never_deletes_an_import_that_has_succeeded_since(step
     async def it_succeeds():
         await steps.run(steps.population.import_data_volume, populate)
 
-    late = RetentionActivities(Stopped(home.home.objects, "delete", it_succeeds), home.home.volumes, home.home.events)
+    late = RetentionActivities(Stopped(home.home.objects, "patch", it_succeeds), home.home.volumes, home.home.events)
     drop = DropInput(cron=ref, data_volume=decision.data_volume)
     with pytest.raises(ApplicationError, match="changed since it was read"):
         await steps.run(late.drop_import, drop)

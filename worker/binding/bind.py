@@ -20,7 +20,7 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.errors import ConflictError, DataImportCronError, ObjectNotFoundError
-from dataimportcron.messages import CronState, ObjectRef, VolumeInput
+from dataimportcron.messages import ObjectRef, VolumeInput
 from dataimportcron.planning import clean_up_of
 from dataimportcron.ports import Events, Objects, Volumes
 from dataimportcron.projection import data_source_status
@@ -196,9 +196,10 @@ class Binding:
         """What follows: a cron ends by its policy, a DataVolume's population stops and its volume goes."""
         last = deletion.last
         if isinstance(last, DataImportCron):
-            await self._executions.end_cron(_ref(last), CronState(clean_up=clean_up_of(last)))
+            await self._executions.end_cron(_ref(last), clean_up_of(last))
         elif isinstance(last, DataVolume):
-            await self._executions.stop_volume(last.metadata.namespace, last.metadata.name)
+            if naming.ANNOTATION_DROPPED not in last.metadata.annotations:
+                await self._executions.stop_volume(last.metadata.namespace, last.metadata.name)
             await self._volumes.delete(last.metadata.namespace, last.metadata.name)
         self._heard.pop(_key(last), None)
         await self._feed.buried(deletion)

@@ -28,7 +28,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from dataimportcron import naming
 from dataimportcron.errors import PermanentError
-from dataimportcron.messages import CronInput, CronState, ObjectRef, VolumeInput
+from dataimportcron.messages import CleanUp, CronInput, CronState, ObjectDeleted, ObjectRef, VolumeInput
 from workflows.data_import_cron import DataImportCronWorkflow
 from workflows.data_volume import DataVolumeWorkflow
 
@@ -75,11 +75,12 @@ class Executions:
         described = await self._describe(self._cron_id(cron))
         if described is not None and described.status is not WorkflowExecutionStatus.RUNNING:
             state = await self._last_state(cron, described)
-        await self._start_cron(cron, state, signal="changed")
+        await self._start_cron(cron, state, "changed", cron.uid)
 
-    async def end_cron(self, cron: ObjectRef, state: CronState) -> None:
+    async def end_cron(self, cron: ObjectRef, clean_up: CleanUp) -> None:
         """Let the cron's execution clean up after its object; one that does not run is started just for that."""
-        await self._start_cron(cron, state, signal="deleted")
+        deleted = ObjectDeleted(uid=cron.uid, clean_up=clean_up)
+        await self._start_cron(cron, CronState(clean_up=clean_up), "object_deleted", deleted)
 
     async def nudge_cron(self, namespace: str, name: str) -> None:
         """Tell a running cron that something changed, whatever its object's uid."""
@@ -139,7 +140,9 @@ class Executions:
                 "and the Temporal UI show the failure. It goes on by itself once a worker runs that can go on with it",
             )
 
-    async def _start_cron(self, cron: ObjectRef, state: CronState | None, *, signal: str) -> None:
+    async def _start_cron(
+        self, cron: ObjectRef, state: CronState | None, signal: str, argument: str | ObjectDeleted
+    ) -> None:
         await self._client.start_workflow(
             DataImportCronWorkflow.run,
             CronInput(site=self.site, cron=cron, state=state),
@@ -148,7 +151,7 @@ class Executions:
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             start_signal=signal,
-            start_signal_args=[cron.uid],
+            start_signal_args=[argument],
             memo={naming.MEMO_MACHINE: self._machine},
             search_attributes=self._attributes(cron.namespace, cron.name),
             static_summary=f"{cron.namespace}/{cron.name}",
