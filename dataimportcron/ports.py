@@ -118,24 +118,44 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """A volume to be made. `uid` is its DataVolume's; `size` is in bytes; `storage_class` may be ""."""
+    """A volume to be made.
+
+    Attributes:
+        namespace: of its DataVolume.
+        name: of its DataVolume.
+        uid: of its DataVolume.
+        size: of the disk, in bytes.
+        storage_class: "" for the default.
+        overlay: a clone shall hold only what differs from its source, which it needs for as long as it lives.
+    """
 
     namespace: str
     name: str
     uid: str
     size: int
     storage_class: str = ""
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A volume that is complete. `size` is in bytes; `digest` is "" where it was not imported."""
+    """A volume that is complete.
+
+    Attributes:
+        namespace: of its DataVolume.
+        name: of its DataVolume.
+        size: of the disk, in bytes.
+        digest: "" where it was not imported.
+        location: where it is, for a person.
+        format: raw, or qcow2 for an overlay.
+    """
 
     namespace: str
     name: str
     size: int
     digest: str = ""
     location: str = ""
+    format: str = "raw"
 
 
 class Volumes(Protocol):
@@ -154,7 +174,11 @@ class Volumes(Protocol):
         ...
 
     async def in_use(self, namespace: str, name: str) -> str:
-        """Who uses the volume, in one sentence; "" when surely nobody does."""
+        """Who uses the volume, in one sentence; "" when surely nobody does.
+
+        It is used while somebody has it open, and while another disk, known to us or not, is an overlay on it. Where
+        nobody can say, the sentence says why.
+        """
         ...
 
 
@@ -182,6 +206,8 @@ class Cloner(Protocol):
 
     async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
         """Clone the volume `source` (namespace, name); same rules as `Importer.run`.
+
+        An overlay reads its source as long as it lives; `Volumes.in_use` tells of it.
 
         Raises:
             VolumeTooSmallError: the target is smaller than the source.

@@ -62,8 +62,7 @@ class HostImporter:
         """See the port."""
         if await asyncio.to_thread(self._is_made, volume, digest):
             return Transfer(phase="Complete")
-        place = self._volumes.place(volume)
-        place.partial.parent.mkdir(parents=True, exist_ok=True)
+        place = await asyncio.to_thread(self._volumes.prepare, volume)
         url = image.url
         if url.startswith("docker://"):
             url = f"docker://{Reference.parse(url).with_digest(digest)}"

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dataimportcron.errors import NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.errors import ForeignFileError, NoSpaceError, TargetBusyError, VolumeTooSmallError
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
+from tests.support.home import keep_volumes_inside
 
 MIB = 1 << 20
 
@@ -36,7 +37,9 @@ def spec(name="disk", size=MIB, storage_class=""):
 
 def set_classes(state, **folders):
     lines = "\n".join(f'{name} = "{folder}"' for name, folder in folders.items())
-    (state.path / "settings.toml").write_text(f"[storage_classes]\n{lines}\n")
+    keep_volumes_inside(state, f"[storage_classes]\n{lines}\n")
+    for folder in folders.values():
+        folder.mkdir()
 
 
 def test_a_storage_class_is_a_folder(state, volumes, tmp_path):
@@ -86,10 +89,9 @@ async def test_a_crash_leaves_no_volume_and_heals(volumes, cloner, monkeypatch, 
     assert place.file.read_bytes() == bytes(MIB)
 
 
-@pytest.mark.parametrize("remove", ["file", "note"])
-async def test_a_note_without_its_file_is_no_volume(volumes, cloner, remove):
+async def test_a_note_without_its_file_is_no_volume(volumes, cloner):
     await cloner.blank(spec())
-    getattr(volumes.place(spec()), remove).unlink()
+    volumes.place(spec()).file.unlink()
     assert await volumes.find("golden", "disk") is None
     await cloner.blank(spec())
     assert await volumes.find("golden", "disk") is not None
@@ -102,6 +104,11 @@ async def test_somebody_elses_file_is_no_volume_of_ours(volumes, cloner):
     other.write_bytes(b"of somebody else")
     other.replace(place.file)
     assert await volumes.find("golden", "disk") is None
+    with pytest.raises(ForeignFileError, match=rf"{place.file} is not ours") as raised:
+        await cloner.blank(spec())
+    assert "move it out of the folder" in raised.value.hint
+    await volumes.delete("golden", "disk")
+    assert place.file.read_bytes() == b"of somebody else"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"uid": "u"}'])
