@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,6 +106,8 @@ class BackingFiles:
             wanted = _id_of(file.stat())
         except (FileNotFoundError, NotADirectoryError):
             return ""
+        except OSError as error:
+            return f"whether a disk has {file} as its backing file cannot be known: {error.strerror}"
         walk = _Walk(hidden)
         search = _Search(self._known, wanted)
         doubt = ""
@@ -275,27 +277,31 @@ def files_of(name: str) -> list[str]:
 
 def _files_of_options(options: object) -> list[str]:
     """The files in QEMU's options of a block device, nested or with dots in their keys."""
-    if not isinstance(options, dict):
-        raise UnknownReferenceError(f"{options!r}, which is not understood")
-    found, understood = [], False
-    for key, value in options.items():
-        last = key.rpartition(".")[2]
-        if isinstance(value, dict):
-            found += _files_of_options(value)
-            understood = True
-        elif last == "filename" and isinstance(value, str):
-            # Here QEMU takes the text as it is, or, at the top, as a name like any other.
-            found.append(value)
-            with suppress(UnknownReferenceError):
-                found += files_of(value)
-            understood = True
-        elif last == "driver":
-            if value not in _DRIVERS_HERE | _PROTOCOLS_ELSEWHERE:
-                raise UnknownReferenceError(f"the driver {value!r}, which is not known")
-            understood = understood or value in _PROTOCOLS_ELSEWHERE
-    if not understood:
+    flat = list(_flat(options))
+    drivers = [value for key, value in flat if key == "driver"]
+    strange = [driver for driver in drivers if driver not in _DRIVERS_HERE | _PROTOCOLS_ELSEWHERE]
+    if strange:
+        raise UnknownReferenceError(f"the driver {strange[0]!r}, which is not known")
+    names = [value for key, value in flat if key == "filename" and isinstance(value, str)]
+    if not names and not _PROTOCOLS_ELSEWHERE.intersection(drivers):
         raise UnknownReferenceError(f"{json.dumps(options)}, which is not understood")
+    found = list(names)
+    for name in names:
+        # QEMU takes the text as it is, or, where it names no driver, as a name like any other.
+        with suppress(UnknownReferenceError):
+            found += files_of(name)
     return found
+
+
+def _flat(options: object) -> Iterator[tuple[str, Hashable]]:
+    """The last part of each key, with its value."""
+    if not isinstance(options, dict):
+        return
+    for key, value in options.items():
+        if isinstance(value, dict):
+            yield from _flat(value)
+        elif isinstance(value, Hashable):
+            yield key.rpartition(".")[2], value
 
 
 def _places(overlay: Path, names: Sequence[str]) -> list[Path]:
