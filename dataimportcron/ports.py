@@ -61,7 +61,7 @@ class ImageSource:
 
     Attributes:
         namespace: where `secret` and `cert_config_map` are.
-        url: `docker://…` or `oci-archive:…`, as in `spec.source.registry.url`.
+        url: `docker://…`, `oci-archive:…` or `file:///…`, as in `spec.source.registry.url`.
         architecture: wanted, "" for the home's default.
         secret: name of the Secret with credentials, "" for none.
         cert_config_map: name of the ConfigMap with CA certificates, "" for none.

@@ -23,6 +23,7 @@ from dataimportcron.errors import (
 )
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.files import try_lock_existing
+from dataimportcron.host.local_disks import FILE_SCHEME
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.importer.report import Progress, Result, parse_line
@@ -67,6 +68,7 @@ class HostImporter:
         if url.startswith("docker://"):
             url = f"docker://{Reference.parse(url).with_digest(digest)}"
         pinned = ["--digest", digest] if digest and url == image.url else []
+        url = url.removeprefix(FILE_SCHEME)
         arguments = ["--source", url, *pinned, "--target", str(place.partial), "--size", str(volume.size)]
         arguments += ["--marker", str(place.marker), "--watch-stdin"]
         architecture = image.architecture or self._state.settings().architecture
