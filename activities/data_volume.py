@@ -75,6 +75,9 @@ class DataVolumeActivities:
 
     async def _next_step(self, volume: DataVolume) -> Preparation:
         spec, uid = volume.spec, volume.metadata.uid
+        way = volume.metadata.annotations.get(naming.ANNOTATION_CLONE)
+        if way is not None and (fault := _fault_of_clone(volume, way)):
+            return Preparation(step=Step.FAILED, reason="InvalidSpec", message=fault, uid=uid)
         if spec.source_ref is not None:
             return await self._from_data_source(volume)
         source = spec.source
@@ -124,9 +127,10 @@ class DataVolumeActivities:
             return _waiting(volume, f"The source pvc {name} doesn't exist")
         if source.status.phase != Phase.SUCCEEDED:
             return _waiting(volume, f"The source pvc {name} is in phase {source.status.phase or 'Pending'}")
-        if await self._volumes.find(namespace, name) is None:
+        found = await self._volumes.find(namespace, name)
+        if found is None:
             return _waiting(volume, f"The source pvc {name} doesn't exist: its volume is gone")
-        wanted, given = volume_spec(volume).size, volume_spec(source).size
+        wanted, given = volume_spec(volume).size, found.size
         if 0 < wanted < given:
             message = f"The requested size {wanted} is smaller than the source {namespace}/{name} of {given} bytes"
             return Preparation(step=Step.WAIT, reason="CloneValidationFailed", message=message, uid=volume.metadata.uid)
@@ -152,6 +156,16 @@ class DataVolumeActivities:
         written = await self._objects.patch(volume, after)
         if waits and written.metadata.resource_version != volume.metadata.resource_version:
             await self._events.emit(written, "Warning", step.reason, step.message)
+
+
+def _fault_of_clone(volume: DataVolume, way: str) -> str:
+    """What is wrong with a DataVolume that says how it is to be cloned, in one sentence; "" for nothing."""
+    what = f"DataVolume {volume.metadata.name}: annotation {naming.ANNOTATION_CLONE}"
+    if way != naming.CLONE_OVERLAY:
+        return f"{what} is {way!r}, expected {naming.CLONE_OVERLAY!r}; without it the clone is a copy"
+    if volume.spec.source_ref is None and (volume.spec.source is None or volume.spec.source.pvc is None):
+        return f"{what} is for clones; this one has neither sourceRef nor source.pvc"
+    return ""
 
 
 def _waiting(volume: DataVolume, message: str) -> Preparation:

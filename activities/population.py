@@ -99,10 +99,10 @@ class PopulationActivities:
         return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
 
     async def _size_of(self, namespace: str, name: str) -> int:
-        try:
-            return volume_spec(await self._objects.get(DataVolume, namespace, name)).size
-        except ObjectNotFoundError as error:
-            raise CloneWithoutSourceError(f"The source pvc {name} doesn't exist") from error
+        found = await self._volumes.find(namespace, name)
+        if found is None:
+            raise CloneWithoutSourceError(f"The source pvc {name} doesn't exist")
+        return found.size
 
     async def _give_notice(self, volume: DataVolume, wanted: VolumeSpec) -> None:
         notice = await self._volumes.notice(wanted)

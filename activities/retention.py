@@ -17,7 +17,7 @@ from dataimportcron.ports import Events, Objects, Volumes
 
 
 class RetentionActivities:
-    """Deletes imports, and says what it keeps."""
+    """Deletes imports, and says what it keeps: a volume that somebody uses is never removed for its age."""
 
     def __init__(self, objects: Objects, volumes: Volumes, events: Events) -> None:
         self._objects = objects
@@ -40,7 +40,7 @@ class RetentionActivities:
         pointed = planning.pointed_by(await self._objects.list(DataSource), namespace)
         removed, kept = [], []
         for victim in planning.plan_prune(cron, here, pointed):
-            user = _cloned_by(victim, everything) or await self._volumes.in_use(namespace, victim.metadata.name)
+            user = await self._user_of(victim, everything)
             if user:
                 kept.append(f"{victim.metadata.name}: {user}")
                 await self._events.emit(cron, "Warning", "InUse", f"Import {victim.metadata.name} is kept: {user}")
@@ -72,6 +72,7 @@ class RetentionActivities:
         """Follow the cron's retentionPolicy once its object is surely gone; only NotFound, or another uid, says so.
 
         With `All` too, an import that is not complete goes: nobody would finish it, and there is no volume to retain.
+        What somebody uses stays, as with `All`.
         """
         namespace, name = end.cron.namespace, end.cron.name
         try:
@@ -81,11 +82,23 @@ class RetentionActivities:
         else:
             if cron.metadata.uid == end.cron.uid:
                 return CleanedUp(object_exists=True)
-        removed = []
+        removed, kept = [], []
+        everything = await self._objects.list(DataVolume)
         for resource in await self._left_behind(end):
+            what = f"{resource.kind} {resource.metadata.name}"
+            user = await self._user_of(resource, everything) if isinstance(resource, DataVolume) else ""
+            if user:
+                kept.append(f"{what}: {user}")
+                await self._events.emit(resource, "Warning", "InUse", f"Kept when DataImportCron {name} ended: {user}")
+                continue
             await self._objects.delete(resource)
-            removed.append(f"{resource.kind} {resource.metadata.name}")
-        return CleanedUp(object_exists=False, removed=tuple(removed))
+            removed.append(what)
+        return CleanedUp(object_exists=False, removed=tuple(removed), kept=tuple(kept))
+
+    async def _user_of(self, volume: DataVolume, everything: list[DataVolume]) -> str:
+        """Who needs the volume of a DataVolume, in one sentence; "" when surely nobody does."""
+        metadata = volume.metadata
+        return _cloned_by(volume, everything) or await self._volumes.in_use(metadata.namespace, metadata.name)
 
     async def _left_behind(self, end: CleanUpInput) -> list[Resource]:
         """What goes with the cron: by the policy that it had last, all that it manages, or what it did not finish."""

@@ -18,12 +18,15 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── InvalidImageError           InvalidImage         the image holds no disk, several, or a forbidden one
     │   ├── DigestMismatchError         DigestMismatch       bytes are not what their digest says
     │   ├── VolumeTooSmallError         VolumeTooSmall       the disk is larger than the volume
-    │   └── TargetNotWritableError      TargetNotWritable    the user that imports must not write there
+    │   ├── TargetNotWritableError      TargetNotWritable    the user that imports must not write there
+    │   └── ForeignFileError            ForeignFile          a file of somebody else's has the volume's name
     ├── TransientError                  the same call may succeed later
     │   ├── RegistryUnavailableError    RegistryUnavailable  refused, reset, timed out, DNS, 5xx
     │   ├── TooManyRequestsError        TooManyRequests      429, 503 with Retry-After
     │   ├── NoSpaceError                NoSpace              the target's file system is full
-    │   └── TargetBusyError             TargetBusy           another process holds the target
+    │   ├── TargetBusyError             TargetBusy           another process holds the target
+    │   ├── InUseError                  InUse                somebody uses what is to be removed or replaced
+    │   └── StorageUnavailableError     StorageUnavailable   a storage folder is not there, or not mounted
     └── ObjectError                     the object store's own answers
         ├── ObjectNotFoundError         NotFound
         ├── AlreadyExistsError          AlreadyExists
@@ -149,6 +152,12 @@ class TargetNotWritableError(PermanentError):
     reason = "TargetNotWritable"
 
 
+class ForeignFileError(PermanentError):
+    """A file that we have not made has the name of a volume; it is never overwritten."""
+
+    reason = "ForeignFile"
+
+
 class TransientError(DataImportCronError):
     """The same call may succeed later."""
 
@@ -179,6 +188,18 @@ class TargetBusyError(TransientError):
     """Another process holds the target."""
 
     reason = "TargetBusy"
+
+
+class InUseError(TransientError):
+    """Somebody uses a volume that is to be removed or replaced."""
+
+    reason = "InUse"
+
+
+class StorageUnavailableError(TransientError):
+    """The folder of a storage class is not there; what lies on it is lost only to sight."""
+
+    reason = "StorageUnavailable"
 
 
 class ObjectError(DataImportCronError):

@@ -211,4 +211,5 @@ def volume_spec(volume: DataVolume) -> VolumeSpec:
         uid=volume.metadata.uid,
         size=size,
         storage_class=(storage.storage_class_name if storage else None) or "",
+        overlay=volume.metadata.annotations.get(naming.ANNOTATION_CLONE) == naming.CLONE_OVERLAY,
     )

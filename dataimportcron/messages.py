@@ -353,7 +353,11 @@ class CleanUpInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CleanedUp:
-    """What the end of a cron removed; `object_exists` means that the object is there after all and nothing was done."""
+    """What the end of a cron removed, and what it kept because somebody uses it, each with the reason.
+
+    `object_exists` means that the object is there after all and nothing was done.
+    """
 
     object_exists: bool
     removed: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()

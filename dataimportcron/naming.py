@@ -48,6 +48,9 @@ ANNOTATION_DROPPED: Final = "dataimportcron.io/dropped"
 
 ANNOTATION_CLONE_SOURCE: Final = "dataimportcron.io/clone-source"
 """On a clone: namespace/name of the volume that it reads; while the clone is unfinished that volume is not pruned."""
+ANNOTATION_CLONE: Final = "dataimportcron.io/clone"
+"""On a clone on a host: an input; "overlay" makes it a qcow2 file that holds what differs from its source."""
+CLONE_OVERLAY: Final = "overlay"
 
 SEARCH_OBJECT: Final = "DicObject"
 SEARCH_DIGEST: Final = "DicDigest"

@@ -69,7 +69,7 @@ class ImageSource:
 
     Attributes:
         namespace: where `secret` and `cert_config_map` are.
-        url: `docker://…` or `oci-archive:…`, as in `spec.source.registry.url`.
+        url: `docker://…`, `oci-archive:…` or `file:///…`, as in `spec.source.registry.url`.
         architecture: wanted, "" for the home's default.
         secret: name of the Secret with credentials, "" for none.
         cert_config_map: name of the ConfigMap with CA certificates, "" for none.
@@ -126,24 +126,44 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSpec:
-    """A volume to be made. `uid` is its DataVolume's; `size` is in bytes; `storage_class` may be ""."""
+    """A volume to be made.
+
+    Attributes:
+        namespace: of its DataVolume.
+        name: of its DataVolume.
+        uid: of its DataVolume.
+        size: of the disk, in bytes.
+        storage_class: "" for the default.
+        overlay: a clone shall hold only what differs from its source, which it needs for as long as it lives.
+    """
 
     namespace: str
     name: str
     uid: str
     size: int
     storage_class: str = ""
+    overlay: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A volume that is complete. `size` is in bytes; `digest` is "" where it was not imported."""
+    """A volume that is complete.
+
+    Attributes:
+        namespace: of its DataVolume.
+        name: of its DataVolume.
+        size: of the disk, in bytes.
+        digest: "" where it was not imported.
+        location: where it is, for a person.
+        format: raw, or qcow2 for an overlay.
+    """
 
     namespace: str
     name: str
     size: int
     digest: str = ""
     location: str = ""
+    format: str = "raw"
 
 
 class Volumes(Protocol):
@@ -162,7 +182,11 @@ class Volumes(Protocol):
         ...
 
     async def in_use(self, namespace: str, name: str) -> str:
-        """Who uses the volume, in one sentence; "" when surely nobody does."""
+        """Who uses the volume, in one sentence; "" when surely nobody does.
+
+        It is used while somebody has it open, and while another disk, known to us or not, is an overlay on it. Where
+        nobody can say, the sentence says why.
+        """
         ...
 
 
@@ -190,6 +214,8 @@ class Cloner(Protocol):
 
     async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
         """Clone the volume `source` (namespace, name); same rules as `Importer.run`.
+
+        An overlay reads its source as long as it lives; `Volumes.in_use` tells of it.
 
         Raises:
             VolumeTooSmallError: the target is smaller than the source.

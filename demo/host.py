@@ -78,7 +78,7 @@ class Host:
     def prepare(self) -> None:
         """Make the folder, with its settings."""
         self.state.prepare()
-        (self.folder / "settings.toml").write_text(self.settings)
+        (self.folder / "settings.toml").write_text(f'default_folder = "{self.folder}/volumes"\n{self.settings}')
 
     def mirror(self, registry: str, by: RunningRegistry) -> None:
         """Let `registry` be read from `by` alone: `server` names the mirror, so nobody else is asked."""

@@ -25,7 +25,7 @@ cache=${XDG_CACHE_HOME:-${HOME:?"HOME is not set, so there is no place for the c
 export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$cache/uv
 
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
-test_packages=(chromium git skopeo)
+test_packages=(chromium git libvirt-clients libvirt-daemon-system skopeo virtinst xfsprogs)
 bench_packages=(curl isal openssl zstd)
 
 say() { printf '== %s\n' "$*"; }
@@ -74,16 +74,29 @@ install_missing() {
         die "packages are missing, and there is neither root nor sudo to install them; run as root, and try again:" \
             "    apt-get update && apt-get install --no-install-recommends ${missing[*]}"
     say "apt: installing ${missing[*]}"
+    local before
+    before=$(enabled_units)
     forbid_services
     with_lists as_root env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends -qq \
         -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "${missing[@]}" ||
         die "apt-get could not install: ${missing[*]}" "its words are above; this was tried on Debian 12"
     allow_services
-    # Debian enables what it installs; we start our own registries. One that was here before is none of our business.
+    # Debian enables what it installs; we start our own registries and our own libvirt. What was enabled before is none
+    # of our business.
+    local units
+    mapfile -t units < <(comm -13 <(printf '%s\n' "$before") <(enabled_units))
+    if ((${#units[@]})) && command -v systemctl >/dev/null; then
+        as_root systemctl --quiet disable "${units[@]}" >/dev/null
+    fi
     if [[ " ${missing[*]} " == *" docker-registry "* ]]; then
         as_root service docker-registry stop >/dev/null 2>&1 || : # fails where it never started, as it should
         as_root update-rc.d docker-registry disable
     fi
+}
+
+# Units that systemd starts, or would start where it runs.
+enabled_units() {
+    find /etc/systemd/system -path '*.wants/*' -type l -printf '%f\n' 2>/dev/null | sort -u
 }
 
 # While packages are installed, the machine's policy is that no service starts (invoke-rc.d(8)). An administrator's own

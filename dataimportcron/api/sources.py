@@ -25,7 +25,7 @@ class RegistrySource(Model):
     """A container disk in an OCI registry; either `url` or `image_stream` is set.
 
     Attributes:
-        url: `docker://…` or `oci-archive:…`.
+        url: `docker://…`, `oci-archive:…` or, on a host, `file:///…`.
         image_stream: name of an OpenShift ImageStream in the same namespace, optionally with a tag.
         pull_method: pod (we pull) or node (the node's runtime pulls); unset means pod.
         secret_ref: name of a Secret with the keys accessKeyId and secretKey, or of type dockerconfigjson.

@@ -25,7 +25,9 @@ _PULL_METHODS: Final = ("pod", "node")
 _MEBIBYTE: Final = 1 << 20
 _DOCKER: Final = "docker://"
 _OCI_ARCHIVE: Final = "oci-archive:"
-_URL_RULE: Final = f"{_DOCKER}registry/repository:tag or {_OCI_ARCHIVE}path"
+_FILE: Final = "file://"
+"""Of ours, for disks that lie on the host as they are; CDI's webhook refuses it."""
+_URL_RULE: Final = f"{_DOCKER}registry/repository:tag, {_OCI_ARCHIVE}path or {_FILE}/path"
 _WITH_WEB_URL: Final = ("http", "s3", "imageio", "vddk")
 _REQUIRED: Final = {
     "gcs": ("url",),
@@ -151,6 +153,9 @@ def _registry_url_faults(url: Node, text: str) -> Iterator[Fault]:
     if text.startswith(_OCI_ARCHIVE):
         if text == _OCI_ARCHIVE:
             yield url.fault("Illegal registry source URL", allowed="it names no file")
+    elif text.startswith(_FILE):
+        if not text.removeprefix(_FILE).startswith("/") or text.endswith("/"):
+            yield url.fault("Illegal registry source URL", allowed=f"write {_FILE}/path/of/a/disk")
     elif not text.startswith(_DOCKER):
         yield url.fault("Illegal registry source URL scheme", allowed=f"write {_URL_RULE}")
     elif "@" in text.removeprefix(_DOCKER).partition("/")[0] and "/" in text.removeprefix(_DOCKER):

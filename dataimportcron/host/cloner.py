@@ -1,4 +1,4 @@
-"""The port `Cloner` on files: reflink, `copy_file_range`, sparse copy, in that order.
+"""The port `Cloner` on files: reflink, `copy_file_range`, sparse copy, in that order; a qcow2 overlay where asked for.
 
 The clone is made beside the pool and renamed into it when it is durable; a crash leaves a partial file that the next
 attempt truncates.
@@ -17,10 +17,12 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from dataimportcron.errors import CloneWithoutSourceError, NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.errors import CloneWithoutSourceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.host import qemu_img
 from dataimportcron.host.files import try_lock
-from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import Transfer, VolumeSpec
+from dataimportcron.host.qemu_img import Stopped
+from dataimportcron.host.volumes import QCOW2, RAW, HostVolumes, storage_errors
+from dataimportcron.ports import Transfer, Volume, VolumeSpec
 
 _FICLONE = 0x40049409
 """ioctl of linux/fs.h: share all blocks of another file."""
@@ -29,10 +31,6 @@ _NOT_HERE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EN
 """This file system, or this pair of them, cannot do that: try the next way."""
 _REPORT_EVERY = 0.25
 """Seconds between two reports."""
-
-
-class Stopped(Exception):  # noqa: N818 -- not an error: the caller asked for it
-    """The clone was cancelled."""
 
 
 class HostCloner:
@@ -54,7 +52,7 @@ class HostCloner:
         def tell(transfer: Transfer) -> None:
             loop.call_soon_threadsafe(report, transfer)
 
-        task = asyncio.create_task(asyncio.to_thread(self._clone, Path(found.location), volume, tell, stop))
+        task = asyncio.create_task(asyncio.to_thread(self._clone, found, volume, tell, stop))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -69,34 +67,46 @@ class HostCloner:
     def _blank(self, volume: VolumeSpec) -> None:
         if self._volumes.is_made(volume):
             return
-        with _storage_errors(volume), _target(self._volumes.place(volume).partial) as descriptor:
+        place = self._volumes.prepare(volume)
+        with storage_errors(volume), _target(place.partial) as descriptor:
             os.truncate(descriptor, volume.size)
             os.fsync(descriptor)
             self._volumes.finish(volume, digest="", writable=True)
 
     def _clone(
-        self, source: Path, volume: VolumeSpec, report: Callable[[Transfer], None], stop: threading.Event
+        self, found: Volume, volume: VolumeSpec, report: Callable[[Transfer], None], stop: threading.Event
     ) -> Transfer:
-        with _storage_errors(volume), source.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        source = Path(found.location)
+        place = self._volumes.prepare(volume)
+        with storage_errors(volume), source.open("rb") as file:
+            # A raw disk is as large as its file, which a machine's owner may have enlarged.
+            size = os.fstat(file.fileno()).st_size if found.format == RAW else found.size
             if volume.size < size:
                 raise VolumeTooSmallError(
                     f"Volume {volume.namespace}/{volume.name} of {volume.size} bytes is smaller than its source "
                     f"{source} of {size} bytes",
                     hint="request at least the source's size",
                 )
-            with _target(self._volumes.place(volume).partial) as target:
-                way, written = _copy(file.fileno(), target, size, report, stop)
-                os.truncate(target, volume.size)
+            with _target(place.partial) as target:
+                if volume.overlay:
+                    qemu_img.make_overlay(source, found.format, place.partial, volume.size, stop)
+                    done = Transfer(phase="Overlay")
+                elif found.format == QCOW2:
+                    os.truncate(target, volume.size)
+                    qemu_img.flatten(source, place.partial, stop)
+                    done = Transfer(phase="Flatten", done=size, total=size)
+                else:
+                    way, written = _copy(file.fileno(), target, size, report, stop)
+                    os.truncate(target, volume.size)
+                    done = Transfer(phase=way, done=size, total=size, written=written)
                 os.fsync(target)
                 self._volumes.finish(volume, digest="", writable=True)
-        return Transfer(phase=way, done=size, total=size, written=written)
+        return done
 
 
 @contextmanager
 def _target(path: Path) -> Iterator[int]:
     """An empty partial file under an exclusive lock that dies with its holder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = try_lock(path)
     if descriptor is None:
         raise TargetBusyError(f"{path} is being written by another process")
@@ -105,19 +115,6 @@ def _target(path: Path) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _storage_errors(volume: VolumeSpec) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
-            raise
-        raise NoSpaceError(
-            f"No space for volume {volume.namespace}/{volume.name} of {volume.size} bytes: {error.strerror}",
-            hint="free some; it is tried again",
-        ) from error
 
 
 def _copy(

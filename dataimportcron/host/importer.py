@@ -23,6 +23,7 @@ from dataimportcron.errors import (
 )
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.files import try_lock_existing
+from dataimportcron.host.local_disks import FILE_SCHEME
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.importer.report import Progress, Result, parse_line
@@ -62,12 +63,12 @@ class HostImporter:
         """See the port."""
         if await asyncio.to_thread(self._is_made, volume, digest):
             return Transfer(phase="Complete")
-        place = self._volumes.place(volume)
-        place.partial.parent.mkdir(parents=True, exist_ok=True)
+        place = await asyncio.to_thread(self._volumes.prepare, volume)
         url = image.url
         if url.startswith("docker://"):
             url = f"docker://{Reference.parse(url).with_digest(digest)}"
         pinned = ["--digest", digest] if digest and url == image.url else []
+        url = url.removeprefix(FILE_SCHEME)
         arguments = ["--source", url, *pinned, "--target", str(place.partial), "--size", str(volume.size)]
         arguments += ["--marker", str(place.marker), "--watch-stdin"]
         architecture = image.architecture or self._state.settings().architecture

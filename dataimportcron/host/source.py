@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from dataimportcron.errors import InvalidObjectError, RegistryUnavailableError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.clients import Clients
+from dataimportcron.host.local_disks import FILE_SCHEME, LocalDisks
 from dataimportcron.host.state import Settings, StateFolder
 from dataimportcron.oci.archive import SCHEME, Archive, ArchiveReference
 from dataimportcron.oci.manifest import Platform
@@ -62,6 +63,7 @@ class HostSource:
         self._at_a_time = state.settings().concurrent_lookups
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="registry")
         self._clients = Clients()
+        self._disks = LocalDisks()
         self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(self._at_a_time))
         self._started: dict[_Lookup, _Started] = {}
         self._look_through = 0.0
@@ -74,8 +76,14 @@ class HostSource:
         if image.url.startswith(SCHEME):
             async with self._turns[SCHEME]:
                 return await loop.run_in_executor(self._pool, self._resolve_archive, image)
+        if image.url.startswith(FILE_SCHEME):
+            async with self._turns[FILE_SCHEME]:
+                digest = await loop.run_in_executor(self._pool, self._disks.digest_of, image.url)
+                return ResolvedImage(digest=digest, manifest_digest=digest)
         if not image.url.startswith("docker://"):
-            raise InvalidObjectError(f"{image.url} cannot be polled", hint=f"write docker://… or {SCHEME}…")
+            raise InvalidObjectError(
+                f"{image.url} cannot be polled", hint=f"write docker://…, {SCHEME}… or {FILE_SCHEME}/…"
+            )
         reference = Reference.parse(image.url)
         turn = await self._turn(reference)
         try:

@@ -9,7 +9,7 @@ objects/           <kind>/<namespace>/<name>.yaml, as applied
 status/            <kind>/<namespace>/<name>.json, what we know of them
 deleted/           <uid>.json, objects whose end is not done yet
 certs.d/           mirrors, as containerd's hosts.toml
-volumes/           the default storage folder
+volumes/           the default storage folder, where libvirt's own is not ours
 run/               private files of running imports, locks
 """
 
@@ -48,7 +48,10 @@ class Settings:
 
     Attributes:
         storage_classes: folder of each storage class by name; what is not listed is in the default folder.
-        default_folder: folder of the default storage class; "" means `volumes` in the state folder.
+        default_folder: folder of the default storage class; "" means libvirt's /var/lib/libvirt/images where that can
+            be written and no other state folder has it, else `volumes` in the state folder.
+        overlay_folders: where users keep disks that may be overlays on our volumes, beside the storage folders; none
+            means libvirt's folders that can be read, for the machine and for the user.
         architecture: of container disks without `platform`; "" means this machine's.
         certs_dirs: more folders of containerd's hosts.toml files, beside `certs.d` in the state folder.
         insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
@@ -64,6 +67,7 @@ class Settings:
 
     storage_classes: dict[str, str] = field(default_factory=dict)
     default_folder: str = ""
+    overlay_folders: tuple[str, ...] = ()
     architecture: str = ""
     certs_dirs: tuple[str, ...] = ()
     insecure_registries: tuple[str, ...] = ()
@@ -214,6 +218,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
     """
     folders = [(f"storage_classes.{name}", folder) for name, folder in settings.storage_classes.items()]
     folders += [("certs_dirs", folder) for folder in settings.certs_dirs]
+    folders += [("overlay_folders", folder) for folder in settings.overlay_folders]
     given = ("default_folder", "registry_auth_file")
     folders += [(key, getattr(settings, key)) for key in given if getattr(settings, key)]
     for key, folder in folders:

@@ -1,75 +1,134 @@
-"""Volumes as flat raw files: `<storage folder>/<namespace>/<name>.img`, each namespace a libvirt `dir` pool.
+"""Volumes as flat files: `<storage folder>/<namespace>/<name>.img`, each namespace a libvirt `dir` pool.
 
-What is not a volume yet, and what we note of those that are, lies beside the pools in `.dataimportcron/`, on the same
-file system so that a finished volume appears by a rename. A volume is complete when its note and its file agree; the
-note is written first, so a crash in between leaves a note without a file, which is no volume.
+An overlay is `<name>.qcow2`, so that nobody takes it for a raw disk. What is not a volume yet, and what we note of
+those that are, lies beside the pools in `.dataimportcron/`, on the same file system so that a finished volume appears
+by a rename. A volume is complete when its note and its file agree; the note is written first, so a crash in between
+leaves a note without a file, which is no volume. A file without a note that names its inode is somebody else's, whoever
+owns it: libvirt changes owners and modes of what it uses.
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
+import errno
 import json
-import os
-import signal
 from collections.abc import Iterator
-from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
+from dataimportcron.errors import (
+    DataImportCronError,
+    ForeignFileError,
+    InUseError,
+    NoSpaceError,
+    TargetNotWritableError,
+    TransientError,
+)
+from dataimportcron.host.backing import BackingFiles
 from dataimportcron.host.files import sync_folder, write_atomically
+from dataimportcron.host.folders import HIDDEN, StorageFolders, make_folder
+from dataimportcron.host.openers import opener_of
 from dataimportcron.host.state import StateFolder
 from dataimportcron.ports import Volume, VolumeSpec
 
-HIDDEN = ".dataimportcron"
+RAW, QCOW2 = "raw", "qcow2"
+_SUFFIXES = {RAW: ".img", QCOW2: ".qcow2"}
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """What we note of a volume. `size` is in bytes; `inode` tells our file from another one of its name."""
+    """What we note of a volume. `size` of the disk is in bytes; `inode` tells our file from another one of its name."""
 
     uid: str
     size: int
     inode: int
     digest: str = ""
+    format: str = RAW
 
     @classmethod
     def read(cls, path: Path) -> Note | None:
         """The note of that path, None if there is none or it is none of ours; what a newer version added is ignored."""
         try:
             document = json.loads(path.read_bytes())
-            return cls(**{item.name: document[item.name] for item in fields(cls)})
+            needed = [item.name for item in fields(cls) if item.default is MISSING or item.name in document]
+            note = cls(**{name: document[name] for name in needed})
         except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
             return None
+        return note if note.format in _SUFFIXES else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The paths of one volume in one storage folder."""
+    """The paths of one volume in one storage folder. `file` is the volume's own, by its format."""
 
     file: Path
     partial: Path
     note: Path
     marker: Path
 
+    def is_ours(self, note: Note | None) -> bool:
+        """Whether the file is the one that the note is about.
+
+        Raises:
+            OSError: nobody can say.
+        """
+        try:
+            return note is not None and self.file.stat().st_ino == note.inode
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+
 
 class HostVolumes:
     """`ports.Volumes`."""
 
     def __init__(self, state: StateFolder) -> None:
-        self._state = state
+        self._folders = StorageFolders(state)
+        self._backing = BackingFiles()
 
     def folder_of(self, storage_class: str) -> tuple[Path, bool]:
         """Folder of a storage class, and whether the settings name it; the default folder where they do not."""
-        settings = self._state.settings()
-        mapped = settings.storage_classes.get(storage_class)
-        if mapped:
-            return Path(mapped), True
-        return Path(settings.default_folder or self._state.path / "volumes"), not storage_class
+        return self._folders.of(storage_class)
 
     def place(self, volume: VolumeSpec) -> Place:
         """Where a volume is made."""
-        return _place(self.folder_of(volume.storage_class)[0], volume.namespace, volume.name)
+        folder, _ = self._folders.of(volume.storage_class)
+        return _place(folder, volume.namespace, volume.name, QCOW2 if volume.overlay else RAW)
+
+    def prepare(self, volume: VolumeSpec) -> Place:
+        """Where a volume is made, when it can be: the folders are there, and nothing of somebody else's.
+
+        Raises:
+            ForeignFileError: a file that is not ours has its name.
+            InUseError: an earlier volume of its name is used by somebody.
+            StorageUnavailableError: the folder of its storage class is not there.
+            NoSpaceError, TargetNotWritableError, TransientError: nothing can be made there.
+        """
+        with storage_errors(volume):
+            self._folders.ready(volume.storage_class)
+            place = self.place(volume)
+            make_folder(place.partial.parent.parent)
+            make_folder(place.partial.parent)
+            self._check_free(place, volume)
+        return place
+
+    def _check_free(self, place: Place, volume: VolumeSpec) -> list[Path]:
+        """Refuse to make a volume where there is one that is not to be replaced; returns the files that are."""
+        note = Note.read(place.note)
+        if place.file.is_symlink() or (place.file.exists() and not place.is_ours(note)):
+            raise ForeignFileError(
+                f"{place.file} is not ours, and DataVolume {volume.namespace}/{volume.name} would have that name",
+                hint="move it out of the folder, or give the DataVolume another name",
+            )
+        earlier = _place_of_note(place, note)
+        if earlier is None or not earlier.is_ours(note):
+            return []
+        user = self.user_of(earlier.file)
+        if user:
+            raise InUseError(f"The earlier volume {volume.namespace}/{volume.name} is not replaced: {user}")
+        return [earlier.file]
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """See the port."""
@@ -78,7 +137,14 @@ class HostVolumes:
     def find_now(self, namespace: str, name: str) -> Volume | None:
         """The complete volume, in whichever storage folder it is."""
         for place, note in self._complete(namespace, name):
-            return Volume(namespace=namespace, name=name, size=note.size, digest=note.digest, location=str(place.file))
+            return Volume(
+                namespace=namespace,
+                name=name,
+                size=note.size,
+                digest=note.digest,
+                location=str(place.file),
+                format=note.format,
+            )
         return None
 
     def is_made(self, volume: VolumeSpec) -> bool:
@@ -86,36 +152,49 @@ class HostVolumes:
         return any(note.uid == volume.uid for _, note in self._complete(volume.namespace, volume.name))
 
     def _complete(self, namespace: str, name: str) -> Iterator[tuple[Place, Note]]:
-        for folder in self._folders():
-            place = _place(folder, namespace, name)
-            note = Note.read(place.note)
-            try:
-                if note is not None and place.file.stat().st_ino == note.inode:
-                    yield place, note
-            except (FileNotFoundError, NotADirectoryError):
-                continue
+        for folder in self._folders.all():
+            note = Note.read(_place(folder, namespace, name).note)
+            place = _place(folder, namespace, name, note.format if note else RAW)
+            if note is not None and place.is_ours(note):
+                yield place, note
 
     def finish(self, volume: VolumeSpec, *, digest: str, writable: bool) -> None:
-        """Make the partial file, whose lock the caller holds, the volume: note, rename, both durable."""
+        """Make the partial file, whose lock the caller holds, the volume: note, rename, both durable.
+
+        Raises:
+            ForeignFileError, InUseError: as `prepare`, if that has come meanwhile.
+        """
         place = self.place(volume)
-        place.file.parent.mkdir(parents=True, exist_ok=True)
-        place.partial.chmod(0o644 if writable else 0o444)
-        status = place.partial.stat()
-        note = Note(uid=volume.uid, size=status.st_size, inode=status.st_ino, digest=digest)
-        write_atomically(place.note, json.dumps(asdict(note)).encode())
-        place.partial.replace(place.file)
-        sync_folder(place.file.parent)
-        place.marker.unlink(missing_ok=True)
+        with storage_errors(volume):
+            make_folder(place.file.parent)
+            for earlier in self._check_free(place, volume):
+                earlier.unlink()
+            place.partial.chmod(0o644 if writable else 0o444)
+            status = place.partial.stat()
+            note = Note(
+                uid=volume.uid,
+                size=volume.size if volume.overlay else status.st_size,
+                inode=status.st_ino,
+                digest=digest,
+                format=QCOW2 if volume.overlay else RAW,
+            )
+            write_atomically(place.note, json.dumps(asdict(note)).encode())
+            place.partial.replace(place.file)
+            sync_folder(place.file.parent)
+            place.marker.unlink(missing_ok=True)
 
     async def delete(self, namespace: str, name: str) -> None:
         """See the port."""
         await asyncio.to_thread(self._delete, namespace, name)
 
     def _delete(self, namespace: str, name: str) -> None:
-        for folder in self._folders():
+        for folder in self._folders.all():
             place = _place(folder, namespace, name)
+            note = Note.read(place.note)
+            own = _place_of_note(place, note)
+            files = [own.file] if own is not None and own.is_ours(note) else []
             # The note goes last: until then a crash leaves something that the next call finds.
-            for path in (place.file, place.partial, place.marker, place.note):
+            for path in (*files, place.partial, place.marker, place.note):
                 with suppress(FileNotFoundError, NotADirectoryError):
                     path.unlink()
 
@@ -127,83 +206,53 @@ class HostVolumes:
         return f"Storage class {volume.storage_class} has no folder in settings.toml; the default {folder} is used"
 
     async def in_use(self, namespace: str, name: str) -> str:
-        """See the port. For now: somebody has the file open; where nobody can say, it counts as open."""
-        volume = await self.find(namespace, name)
-        return await asyncio.to_thread(_used_by, Path(volume.location)) if volume else ""
+        """See the port."""
+        return await asyncio.to_thread(self.in_use_now, namespace, name)
 
-    def _folders(self) -> list[Path]:
-        settings = self._state.settings()
-        folders = [Path(path) for path in settings.storage_classes.values()]
-        return list(dict.fromkeys([self.folder_of("")[0], *folders]))
+    def in_use_now(self, namespace: str, name: str) -> str:
+        """See `in_use` of the port."""
+        volume = self.find_now(namespace, name)
+        return self.user_of(Path(volume.location)) if volume else ""
+
+    def user_of(self, file: Path) -> str:
+        """Who uses the file of a volume, in one sentence; "" when surely nobody does."""
+        return self._backing.user_of(file, self._folders.watched(), hidden=HIDDEN) or opener_of(file)
 
 
-def _place(folder: Path, namespace: str, name: str) -> Place:
+@contextmanager
+def storage_errors(volume: VolumeSpec) -> Iterator[None]:
+    """Errors of the operating system as ours, in the name of the volume that is made."""
+    what = f"volume {volume.namespace}/{volume.name} of {volume.size} bytes"
+    try:
+        yield
+    except DataImportCronError:
+        raise
+    except OSError as error:
+        where = f" at {error.filename}" if error.filename else ""
+        if error.errno in _FULL:
+            raise NoSpaceError(
+                f"No space for {what}{where}: {error.strerror}", hint="free some; it is tried again"
+            ) from error
+        if error.errno in _DENIED:
+            raise TargetNotWritableError(
+                f"Cannot make {what}{where}: {error.strerror}",
+                hint="the folder must belong to the user that dataimportcron runs as, and not be read-only",
+            ) from error
+        raise TransientError(f"Cannot make {what}{where}: {error.strerror or error}") from error
+
+
+def _place(folder: Path, namespace: str, name: str, disk_format: str = RAW) -> Place:
     hidden = folder / HIDDEN / namespace
     return Place(
-        file=folder / namespace / f"{name}.img",
+        file=folder / namespace / f"{name}{_SUFFIXES[disk_format]}",
         partial=hidden / f"{name}.partial",
         note=hidden / f"{name}.json",
         marker=hidden / f"{name}.complete",
     )
 
 
-def _used_by(path: Path) -> str:
-    """Who has a file open, in one sentence; "" when surely nobody has."""
-    opened = _is_open(path)
-    if opened is False:
-        return ""
-    user, hidden = _opened_by(path)
-    if user:
-        return user
-    if opened:
-        return f"{path} is open: by a process that cannot be looked at, or as a loop device"
-    return f"whether {path} is open cannot be known: {hidden}" if hidden else ""
-
-
-def _is_open(path: Path) -> bool | None:
-    """Whether anybody at all has a file open; None where the file system, or our rights, give no answer.
-
-    The kernel gives a lease for writing only on a file that nobody else has open, whoever it is: a process of another
-    user or in another mount namespace, a mapping, a loop device. It is given back at once.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+def _place_of_note(place: Place, note: Note | None) -> Place | None:
+    """The place of the volume that a note is about, which may be of another format."""
+    if note is None:
         return None
-    try:
-        # Who opens the file just now sends us a signal. The usual one would end this process.
-        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return None
-    else:
-        return False
-    finally:
-        os.close(descriptor)
-
-
-def _opened_by(path: Path) -> tuple[str, str]:
-    """The process that has a file open, and one that could not be looked at; each a sentence, "" if there is none."""
-    wanted, hidden = path.stat(), ""
-    for process in Path("/proc").iterdir():
-        if not process.name.isdecimal():
-            continue
-        try:
-            for descriptor in (process / "fd").iterdir():
-                with suppress(FileNotFoundError):  # closed meanwhile
-                    if os.path.samestat(descriptor.stat(), wanted):
-                        return f"process {process.name} ({_command_of(process)}) has {path} open", hidden
-        except (FileNotFoundError, ProcessLookupError):
-            continue  # it has ended
-        except OSError as error:
-            hidden = hidden or f"process {process.name} cannot be looked at: {error.strerror}"
-    return "", hidden
-
-
-def _command_of(process: Path) -> str:
-    try:
-        return (process / "comm").read_text().strip()
-    except OSError:
-        return "ended"
+    return replace(place, file=place.file.with_name(place.note.stem + _SUFFIXES[note.format]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dataimportcron.ports import ImageSource
 from demo.push import Image, disk_layer, push
 from demo.registry import RunningRegistry, client, registry
 from tests.support.fakes import FakeImporter, FakeSource
+from tests.support.home import keep_volumes_inside
 from worker.build import HostHome, host_home
 
 NAMESPACE = "golden"
@@ -38,6 +38,7 @@ class Bench:
 def state(tmp_path):
     folder = StateFolder(tmp_path / "state")
     folder.prepare()
+    keep_volumes_inside(folder)
     return folder
 
 
@@ -96,11 +97,9 @@ class RegistryImages:
 
     @contextmanager
     def stuck(self) -> Iterator[None]:
-        settings = self._home.state.path / "settings.toml"
-        settings.write_text("import_rate = 1000\n")
-        assert tomllib.loads(settings.read_text())
+        keep_volumes_inside(self._home.state, "import_rate = 1000\n")
         yield
-        settings.unlink()
+        keep_volumes_inside(self._home.state)
 
 
 @pytest.fixture(params=["fake", "host"])

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import subprocess
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dataimportcron.errors import MissingDependencyError, VolumeTooSmallError
+from dataimportcron.errors import InUseError, MissingDependencyError, VolumeTooSmallError
 from dataimportcron.ports import VolumeSpec
-from tests.support.volume_files import content, overwrite
+from tests.support.volume_files import content, overwrite, status
 
 MIB = 1 << 20
 
@@ -141,3 +144,102 @@ async def test_in_use(volumes, source):
     with closing(opened(source)):
         assert source.location in await volumes.in_use("golden", "source")
     assert await volumes.in_use("golden", "source") == ""
+
+
+def virtual_content(volume, tmp_path):
+    """The disk that a virtual machine sees."""
+    raw = tmp_path / "as-seen.img"
+    subprocess.run(["qemu-img", "convert", "-f", volume.format, "-O", "raw", volume.location, raw], check=True)
+    return raw.read_bytes()
+
+
+def info_of(volume):
+    """What QEMU says of the file."""
+    return json.loads(subprocess.check_output(["qemu-img", "info", "--output=json", volume.location]))
+
+
+def machine_writes(volume):
+    """64 KiB of sevens at 1 MiB."""
+    subprocess.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 64k", volume.location], check=True)
+
+
+def overlay(name, size=4 * MIB):
+    return replace(spec(name, size), overlay=True)
+
+
+@pytest.mark.parametrize("size", [4 * MIB, 6 * MIB])
+async def test_an_overlay_reads_its_source_then_zeros(volumes, cloner, source, tmp_path, size):
+    done = await cloner.run(("golden", "source"), overlay("vm", size), ignore)
+    found = await volumes.find("golden", "vm")
+    assert (done.phase, found.format, found.size) == ("Overlay", "qcow2", size)
+    assert virtual_content(found, tmp_path) == content(source).ljust(size, b"\0")
+    told = info_of(found)
+    assert (told["format"], told["virtual-size"]) == ("qcow2", size)
+    assert (told["backing-filename"], told["backing-filename-format"]) == (source.location, "raw")
+
+
+async def test_an_overlay_uses_its_source_as_long_as_it_lives(volumes, cloner, source):
+    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    found = await volumes.find("golden", "vm")
+    assert await volumes.in_use("golden", "source") == f"{found.location} has it as its backing file"
+    assert await volumes.in_use("golden", "vm") == ""
+    await volumes.delete("golden", "vm")
+    assert await volumes.in_use("golden", "source") == ""
+    assert source.location
+
+
+@pytest.mark.usefixtures("source")
+async def test_an_overlay_of_an_overlay(volumes, cloner, tmp_path, source):
+    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    await cloner.run(("golden", "vm"), overlay("vm-of-vm", 5 * MIB), ignore)
+    middle, found = await volumes.find("golden", "vm"), await volumes.find("golden", "vm-of-vm")
+    told = info_of(found)
+    assert (told["backing-filename"], told["backing-filename-format"]) == (middle.location, "qcow2")
+    assert virtual_content(found, tmp_path) == content(source).ljust(5 * MIB, b"\0")
+
+
+async def test_a_copy_of_an_overlay_is_whole(volumes, cloner, source):
+    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    machine_writes(await volumes.find("golden", "vm"))
+    done = await cloner.run(("golden", "vm"), spec("copy", 6 * MIB), ignore)
+    copy = await volumes.find("golden", "copy")
+    expected = bytearray(content(source).ljust(6 * MIB, b"\0"))
+    expected[MIB : MIB + 65536] = b"\7" * 65536
+    assert (done.phase, copy.format, copy.size) == ("Flatten", "raw", 6 * MIB)
+    assert content(copy) == bytes(expected)
+    await volumes.delete("golden", "vm")
+    assert await volumes.in_use("golden", "source") == ""
+
+
+async def test_an_overlay_into_less(volumes, cloner, source):
+    with pytest.raises(VolumeTooSmallError, match=rf"{4 * MIB - 512} .*{source.size} "):
+        await cloner.run(("golden", "source"), overlay("vm", 4 * MIB - 512), ignore)
+    assert await volumes.find("golden", "vm") is None
+
+
+@pytest.mark.usefixtures("source")
+async def test_an_overlay_again_is_no_op(volumes, cloner):
+    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    before = status(await volumes.find("golden", "vm")).st_ino
+    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    assert status(await volumes.find("golden", "vm")).st_ino == before
+
+
+@pytest.mark.usefixtures("source")
+@pytest.mark.parametrize("first", [True, False], ids=["overlay first", "copy first"])
+async def test_a_clone_of_another_kind_takes_the_place_of_an_earlier_one(volumes, cloner, first):
+    await cloner.run(("golden", "source"), replace(spec("vm", uid="earlier"), overlay=first), ignore)
+    earlier = await volumes.find("golden", "vm")
+    await cloner.run(("golden", "source"), replace(spec("vm", uid="later"), overlay=not first), ignore)
+    later = await volumes.find("golden", "vm")
+    assert earlier.format != later.format
+    with pytest.raises(FileNotFoundError):
+        status(earlier)
+
+
+async def test_what_is_in_use_is_not_replaced(volumes, cloner, source):
+    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    before = content(source)
+    with pytest.raises(InUseError, match=r"golden/source is not replaced: .* has it as its backing file"):
+        await cloner.blank(spec("source", uid="another"))
+    assert content(await volumes.find("golden", "source")) == before

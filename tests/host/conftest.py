@@ -7,13 +7,14 @@ import pytest
 from dataimportcron.host.scan import Scanner
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
-from tests.support.home import cron_document
+from tests.support.home import cron_document, keep_volumes_inside
 
 
 @pytest.fixture
 def state(tmp_path):
     folder = StateFolder(tmp_path / "state")
     folder.prepare()
+    keep_volumes_inside(folder)
     return folder
 
 

@@ -22,6 +22,7 @@ from dataimportcron.importer.report import FAILED, Result
 from dataimportcron.ports import ImageSource, VolumeSpec
 from demo.push import Image, disk_layer, push
 from demo.registry import client, registry
+from tests.support.home import keep_volumes_inside
 from tests.support.volume_files import content
 from worker.build import host_home
 
@@ -65,8 +66,9 @@ def home(state, release):
 
 @pytest.fixture
 def slow(state):
-    (state.path / "settings.toml").write_text("import_rate = 1000\n")
-    return state.path / "settings.toml"
+    """Imports are slow, until it is called."""
+    keep_volumes_inside(state, "import_rate = 1000\n")
+    return lambda: keep_volumes_inside(state)
 
 
 def importers(state):
@@ -109,7 +111,7 @@ async def test_killed_in_its_middle_and_run_again(home, state, release, slow):
         await task
     assert await home.volumes.find("golden", "fedora-1") is None
     assert list(state.run.glob("import-*")) == []
-    slow.unlink()
+    slow()
     await finished(home, release)
 
 
@@ -161,14 +163,14 @@ async def test_an_importer_dies_with_its_worker(home, state, release, slow):
         while importers(state):  # noqa: ASYNC110 -- another program's process sets no event
             await asyncio.sleep(0.02)
     assert await home.volumes.find("golden", "fedora-1") is None
-    slow.unlink()
+    slow()
     await finished(home, release)
     assert list(state.run.glob("import-*")) == []
 
 
 async def test_two_at_a_time_never_write_one_target(home, release, slow):
     task = await begun(home, release)
-    slow.unlink()
+    slow()
     with pytest.raises(TargetBusyError):
         await home.importer.run(release.image, release.digest, SPEC, ignore)
     task.cancel()
@@ -260,7 +262,7 @@ async def test_an_archive_is_polled_and_imported(home, release, archive):
 
 
 async def test_the_settings_architecture_counts_for_polls_and_imports_alike(home, state, release):
-    (state.path / "settings.toml").write_text('architecture = "arm64"\n')
+    keep_volumes_inside(state, 'architecture = "arm64"\n')
     image = replace(release.image, architecture="")
     with pytest.raises(errors.PlatformNotFoundError, match="arm64"):
         await home.source.resolve(image)

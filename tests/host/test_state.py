@@ -83,6 +83,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 
 def test_settings_have_defaults(state):
+    (state.path / "settings.toml").unlink()
     assert state.settings() == Settings()
 
 

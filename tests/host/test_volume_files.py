@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import fcntl
+import json
 import mmap
 import os
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from dataimportcron.errors import NoSpaceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.errors import (
+    ForeignFileError,
+    MissingDependencyError,
+    NoSpaceError,
+    TargetBusyError,
+    VolumeTooSmallError,
+)
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
+from demo.host import wait_for
+from tests.support.home import keep_volumes_inside
+from tests.support.storage import as_root, loop_device, mounted
 
 MIB = 1 << 20
 
@@ -36,7 +50,9 @@ def spec(name="disk", size=MIB, storage_class=""):
 
 def set_classes(state, **folders):
     lines = "\n".join(f'{name} = "{folder}"' for name, folder in folders.items())
-    (state.path / "settings.toml").write_text(f"[storage_classes]\n{lines}\n")
+    keep_volumes_inside(state, f"[storage_classes]\n{lines}\n")
+    for folder in folders.values():
+        folder.mkdir()
 
 
 def test_a_storage_class_is_a_folder(state, volumes, tmp_path):
@@ -86,10 +102,9 @@ async def test_a_crash_leaves_no_volume_and_heals(volumes, cloner, monkeypatch, 
     assert place.file.read_bytes() == bytes(MIB)
 
 
-@pytest.mark.parametrize("remove", ["file", "note"])
-async def test_a_note_without_its_file_is_no_volume(volumes, cloner, remove):
+async def test_a_note_without_its_file_is_no_volume(volumes, cloner):
     await cloner.blank(spec())
-    getattr(volumes.place(spec()), remove).unlink()
+    volumes.place(spec()).file.unlink()
     assert await volumes.find("golden", "disk") is None
     await cloner.blank(spec())
     assert await volumes.find("golden", "disk") is not None
@@ -102,6 +117,11 @@ async def test_somebody_elses_file_is_no_volume_of_ours(volumes, cloner):
     other.write_bytes(b"of somebody else")
     other.replace(place.file)
     assert await volumes.find("golden", "disk") is None
+    with pytest.raises(ForeignFileError, match=rf"{place.file} is not ours") as raised:
+        await cloner.blank(spec())
+    assert "move it out of the folder" in raised.value.hint
+    await volumes.delete("golden", "disk")
+    assert place.file.read_bytes() == b"of somebody else"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"uid": "u"}'])
@@ -264,3 +284,107 @@ async def test_what_nobody_can_know_is_said(volumes, cloner, monkeypatch):
     said = await volumes.in_use("golden", "disk")
     assert said.startswith(f"whether {volumes.place(spec()).file} is open cannot be known: process ")
     assert said.endswith(" cannot be looked at: Permission denied")
+
+
+@pytest.fixture
+def xfs(state, tmp_path):
+    """A file system whose files can share blocks, as the folder of the storage class fast."""
+    image = tmp_path / "xfs.img"
+    image.touch()
+    os.truncate(image, 320 * MIB)  # less, and mkfs.xfs refuses
+    program = shutil.which("mkfs.xfs", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    assert program, "mkfs.xfs is not installed: apt-get install --no-install-recommends xfsprogs"
+    subprocess.run([program, "-q", "-m", "reflink=1", image], check=True)
+    with loop_device(image) as device, mounted(device, tmp_path / "xfs", "-t", "xfs") as folder:
+        keep_volumes_inside(state, f'[storage_classes]\nfast = "{folder}"\n')
+        yield folder
+
+
+async def test_a_reflink_shares_all_blocks(xfs, volumes, cloner):
+    await cloner.blank(spec("source", 32 * MIB, "fast"))
+    file = volumes.place(spec("source", storage_class="fast")).file
+    with file.open("r+b") as stream:
+        stream.write(os.urandom(8 * MIB))
+        os.fsync(stream.fileno())
+    before = shutil.disk_usage(xfs).used
+    done = await cloner.run(("golden", "source"), spec("clone", 40 * MIB, "fast"), lambda _: None)
+    clone = volumes.place(spec("clone", storage_class="fast")).file
+    os.sync()
+    assert (done.phase, done.written) == ("Reflink", 0)
+    assert clone.read_bytes() == file.read_bytes().ljust(40 * MIB, b"\0")
+    assert clone.stat().st_blocks == file.stat().st_blocks == 8 * MIB // 512
+    assert shutil.disk_usage(xfs).used - before < MIB
+    with clone.open("r+b") as stream:
+        stream.write(b"a virtual machine writes")
+    assert not file.read_bytes().startswith(b"a virtual machine writes")
+
+
+async def test_from_one_file_system_to_another(xfs, volumes, cloner, source):
+    done = await cloner.run(("golden", "source"), spec("clone", 32 * MIB, "fast"), lambda _: None)
+    clone = volumes.place(spec("clone", storage_class="fast")).file
+    assert done.phase in {"CopyFileRange", "SparseCopy"}
+    assert clone.is_relative_to(xfs)
+    assert clone.read_bytes() == source.read_bytes()
+
+
+def take_over(file):
+    """As libvirt does when a virtual machine starts."""
+    subprocess.run(as_root("chown", "65534:65534", str(file)), check=True)
+    subprocess.run(as_root("chmod", "0600", str(file)), check=True)
+
+
+async def test_what_libvirt_has_made_its_own_is_still_ours(volumes, cloner):
+    await cloner.blank(spec())
+    file = volumes.place(spec()).file
+    take_over(file)
+    assert await volumes.find("golden", "disk") is not None
+    await volumes.delete("golden", "disk")
+    assert not file.exists()
+
+
+async def test_overlays_need_qemu_img(volumes, cloner, source, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match="qemu-img is not installed") as raised:
+        await cloner.run(("golden", "source"), replace(spec("vm", 32 * MIB), overlay=True), lambda _: None)
+    assert raised.value.hint == "apt-get install qemu-utils"
+    assert await volumes.find("golden", "vm") is None
+    assert source.exists()
+
+
+def pid_in(file):
+    """What stands in a file, once somebody has written it."""
+    text = file.read_text() if file.exists() else ""
+    return int(text) if text.endswith("\n") else None
+
+
+async def test_a_flattening_that_is_cancelled_ends(volumes, cloner, source, monkeypatch, tmp_path):
+    await cloner.run(("golden", "source"), replace(spec("vm", 32 * MIB), overlay=True), lambda _: None)
+    (tmp_path / "qemu-img").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
+    (tmp_path / "qemu-img").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    task = asyncio.create_task(cloner.run(("golden", "vm"), spec("copy", 32 * MIB), lambda _: None))
+    process = await asyncio.to_thread(wait_for, "it runs", 20, lambda: pid_in(tmp_path / "pid"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+    assert await volumes.find("golden", "copy") is None
+    assert source.exists()
+
+
+async def test_a_volume_with_dots_in_its_name(volumes, cloner, source):
+    await cloner.run(("golden", "source"), replace(spec("fedora.41.x", 32 * MIB), overlay=True), lambda _: None)
+    found = await volumes.find("golden", "fedora.41.x")
+    assert found.location == str(source.parent / "fedora.41.x.qcow2")
+    await volumes.delete("golden", "fedora.41.x")
+    assert [file.name for file in source.parent.iterdir()] == ["source.img"]
+
+
+async def test_a_note_of_an_older_version(volumes, cloner):
+    await cloner.blank(spec())
+    note = volumes.place(spec()).note
+    older = json.loads(note.read_text())
+    del older["format"]
+    note.write_text(json.dumps(older))
+    assert (await volumes.find("golden", "disk")).format == "raw"

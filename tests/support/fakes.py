@@ -78,8 +78,7 @@ class FakeImporter:
             await self.gate.wait()
             if self.failure is not None:
                 raise self.failure
-            place = self._volumes.place(volume)
-            place.partial.parent.mkdir(parents=True, exist_ok=True)
+            place = self._volumes.prepare(volume)
             place.partial.write_bytes(content.ljust(volume.size, b"\0"))
             self._volumes.finish(volume, digest=digest, writable=False)
             return Transfer(phase="Complete", done=len(content), total=len(content), written=len(content))

@@ -40,6 +40,11 @@ def cron_document(**spec: Any) -> dict[str, Any]:
     }
 
 
+def keep_volumes_inside(state: StateFolder, settings: str = "") -> None:
+    """Write the settings: volumes are in the state folder, and the machine's own libvirt is left in peace."""
+    (state.path / "settings.toml").write_text(f'default_folder = "{state.path}/volumes"\n{settings}')
+
+
 @dataclass(slots=True)
 class TestHome:
     """The home, its fakes, and short ways to look at it."""
@@ -54,6 +59,7 @@ class TestHome:
     def __post_init__(self) -> None:
         state = StateFolder(self.folder)
         state.prepare()
+        keep_volumes_inside(state)
         self.home = host_home(state)
         assert isinstance(self.home.volumes, HostVolumes)
         self.source = FakeSource()

@@ -61,6 +61,11 @@ def denied(path: Path) -> Iterator[None]:
             _own(str(path))
 
 
+def as_root(*command: str) -> list[str]:
+    """The command, run by root."""
+    return [*(() if os.geteuid() == 0 else ("sudo", "-n", "--")), *command]
+
+
 def _own(path: str) -> None:
     """Make it ours, where root has made it."""
     if os.geteuid():
@@ -68,5 +73,4 @@ def _own(path: str) -> None:
 
 
 def _run(*command: str) -> str:
-    as_root = () if os.geteuid() == 0 else ("sudo", "-n", "--")
-    return subprocess.run([*as_root, *command], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    return subprocess.run(as_root(*command), check=True, stdout=subprocess.PIPE, text=True).stdout.strip()

@@ -396,3 +396,12 @@ def test_all_faults_are_found_at_once():
             "spec.managedDataSource",
         ]
     )
+
+
+def test_a_disk_of_the_host_is_a_source():
+    assert lines(registry(url="file:///srv/disks/fedora.qcow2")) == []
+
+
+@pytest.mark.parametrize("url", ["file://", "file:///", "file://host/disk.img", "file://disk.img"])
+def test_a_disk_of_the_host_has_an_absolute_path(url):
+    assert fault_of(registry(url=url)).allowed == "write file:///path/of/a/disk"

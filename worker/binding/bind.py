@@ -19,7 +19,7 @@ from temporalio.service import RPCError
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
-from dataimportcron.errors import ConflictError, DataImportCronError, ObjectNotFoundError
+from dataimportcron.errors import ConflictError, DataImportCronError, InUseError, ObjectNotFoundError
 from dataimportcron.messages import ObjectRef, VolumeInput
 from dataimportcron.planning import clean_up_of
 from dataimportcron.ports import Events, Objects, Volumes
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 RESYNC = 300.0
 """Seconds between two comparisons of all objects with all running executions."""
 
+RETRY_KEPT = 30.0
+"""Seconds between two looks whether a volume that is to be deleted is still in use."""
+
 _ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
@@ -44,6 +47,17 @@ class _World:
     data_sources: list[DataSource]
     data_volumes: list[DataVolume]
     dependencies: list[ConfigMap | Secret]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kept:
+    """A volume that is to go and is in use; looked at again after a while. `since` is of the monotonic clock."""
+
+    why: InUseError
+    since: float
+
+    def is_due(self) -> bool:
+        return monotonic() - self.since > RETRY_KEPT
 
 
 _TROUBLE = (RPCError, DataImportCronError, OSError, TimeoutError)
@@ -72,6 +86,7 @@ class Binding:
         self._heard: dict[str, str] = {}
         self._lost: set[str] = set()
         self._problems: set[str] = set()
+        self._kept: dict[str, _Kept] = {}
 
     async def run(self) -> None:
         """Follow the feed; trouble with Temporal or an object is logged and tried again, it never ends the binding."""
@@ -82,13 +97,17 @@ class Binding:
             news = await self._feed.next()
             deletions |= {deletion.last.metadata.uid: deletion for deletion in news.deletions}
             due = monotonic() - resynced > RESYNC
-            if not (pending or news.changed or deletions or due):
+            to_bury = {uid: one for uid, one in deletions.items() if uid not in self._kept or self._kept[uid].is_due()}
+            if not (pending or news.changed or to_bury or due):
                 continue
             problems: list[Exception] = []
-            for uid, deletion in list(deletions.items()):
+            for uid, deletion in to_bury.items():
                 try:
                     await self._bury(deletion)
                     del deletions[uid]
+                    self._kept.pop(uid, None)
+                except InUseError as error:
+                    self._kept[uid] = _Kept(why=error, since=monotonic())
                 except _TROUBLE as error:
                     problems.append(error)
             try:
@@ -99,7 +118,7 @@ class Binding:
             except _TROUBLE as error:
                 problems.append(error)
             pending = bool(problems)
-            self._complain(problems)
+            self._complain([*problems, *(kept.why for kept in self._kept.values())])
 
     async def _round(self, *, forget: bool) -> None:
         """One comparison of what is there with what was heard."""
@@ -193,14 +212,22 @@ class Binding:
                 logger.info("DataSource %s/%s changed meanwhile", namespace, data_source.metadata.name)
 
     async def _bury(self, deletion: Deletion) -> None:
-        """What follows: a cron ends by its policy, a DataVolume's population stops and its volume goes."""
+        """What follows: a cron ends by its policy, a DataVolume's population stops and its volume goes.
+
+        Raises:
+            InUseError: somebody uses the volume; it stays, and its deletion is not done.
+        """
         last = deletion.last
         if isinstance(last, DataImportCron):
             await self._executions.end_cron(_ref(last), clean_up_of(last))
         elif isinstance(last, DataVolume):
+            namespace, name = last.metadata.namespace, last.metadata.name
             if naming.ANNOTATION_DROPPED not in last.metadata.annotations:
-                await self._executions.stop_volume(last.metadata.namespace, last.metadata.name)
-            await self._volumes.delete(last.metadata.namespace, last.metadata.name)
+                await self._executions.stop_volume(namespace, name)
+            user = await self._volumes.in_use(namespace, name)
+            if user:
+                raise InUseError(f"DataVolume {namespace}/{name} is deleted, its volume is kept: {user}")
+            await self._volumes.delete(namespace, name)
         self._heard.pop(_key(last), None)
         await self._feed.buried(deletion)
 

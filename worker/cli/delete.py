@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+from dataimportcron.api.types import DataVolume, Resource
+from dataimportcron.errors import InUseError
 from dataimportcron.host.store import DEFAULT_NAMESPACE, Store
+from dataimportcron.host.volumes import HostVolumes
 from worker.cli.common import kind_of, namespace_option, open_state, read_documents, state_option, target_of, yaml_files
 
 
@@ -17,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Delete each object that is named; one that is not there is an error."""
+    """Delete each object that is named; nothing is deleted if one is not there, or is a volume in use."""
     targets = []
     for path in yaml_files(arguments.filename):
         for document in read_documents(path):
@@ -28,9 +31,27 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.target or not targets:
         kind, name = target_of(arguments.target)
         targets.append((kind, arguments.namespace, name))
-    store = Store(open_state(arguments))
-    for kind, namespace, name in targets:
-        resource = store.get(kind_of(kind), namespace, name)
+    state = open_state(arguments)
+    store, volumes = Store(state), HostVolumes(state)
+    resources = [store.get(kind_of(kind), namespace, name) for kind, namespace, name in targets]
+    for resource in resources:
+        _refuse_in_use(resource, volumes)
+    for resource in resources:
         store.delete(resource)
-        print(f"{resource.kind.lower()}/{name} deleted")
+        print(f"{resource.kind.lower()}/{resource.metadata.name} deleted")
     return 0
+
+
+def _refuse_in_use(resource: Resource, volumes: HostVolumes) -> None:
+    """Refuse to delete a DataVolume whose file somebody needs: a virtual machine would be lost with it.
+
+    Raises:
+        InUseError: somebody does, or nobody can say.
+    """
+    namespace, name = resource.metadata.namespace, resource.metadata.name
+    user = volumes.in_use_now(namespace, name) if isinstance(resource, DataVolume) else ""
+    if user:
+        raise InUseError(
+            f"DataVolume {namespace}/{name} is in use, nothing was deleted: {user}",
+            hint="remove what uses it first; or remove the file by hand, then the DataVolume",
+        )

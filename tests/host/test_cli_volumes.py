@@ -1,0 +1,129 @@
+"""`path` and `delete` of volumes as a person runs them: standard output, standard error, exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataimportcron.api.types import DataSource, DataVolume
+from dataimportcron.host.cloner import HostCloner
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.ports import VolumeSpec
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def program(state):
+    def run(*arguments):
+        environment = os.environ | {"DATAIMPORTCRON_STATE": str(state.path), "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", *arguments], env=environment, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
+
+
+@pytest.fixture
+def data_source(store):
+    def make(name, **source):
+        store.apply(
+            {
+                "apiVersion": "cdi.kubevirt.io/v1beta1",
+                "kind": "DataSource",
+                "metadata": {"name": name, "namespace": "golden"},
+                "spec": {"source": source},
+            }
+        )
+
+    return make
+
+
+@pytest.fixture
+def volume(state, store):
+    """A complete DataVolume of a name; its file."""
+
+    def make(name):
+        store.apply(
+            {
+                "apiVersion": "cdi.kubevirt.io/v1beta1",
+                "kind": "DataVolume",
+                "metadata": {"name": name, "namespace": "golden"},
+                "spec": {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}},
+            }
+        )
+        spec = VolumeSpec(namespace="golden", name=name, uid=f"uid-of-{name}", size=1 << 20)
+        asyncio.run(HostCloner(HostVolumes(state)).blank(spec))
+        return state.path / "volumes" / "golden" / f"{name}.img"
+
+    return make
+
+
+def test_the_path_and_nothing_else(program, data_source, volume):
+    file = volume("fedora-1")
+    data_source("fedora", pvc={"namespace": "golden", "name": "fedora-1"})
+    data_source("latest", dataSource={"name": "fedora"})
+    assert program("path", "fedora", "-n", "golden") == (0, f"{file}\n", "")
+    assert program("path", "latest", "-n", "golden") == (0, f"{file}\n", "")
+
+
+def test_no_file_is_no_output(program, data_source):
+    data_source("fedora", pvc={"namespace": "golden", "name": "fedora-1"})
+    code, out, words = program("path", "fedora", "-n", "golden")
+    assert (code, out) == (1, "")
+    assert words == (
+        "error: DataSource golden/fedora has no file: volume golden/fedora-1 is not there\n"
+        "hint: dataimportcron describe datavolume fedora-1 -n golden says why\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "words"),
+    [
+        ({}, 1, "DataSource golden/fedora has no volume yet"),
+        ({"snapshot": {"namespace": "golden", "name": "s"}}, 2, "leads to a snapshot, expected a volume"),
+        ({"dataSource": {"name": "pointer"}}, 2, "leads to a DataSource that is a pointer itself"),
+        ({"dataSource": {"name": "absent"}}, 2, "DataSource golden/absent does not exist"),
+    ],
+)
+def test_what_leads_to_no_file_is_said(program, data_source, source, code, words):
+    data_source("pointer", dataSource={"name": "further"})
+    data_source("fedora", **source)
+    done, out, said = program("path", "fedora", "-n", "golden")
+    assert (done, out) == (code, "")
+    assert words in said
+
+
+def test_a_forgotten_namespace_is_named(program, data_source):
+    data_source("fedora")
+    code, out, words = program("path", "fedora")
+    assert (code, out) == (2, "")
+    assert "DataSource default/fedora does not exist" in words
+    assert "there is one in the namespace golden; name it with -n" in words
+
+
+def test_a_volume_in_use_is_not_deleted(program, store, volume, tmp_path):
+    file, other = volume("fedora-1"), volume("fedora-0")
+    overlay = file.with_name("vm.qcow2")
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", file, "-F", "raw", overlay], check=True)
+    listed = tmp_path / "both.yaml"
+    listed.write_text(
+        "".join(
+            f"kind: DataVolume\nmetadata: {{name: {name}, namespace: golden}}\n---\n"
+            for name in ("fedora-0", "fedora-1")
+        )
+    )
+    code, out, words = program("delete", "-f", str(listed))
+    assert (code, out) == (1, "")
+    assert f"DataVolume golden/fedora-1 is in use, nothing was deleted: {overlay} has it as its backing file" in words
+    assert len(store.list(DataVolume)) == 2
+    overlay.unlink()
+    assert program("delete", "-f", str(listed))[0] == 0
+    assert store.list(DataVolume) == store.list(DataSource) == []
+    assert other.exists()  # until a worker follows

@@ -1,0 +1,112 @@
+"""What is known of a volume's users with few rights: those of the hardened unit, and those of an ordinary user."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataimportcron.host.cloner import HostCloner
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.ports import VolumeSpec
+from tests.support.home import keep_volumes_inside
+from tests.support.storage import as_root
+
+ROOT = Path(__file__).parents[2]
+_ASK = """
+import os, sys
+from pathlib import Path
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.volumes import HostVolumes
+if sys.argv[2:] and os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+print(HostVolumes(StateFolder(Path(sys.argv[1]))).in_use_now("golden", "disk"), end="")
+"""
+_UNIT = ("--bounding-set", "-all,+dac_read_search,+lease", "--inh-caps", "-all")
+"""root, as deploy/systemd lets it be."""
+
+
+@pytest.fixture
+async def file(state, tmp_path):
+    """A complete volume; whoever we become may come here. Machines' disks are in `images`."""
+    for folder in (tmp_path, *tmp_path.parents[:2], state.path):
+        folder.chmod(0o755)
+    (tmp_path / "images").mkdir()
+    keep_volumes_inside(state, f'overlay_folders = ["{tmp_path}/images"]\n')
+    volumes = HostVolumes(state)
+    spec = VolumeSpec(namespace="golden", name="disk", uid="uid", size=1 << 20)
+    await HostCloner(volumes).blank(spec)
+    return volumes.place(spec).file
+
+
+@pytest.fixture
+def as_unit(state):
+    """Who uses the volume, asked by root with the rights of the unit."""
+
+    def ask():
+        python = ("env", f"PYTHONPATH={ROOT}", sys.executable, "-c", _ASK, str(state.path))
+        return said_by(as_root("setpriv", *_UNIT, *python))
+
+    return ask
+
+
+@pytest.fixture
+def as_user(state, file):
+    """Who uses the volume, asked by an ordinary user, who owns the state folder."""
+    assert file.exists()
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", "65534:65534", state.path], check=True)
+    command = [sys.executable, "-c", _ASK, str(state.path), "user"]
+    return lambda: said_by(command, env=os.environ | {"PYTHONPATH": str(ROOT)})
+
+
+def said_by(command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert done.stderr == ""
+    return done.stdout
+
+
+def libvirt_takes(path):
+    """As libvirt does with the disks of a machine that starts."""
+    subprocess.run(as_root("chown", "65533:65533", str(path)), check=True)
+    subprocess.run(as_root("chmod", "0600", str(path)), check=True)
+
+
+def make_overlay(file, images):
+    overlay = images / "vm.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", file, "-F", "raw", overlay], check=True)
+    return overlay
+
+
+def test_the_hardened_unit_knows_all(as_unit, file, tmp_path):
+    overlay = make_overlay(file, tmp_path / "images")
+    with file.open("rb"):
+        libvirt_takes(file)
+        libvirt_takes(overlay)
+        assert as_unit() == f"{overlay} has it as its backing file"
+        subprocess.run(as_root("rm", str(overlay)), check=True)
+        assert as_unit() == f"{file} is open: by a process that cannot be looked at, or as a loop device"
+    assert as_unit() == ""
+
+
+def test_an_ordinary_user_knows_what_is_his_own(as_user, file, tmp_path):
+    assert as_user() == ""
+    with file.open("rb"):
+        assert f"{file} is open" in as_user() or f"has {file} open" in as_user()
+    overlay = make_overlay(file, tmp_path / "images")
+    assert as_user() == f"{overlay} has it as its backing file"
+
+
+def test_an_ordinary_user_keeps_what_he_cannot_know(as_user, file, tmp_path):
+    overlay = make_overlay(file, tmp_path / "images")
+    libvirt_takes(overlay)
+    doubt = f"{overlay}: it cannot be read: Permission denied"
+    assert as_user() == f"whether a disk has {file} as its backing file cannot be known: {doubt}"
+    subprocess.run(as_root("rm", str(overlay)), check=True)
+    libvirt_takes(file)
+    assert f"whether {file} is open cannot be known" in as_user()
