@@ -78,7 +78,7 @@ class HostHome:
                 executions=Executions(client, site=site, machine=machine),
                 objects=self.objects,
                 volumes=self.volumes,
-                feed=HostFeed(self.store),
+                feed=HostFeed(self.store, self.state),
                 now=clock.now,
             ).run()
         finally:
@@ -88,9 +88,9 @@ class HostHome:
 class HostFeed:
     """The binding's feed over the host's store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, state: StateFolder) -> None:
         self._store = store
-        self._watch = HostWatch(store)
+        self._watch = HostWatch(store, state.manifest_folders)
 
     async def next(self) -> News:
         """See `Feed`."""

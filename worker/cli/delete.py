@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from dataimportcron.host.manifest_folders import refuse_managed
 from dataimportcron.host.store import DEFAULT_NAMESPACE, Store
 from worker.cli.common import kind_of, namespace_option, open_state, read_documents, state_option, target_of, yaml_files
 
@@ -28,9 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.target or not targets:
         kind, name = target_of(arguments.target)
         targets.append((kind, arguments.namespace, name))
-    store = Store(open_state(arguments))
+    state = open_state(arguments)
+    store, folders = Store(state), state.manifest_folders()
     for kind, namespace, name in targets:
         resource = store.get(kind_of(kind), namespace, name)
+        refuse_managed(store, folders, resource)
         store.delete(resource)
         print(f"{resource.kind.lower()}/{name} deleted")
     return 0
