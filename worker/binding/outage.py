@@ -15,7 +15,7 @@ from dataimportcron.api.conditions import UpToDateReason
 from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import ConflictError, DataImportCronError, InvalidScheduleError, ObjectNotFoundError
-from dataimportcron.manifests import timestamp, with_status
+from dataimportcron.manifests import with_status
 from dataimportcron.polling import next_poll_of
 from dataimportcron.ports import Events, Objects
 from worker.temporal import TemporalUnavailableError
@@ -39,7 +39,8 @@ def overdue(cron: DataImportCron, now: datetime, window: timedelta) -> datetime 
     """
     last = cron.status.last_execution_timestamp or cron.metadata.creation_timestamp
     try:
-        due = next_poll_of(cron, last, window) if last else None
+        # Timestamps leave fractions out: a poll just after its jitter must not look like one just before.
+        due = next_poll_of(cron, last + timedelta(seconds=1), window) if last else None
     except InvalidScheduleError:
         return None
     return due if due is not None and now - due > GRACE else None
@@ -58,7 +59,7 @@ def without_engine(cron: DataImportCron, now: datetime, window: timedelta, why: 
     reason = UpToDateReason.ENGINE_UNAVAILABLE
     if due is None or any(c.type == "UpToDate" and c.reason == reason for c in cron.status.conditions):
         return cron
-    message = f"{why}; the poll of {timestamp(due)} is overdue, and is made once when Temporal is back"
+    message = f"{why}; the poll of {due:%Y-%m-%dT%H:%M:%SZ} is overdue, and is made once when Temporal is back"
     condition = Condition(type="UpToDate", status="Unknown", reason=reason, message=message)
     return with_status(cron, conditions=with_condition(cron.status.conditions, condition, now))
 
