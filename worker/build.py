@@ -79,7 +79,7 @@ class HostHome:
                 objects=self.objects,
                 volumes=self.volumes,
                 events=self.events,
-                feed=HostFeed(self.store),
+                feed=HostFeed(self.store, self.state),
                 now=clock.now,
             ).run()
         finally:
@@ -89,9 +89,9 @@ class HostHome:
 class HostFeed:
     """The binding's feed over the host's store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, state: StateFolder) -> None:
         self._store = store
-        self._watch = HostWatch(store)
+        self._watch = HostWatch(store, state.manifest_folders)
 
     async def next(self) -> News:
         """See `Feed`."""

@@ -95,6 +95,8 @@ class UpToDateReason(Reason):
     """The newest digest is imported, and the DataSource points to it."""
     IMPORT_FAILED = "ImportFailed"
     """Ours: the import of the newest digest fails; the message says why."""
+    ENGINE_UNAVAILABLE = "EngineUnavailable"
+    """Ours: a poll is overdue because Temporal does not answer. The registry was not asked, so none has failed."""
 
 
 class DataSourceReason(Reason):

@@ -11,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -91,15 +92,22 @@ def program() -> Path:
     return Path(found)
 
 
-def wait_ready(endpoint: ServerEndpoint, *, seconds: float = 30.0) -> None:
+def wait_ready(endpoint: ServerEndpoint, *, seconds: float = 30.0, ended: Callable[[], bool] = lambda: False) -> None:
     """Wait until the frontend serves; it accepts connections a moment before it does.
+
+    Args:
+        endpoint: where.
+        seconds: to wait at most.
+        ended: whether the server has ended, so that there is nothing to wait for.
 
     Raises:
         MissingDependencyError: the program `temporal`, which asks, is not installed.
-        TransientError: it does not in time.
+        TransientError: it does not in time, or has ended.
     """
     deadline = monotonic() + seconds
     while monotonic() < deadline:
+        if ended():
+            raise TransientError("The Temporal server ended instead of answering")
         if not _free(endpoint.port) and _serves(endpoint, deadline - monotonic()):
             return
         sleep(0.05)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -63,9 +63,9 @@ class HostEvents:
 class HostWatch:
     """News of the store: what a person did to the files, and what was written to the records by whomever."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, folders: Callable[[], Sequence[Path]] = tuple) -> None:
         self._store = store
-        self._scanner = Scanner(store)
+        self._scanner = Scanner(store, folders)
         self._stamps: dict[Path, Stamp] | None = None
         self._said: set[str] = set()
 

@@ -34,8 +34,10 @@ class Record:
 
     Attributes:
         applied: the last good document, as a person or we wrote it; a status in it means nothing.
+        origin: the file of a manifest folder that `applied` was read from, "" for the object's own file.
         stamp: of the file that `applied` was read from.
         folder: inode of the folder that this file was in: an unmounted folder looks empty, but has another one.
+        spec: what we wrote over a spec whose file is not ours to write: the value `set`, and what it is `over`.
         problem: what is wrong with the file as it is now; `applied` stays in force.
         own: keys of labels and annotations in `applied` that we gave the object when we made it.
     """
@@ -56,6 +58,8 @@ class Record:
     events: list[Document] = field(default_factory=list)
     problem: str = ""
     own: dict[str, list[str]] = field(default_factory=dict)
+    origin: str = ""
+    spec: Document = field(default_factory=dict)
 
     def resource(self) -> Resource:
         """The object as the API shows it, a copy of its own."""
@@ -71,6 +75,8 @@ class Record:
             "annotations": overlaid(given.get("annotations") or {}, self.annotations),
         }
         document = {key: value for key, value in self.applied.items() if key != "status"} | {"metadata": metadata}
+        if self.spec:
+            document["spec"] = self.spec["set"]
         if self.status:
             document["status"] = self.status
         return KINDS[self.kind].model_validate_json(json.dumps(document))
@@ -87,6 +93,8 @@ class Record:
         given = document.get("metadata") or {}
         self.labels = _still_over(self.labels, given.get("labels") or {})
         self.annotations = _still_over(self.annotations, given.get("annotations") or {})
+        if self.spec and self.spec["over"] != document.get("spec"):
+            self.spec = {}
         before = self.applied.get("metadata") or {}
         self.own = {
             part: [key for key in keys if (given.get(part) or {}).get(key) == (before.get(part) or {}).get(key)]
@@ -164,3 +172,11 @@ def stamp_of(path: Path) -> Stamp:
     """The stamp of a file."""
     status = path.stat()
     return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+def has_stamp(path: Path, stamp: tuple[int, ...]) -> bool:
+    """Whether a file is as it was when it had that stamp."""
+    try:
+        return stamp_of(path) == stamp
+    except OSError:
+        return False

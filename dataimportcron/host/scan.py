@@ -4,24 +4,22 @@ An object ends only when its file is absent in two scans two seconds apart, in t
 folder can be read: an editor's rename or an unmounted folder is no deletion. A file is read only when two scans in a
 row found it the same, so that one that is still being written is left alone; one that is no good leaves its object as
 it was. No file stops a scan: what cannot be read is a problem, said and tried again.
+
+An object is in one place. One that is in a manifest folder already (see `manifest_folders`) is not taken in here.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from pathlib import Path
 
-from dataimportcron.api.documents import load_documents
 from dataimportcron.api.validation import parse
-from dataimportcron.errors import DataImportCronError, InvalidObjectError
-from dataimportcron.host.records import Document, Record, Stamp, stamp_of
+from dataimportcron.errors import ConflictError, DataImportCronError, InvalidObjectError
+from dataimportcron.host.manifest_files import Absences, read_documents, surely_absent
+from dataimportcron.host.manifest_folders import ManifestFolders
+from dataimportcron.host.records import Document, Stamp, stamp_of
 from dataimportcron.host.store import Store
-
-ABSENT_FOR = timedelta(seconds=2)
-"""How long a file must be absent before its object counts as deleted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +31,17 @@ class Problem:
 
 
 class Scanner:
-    """Scans one state folder again and again."""
+    """Scans one state folder, and the manifest folders beside it, again and again.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: of the state folder.
+        folders: says which manifest folders there are now.
+    """
+
+    def __init__(self, store: Store, folders: Callable[[], Sequence[Path]] = tuple) -> None:
         self._store = store
-        self._absent: dict[Path, float] = {}
+        self._folders = ManifestFolders(store, folders)
+        self._absences = Absences()
         self._seen: dict[Path, Stamp] = {}
         self._broken: dict[Path, tuple[Stamp, str]] = {}
 
@@ -60,6 +64,7 @@ class Scanner:
         self._seen = seen
         self._broken = {path: entry for path, entry in self._broken.items() if seen.get(path) == entry[0]}
         problems |= {path: message for path, (_, message) in self._broken.items()}
+        self._folders.scan(monotonic, problems)
         self._look_for_absent(monotonic, problems)
         return [Problem(path=path, message=message) for path, message in sorted(problems.items())]
 
@@ -74,7 +79,7 @@ class Scanner:
         known = self._store.record_of(path)
         if known is not None and tuple(known.stamp) == stamp:
             if known.problem:
-                self._store.complain(path, "")
+                self._store.complain(known, "")
             return
         if self._seen.get(path) != stamp or path in self._broken:
             return
@@ -82,15 +87,18 @@ class Scanner:
             document = self._read(path)
         except InvalidObjectError as error:
             self._broken[path] = (stamp, str(error))
-            self._store.complain(path, str(error))
+            if known is not None and not known.origin:
+                self._store.complain(known, str(error))
             return
+        if known is not None and known.origin and self._folders.holds(known):
+            raise ConflictError(
+                f"{known.kind} {known.namespace}/{known.name} is managed by {known.origin}",
+                hint="remove it from one of the two",
+            )
         self._store.admit(path, document, stamp)
 
     def _read(self, path: Path) -> Document:
-        try:
-            documents = load_documents(path.read_text(encoding="utf-8"), source=str(path))
-        except UnicodeDecodeError as error:
-            raise InvalidObjectError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+        documents = read_documents(path)
         if len(documents) != 1:
             raise InvalidObjectError(f"{path} must hold one object, found {len(documents)}")
         resource = parse(documents[0], source=str(path))
@@ -102,33 +110,13 @@ class Scanner:
         return documents[0]
 
     def _look_for_absent(self, monotonic: float, problems: dict[Path, str]) -> None:
-        absent: dict[Path, float] = {}
         for record in self._store.records():
+            if record.origin:
+                continue
             path = self._store.file_of(record)
             try:
-                if not _surely_absent(path, record):
-                    continue
-                absent[path] = self._absent.get(path, monotonic)
-                if monotonic - absent[path] >= ABSENT_FOR.total_seconds():
+                if surely_absent(path, record.folder) and self._absences.lasting(record.uid, monotonic):
                     self._store.end(record)
             except OSError as error:
                 problems[path.parent] = f"{path.parent}: {error.strerror or error}; its objects are kept"
-        self._absent = absent
-
-
-def _surely_absent(path: Path, record: Record) -> bool:
-    """Whether a file is not there.
-
-    Raises:
-        OSError: nobody can say: its folder cannot be read, or is another one than the file was in.
-    """
-    try:
-        path.lstat()
-    except FileNotFoundError:
-        # Perhaps it is the folder that is not there, which listing it says.
-        absent = path.name not in os.listdir(path.parent)  # noqa: PTH208 -- names are all that is wanted
-    else:
-        return False
-    if record.folder not in {0, path.parent.stat().st_ino}:
-        raise OSError("the folder is another one than before, perhaps something is not mounted")
-    return absent
+        self._absences.turn()

@@ -30,8 +30,12 @@ from uuid import uuid4
 from dataimportcron.errors import InvalidObjectError, PermanentError
 from dataimportcron.host.files import locked, write_atomically
 
-LAYOUT = 1
-"""Version of the folder's layout."""
+LAYOUT = 2
+"""Version of the folder's layout: 2 has records of objects in manifest folders, which version 1 knows nothing of."""
+
+MANIFESTS = Path("/etc/dataimportcron.d")
+"""The manifest folder of the machine's own state folder."""
+_MACHINES = Path("/var/lib/dataimportcron")
 
 _SITE = re.compile(r"[^a-z0-9-]+")
 
@@ -63,6 +67,8 @@ class Settings:
         poll_jitter: seconds over which the polls of crons with one schedule are spread, and for which those of the same
             image share one lookup; 0 for none.
         import_rate: bytes per second that one import downloads at most; 0 for no limit.
+        manifest_folders: whose YAML files hold objects too, which are read and never written; where the key is not
+            given, /etc/dataimportcron.d for the state folder /var/lib/dataimportcron, and none for others.
     """
 
     storage_classes: dict[str, str] = field(default_factory=dict)
@@ -77,6 +83,7 @@ class Settings:
     concurrent_imports: int = 4
     import_rate: int = 0
     poll_jitter: int = 10
+    manifest_folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,12 +107,12 @@ class StateFolder:
         if chosen:
             return cls(Path(chosen).absolute())
         if os.geteuid() == 0:
-            return cls(Path("/var/lib/dataimportcron"))
+            return cls(_MACHINES)
         base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
         return cls(Path(base) / "dataimportcron")
 
     def prepare(self) -> None:
-        """Create what is missing; private, because Secrets are in it.
+        """Create what is missing, private, because Secrets are in it; make an older version's folder one of ours.
 
         Raises:
             StateError: the folder cannot be written, or a newer version has written it.
@@ -115,16 +122,26 @@ class StateFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             for name in ("objects", "status", "deleted", "run"):
                 (self.path / name).mkdir(mode=0o700, exist_ok=True)
+            with locked(self.path / "run" / "layout.lock"):
+                # Whoever had the lock before may have been of a newer version.
+                if self.check() != LAYOUT:
+                    self._upgrade()
         except OSError as error:
             raise StateError(
-                f"State folder {self.path} cannot be made: {error.strerror}",
+                f"State folder {self.path} cannot be made or written: {error.strerror or error}",
                 hint="choose another with --state or DATAIMPORTCRON_STATE",
             ) from error
-        if not (self.path / "VERSION").exists():
-            write_atomically(self.path / "VERSION", f"{LAYOUT}\n".encode())
 
-    def check(self) -> None:
-        """Refuse a folder that a newer version has written.
+    def _upgrade(self) -> None:
+        """Bring the folder to LAYOUT, step by step; the caller holds the lock.
+
+        A step may be repeated after a crash in it, and its version is written last. Layout 2 only adds fields, with
+        defaults, so that its version is all there is to write.
+        """
+        write_atomically(self.path / "VERSION", f"{LAYOUT}\n".encode())
+
+    def check(self) -> int:
+        """Refuse a folder that a newer version has written; returns its layout, 0 for one that is not made yet.
 
         Raises:
             StateError: it has.
@@ -132,14 +149,15 @@ class StateFolder:
         try:
             text = (self.path / "VERSION").read_text().strip()
         except (FileNotFoundError, NotADirectoryError):
-            return
+            return 0
         except (OSError, UnicodeDecodeError) as error:
             raise StateError(f"State folder {self.path} cannot be read: {error}") from error
-        if not text.isdecimal() or int(text) > LAYOUT:
+        if not (text.isascii() and text.isdecimal()) or int(text) > LAYOUT:
             raise StateError(
                 f"State folder {self.path} has layout {text!r}, this version knows {LAYOUT}",
                 hint="run the version that wrote it, or a newer one",
             )
+        return int(text)
 
     def identity(self) -> Identity:
         """Site and machine uid, drawn at the first call and kept for ever."""
@@ -161,7 +179,7 @@ class StateFolder:
         try:
             text = path.read_text()
         except FileNotFoundError:
-            return Settings()
+            text = ""
         except UnicodeDecodeError as error:
             raise InvalidObjectError(f"{path}: {error}") from error
         return _settings(path, text)
@@ -186,6 +204,14 @@ class StateFolder:
         """Folder of locks and of the private files of running imports."""
         return self.path / "run"
 
+    def manifest_folders(self) -> tuple[Path, ...]:
+        """Folders whose files hold objects that are not ours to write.
+
+        Raises:
+            InvalidObjectError: the settings are no good.
+        """
+        return tuple(Path(folder) for folder in self.settings().manifest_folders)
+
     def certs_dirs(self, settings: Settings) -> tuple[Path, ...]:
         """Folders with a mirror configuration, the state folder's first where there is one."""
         own = self.path / "certs.d"
@@ -199,6 +225,8 @@ def _settings(path: Path, text: str) -> Settings:
         given = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidObjectError(f"{path}: {error}") from error
+    if path.parent == _MACHINES:
+        given = {"manifest_folders": [str(MANIFESTS)]} | given
     known = {item.name: getattr(Settings(), item.name) for item in fields(Settings)}
     for key, value in given.items():
         if key not in known:
@@ -219,6 +247,7 @@ def _checked(settings: Settings, path: Path) -> Settings:
     folders = [(f"storage_classes.{name}", folder) for name, folder in settings.storage_classes.items()]
     folders += [("certs_dirs", folder) for folder in settings.certs_dirs]
     folders += [("overlay_folders", folder) for folder in settings.overlay_folders]
+    folders += [("manifest_folders", folder) for folder in settings.manifest_folders]
     given = ("default_folder", "registry_auth_file")
     folders += [(key, getattr(settings, key)) for key in given if getattr(settings, key)]
     for key, folder in folders:

@@ -7,6 +7,7 @@ which is a person's own word, does that. What a person does to the files themsel
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -20,7 +21,7 @@ from dataimportcron.api.validation import parse
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.host import clock
 from dataimportcron.host.files import locked, sync_folder, write_atomically
-from dataimportcron.host.records import Document, Record, Stamp, overlay_for, stamp_of
+from dataimportcron.host.records import Document, Record, Stamp, has_stamp, overlay_for, stamp_of
 from dataimportcron.host.state import StateFolder
 
 R = TypeVar("R", bound=Resource)
@@ -87,7 +88,8 @@ class Store:
     def apply(self, document: Document, *, source: str = "") -> tuple[Resource, str]:
         """Store a document as a person gave it; returns the object and created, configured or unchanged.
 
-        It takes away only what an earlier one has given: what we gave an object of our making stays.
+        It takes away only what an earlier one has given: what we gave an object of our making stays. Whether the object
+        is a person's to apply, or a manifest folder's, is the caller's to ask.
 
         Raises:
             InvalidObjectError: with all faults at once.
@@ -151,19 +153,29 @@ class Store:
             record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
             record.status = new.get("status") or {}
             if old.get("spec") != new.get("spec"):
-                untouched = self._untouched(record)
-                record.applied = record.applied | {"spec": new.get("spec") or {}}
-                record.generation += 1
-                if untouched:
-                    path = self.file_of(record)
-                    write_atomically(path, _yaml(record.applied), mode=_mode(record.kind))
-                    record.stamp = list(stamp_of(path))
+                self._write_spec(record, new.get("spec") or {})
             record.version += 1
             self._write(record)
             return record.resource()  # type: ignore[return-value]  # the same kind
 
+    def _write_spec(self, record: Record, spec: Document) -> None:
+        """Give an object another spec: in its file where that is ours and nobody has touched it, else in its record."""
+        record.generation += 1
+        if record.origin:
+            over = record.applied.get("spec") or {}
+            record.spec = {} if spec == over else {"set": spec, "over": over}
+            return
+        untouched = self._untouched(record)
+        record.applied, record.spec = record.applied | {"spec": spec}, {}
+        if untouched:
+            path = self.file_of(record)
+            write_atomically(path, _yaml(record.applied), mode=_mode(record.kind))
+            record.stamp = list(stamp_of(path))
+
     def delete(self, resource: Resource, *, unchanged: bool = False) -> bool:
-        """Delete the object with this uid, its file first; False if it is gone or another one.
+        """Delete the object with this uid, its own file first; False if it is gone or another one.
+
+        The file of a manifest folder is never touched; while it holds the object, that will be made anew.
 
         Raises:
             ConflictError: it shall be unchanged since it was read, and is not.
@@ -175,10 +187,11 @@ class Store:
                 return False
             if unchanged:
                 _require_unchanged(record, resource)
-            path = self.file_of(record)
-            path.unlink(missing_ok=True)
-            if path.parent.is_dir():
-                sync_folder(path.parent)
+            if not record.origin:
+                path = self.file_of(record)
+                path.unlink(missing_ok=True)
+                if path.parent.is_dir():
+                    sync_folder(path.parent)
             self._bury(record)
             return True
 
@@ -205,16 +218,31 @@ class Store:
         """
         with self._lock():
             record = self._read(self._record_of(path))
-            if not _has_stamp(path, stamp) or (record is not None and tuple(record.stamp) == stamp):
+            if not has_stamp(path, stamp) or (record is not None and tuple(record.stamp) == stamp):
                 return
             if record is None:
                 self._refuse_dying(parse(document, source=str(path)))
             self._admit(path, document, record)
 
-    def complain(self, path: Path, message: str) -> None:
-        """Note what is wrong with a file, "" for nothing; its object stays as it was."""
+    def admit_from(self, path: Path, document: Document, stamp: Stamp) -> None:
+        """Take in a good document of a file in a manifest folder, or take its object over from where it was before.
+
+        Raises:
+            ConflictError: the last object of this name is still being removed.
+        """
+        metadata = document["metadata"]
         with self._lock():
-            record = self._read(self._record_of(path))
+            record = self._read(self._record_path(document["kind"], metadata.get("namespace") or "", metadata["name"]))
+            if not has_stamp(path, stamp):
+                return
+            if record is None:
+                self._refuse_dying(parse(document, source=str(path)))
+            self._admit(path, document, record)
+
+    def complain(self, about: Record, message: str) -> None:
+        """Note what is wrong with the file of an object, "" for nothing; the object stays as it was."""
+        with self._lock():
+            record = self._read(self._record_path(about.kind, about.namespace, about.name))
             if record is None or record.problem == message:
                 return
             record.problem = message
@@ -222,11 +250,19 @@ class Store:
                 record.note_event("Warning", "InvalidSpec", message, _moment())
             self._write(record)
 
-    def end(self, record: Record) -> None:
-        """Delete an object whose file a person has removed; nothing happens if it is there again."""
+    def end(self, record: Record, *, stamp: Stamp | None = None) -> None:
+        """Delete an object that a person has removed; nothing happens if it is there again.
+
+        Args:
+            record: of the object.
+            stamp: of the file that holds it no longer; None where the file is gone.
+        """
         with self._lock():
             again = self._read(self._record_path(record.kind, record.namespace, record.name))
-            if again is not None and again.uid == record.uid and not self.file_of(record).exists():
+            if again is None or (again.uid, again.origin) != (record.uid, record.origin):
+                return
+            path = self.file_of(again)
+            if not os.path.lexists(path) if stamp is None else has_stamp(path, stamp):
                 self._bury(again)
 
     # -- deletions ---------------------------------------------------------------------------------------------------
@@ -272,12 +308,12 @@ class Store:
         return self.folder / kind.lower() / (namespace or DEFAULT_NAMESPACE) / f"{name}.yaml"
 
     def file_of(self, record: Record) -> Path:
-        """Where the file of a record belongs."""
-        return self.path_of(record.kind, record.namespace, record.name)
+        """The file of a record: the one of a manifest folder that it comes from, or its own."""
+        return Path(record.origin or self.path_of(record.kind, record.namespace, record.name))
 
     def _untouched(self, record: Record) -> bool:
         """Whether the file is as we last read or wrote it."""
-        return _has_stamp(self.file_of(record), tuple(record.stamp))
+        return has_stamp(self.file_of(record), tuple(record.stamp))
 
     def _admit(
         self,
@@ -306,6 +342,7 @@ class Store:
             record.version += 1
         if ours:
             record.take()
+        record.origin = "" if path == self.path_of(record.kind, record.namespace, record.name) else str(path)
         record.stamp, record.folder = list(stamp_of(path)), path.parent.stat().st_ino
         self._write(record)
         return record.resource()
@@ -346,13 +383,6 @@ class Store:
 
     def _record_of(self, path: Path) -> Path:
         return self._state.status / path.parent.parent.name / path.parent.name / f"{path.stem}.json"
-
-
-def _has_stamp(path: Path, stamp: tuple[int, ...]) -> bool:
-    try:
-        return stamp_of(path) == stamp
-    except OSError:
-        return False
 
 
 def _moment() -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import pytest
 
 from dataimportcron.host.scan import Scanner
@@ -26,8 +29,8 @@ def store(state):
 class Clock:
     """Scans one second apart, as the worker does."""
 
-    def __init__(self, store: Store) -> None:
-        self._scanner = Scanner(store)
+    def __init__(self, store: Store, folders: Callable[[], Sequence[Path]] = tuple) -> None:
+        self._scanner = Scanner(store, folders)
         self._seconds = 1000.0
 
     def scans(self, count: int = 1) -> list[str]:

@@ -122,8 +122,15 @@ def test_a_folder_in_the_place_of_a_file_stops_nothing(store, clock, document, p
     odd.mkdir()
     rewrite(path, document, schedule="@daily")
     [problem] = clock.scans(2)
-    assert "odd.yaml cannot be taken in" in problem
+    assert "odd.yaml is no regular file" in problem
     assert schedule(store) == "@daily"
+
+
+def test_a_pipe_in_the_place_of_a_file_stops_nothing(store, clock, path):
+    path.unlink()
+    os.mkfifo(path)
+    assert "is no regular file" in clock.scans(6)[0]
+    assert exists(store)
 
 
 def test_a_removed_file_is_a_deletion_after_two_seconds(store, clock, path):

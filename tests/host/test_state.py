@@ -78,7 +78,7 @@ def test_prepare_twice(state):
 
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(StateError, match="cannot be made"):
+    with pytest.raises(StateError, match="cannot be made or written: Not a directory"):
         StateFolder(tmp_path / "file" / "state").prepare()
 
 

@@ -97,3 +97,7 @@ class TestHome:
             if condition.type == wanted:
                 return condition.status, condition.reason, condition.message
         return "", "", ""
+
+    def events(self) -> list[dict[str, Any]]:
+        """Events of the cron."""
+        return self.store.record(DataImportCron, NAMESPACE, NAME).events

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from dataimportcron.api.validation import validate
+from dataimportcron.api.validation import parse, validate
 from dataimportcron.errors import InvalidObjectError
+from dataimportcron.host.manifest_folders import refuse_managed
 from dataimportcron.host.store import Store
 from worker.cli.common import open_state, read_documents, state_option, yaml_files
 
@@ -24,7 +25,10 @@ def run(arguments: argparse.Namespace) -> int:
     faults = tuple(f"{path}: {fault}" for path, document in documents for fault in validate(document, source=path))
     if faults:
         raise InvalidObjectError("nothing was applied", faults=faults, hint="nothing was applied")
-    store = Store(open_state(arguments))
+    state = open_state(arguments)
+    store, folders = Store(state), state.manifest_folders()
+    for _, document in documents:
+        refuse_managed(store, folders, parse(document))
     for path, document in documents:
         resource, what = store.apply(document, source=path)
         print(f"{resource.kind.lower()}/{resource.metadata.name} {what}")

@@ -6,6 +6,7 @@ import argparse
 
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.errors import InUseError
+from dataimportcron.host.manifest_folders import refuse_managed
 from dataimportcron.host.store import DEFAULT_NAMESPACE, Store
 from dataimportcron.host.volumes import HostVolumes
 from worker.cli.common import kind_of, namespace_option, open_state, read_documents, state_option, target_of, yaml_files
@@ -32,9 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
         kind, name = target_of(arguments.target)
         targets.append((kind, arguments.namespace, name))
     state = open_state(arguments)
-    store, volumes = Store(state), HostVolumes(state)
+    store, volumes, folders = Store(state), HostVolumes(state), state.manifest_folders()
     resources = [store.get(kind_of(kind), namespace, name) for kind, namespace, name in targets]
     for resource in resources:
+        refuse_managed(store, folders, resource)
         _refuse_in_use(resource, volumes)
     for resource in resources:
         store.delete(resource)

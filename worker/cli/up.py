@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -16,11 +18,15 @@ from dataimportcron.errors import TransientError
 from dataimportcron.host import dev_server
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.state import StateError, StateFolder
-from worker.cli.common import state_option
+from worker.cli.common import endpoint_for, own_temporal, state_option
 
 _PR_SET_PDEATHSIG: Final = 1
 _PATIENCE: Final = 20.0
 """Seconds that a child has to end by itself."""
+_TICK: Final = 0.1
+"""Seconds between two looks at the children."""
+_LEAST_SPACE: Final = 1 << 20
+"""Bytes that a server needs to start, whatever it needs later."""
 _SHORTEST_LIFE: Final = 10.0
 """Seconds; a child that ends sooner is started again with growing delays."""
 _LONGEST_DELAY: Final = 30.0
@@ -44,35 +50,82 @@ def run(arguments: argparse.Namespace) -> int:
         raise StateError(
             f"`dataimportcron up` runs already on {state.path}", hint="stop it, or choose another --state folder"
         )
-    stopping = False
-
-    def stop(_number: int, _frame: object) -> None:
-        nonlocal stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    endpoint = dev_server.choose_endpoint(state)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     environment = os.environ | {"DATAIMPORTCRON_STATE": str(state.path), "TEMPORAL_VERSION_CHECK_DISABLED": "1"}
-    server = Child("server", dev_server.command(state, endpoint), environment)
     worker = Child("worker", [sys.executable, "-m", "worker", "worker", "--watch-stdin"], environment)
-    children = (server, worker)
+    try:
+        if own_temporal():
+            _say(state, _own_temporal(state))
+            _supervise([worker], stop)
+        else:
+            _with_server(state, worker, environment, stop)
+    except OSError as error:
+        raise StateError(f"State folder {state.path}: {error}", hint="see what its disk says: df, dmesg") from error
+    return 0
+
+
+def _with_server(state: StateFolder, worker: Child, environment: dict[str, str], stop: threading.Event) -> None:
+    """Run the embedded server and the worker."""
+    last = dev_server.endpoint_of(state)
+    endpoint = dev_server.choose_endpoint(state)
+    if last not in {None, endpoint}:
+        print(f"the ports of last time are taken, {last.port} or {last.ui_port}; others are used", file=sys.stderr)
+    server = Child("server", dev_server.command(state, endpoint), environment)
     try:
         server.start()
-        dev_server.wait_ready(endpoint)
-        worker.start()
-        print(f"state       {state.path}\nTemporal    {endpoint.address}\nUI          {endpoint.ui}")
-        print(f"site        {state.identity().site}\nstop        Ctrl-C", flush=True)
-        while not stopping:
-            time.sleep(0.1)
+        dev_server.wait_ready(endpoint, ended=lambda: stop.is_set() or server.ended())
+    except TransientError as error:
+        server.stop()
+        if stop.is_set():
+            return
+        raise _not_started(state, error) from error
+    _say(state, f"Temporal    {endpoint.address}\nUI          {endpoint.ui}")
+    _supervise([server, worker], stop)
+
+
+def _supervise(children: list[Child], stop: threading.Event) -> None:
+    """Keep children running until `stop` is set; they end in the other order."""
+    try:
+        while not stop.wait(_TICK):
             for child in children:
                 child.tend()
-    except TransientError as error:
-        raise StateError(error.message, hint="see the server's words above") from error
     finally:
-        worker.stop()
-        server.stop()
-    return 0
+        for child in reversed(children):
+            child.stop()
+
+
+def _say(state: StateFolder, engine: str) -> None:
+    print(f"state       {state.path}\n{engine}")
+    folders = state.manifest_folders()
+    if folders:
+        print(f"manifests   {', '.join(map(str, folders))}")
+    print(f"site        {state.identity().site}\nstop        Ctrl-C", flush=True)
+
+
+def _own_temporal(state: StateFolder) -> str:
+    """What is to be said of the user's own Temporal.
+
+    Raises:
+        TemporalSettingsError: its configuration cannot be used, which no later try would change.
+    """
+    options = endpoint_for(state).options()
+    namespace = f"namespace {options['namespace']}"
+    return f"Temporal    {options['target_host']}, {namespace} (your own: no server is started here)"
+
+
+def _not_started(state: StateFolder, error: TransientError) -> StateError:
+    database = state.path / "temporal.db"
+    if shutil.disk_usage(state.path).free < _LEAST_SPACE:
+        return StateError(
+            f"{error.message}: the file system of {state.path} is full", hint="make room there, and start again"
+        )
+    return StateError(
+        error.message,
+        hint=f"its words are above; if they are about the database, move {database}* away and start again: objects and "
+        "volumes stay, what is lost is the history of executions",
+    )
 
 
 @dataclass(slots=True)
@@ -86,6 +139,10 @@ class Child:
     started: float = 0.0
     delay: float = field(default=0.5)
     due: float = 0.0
+
+    def ended(self) -> bool:
+        """Whether it has ended since it was started."""
+        return self.process is not None and self.process.poll() is not None
 
     def start(self) -> None:
         """Start it; its standard input is a pipe that ends with us, and the kernel signals it when we die."""

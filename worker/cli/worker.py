@@ -12,11 +12,11 @@ from dataimportcron.host.state import StateFolder
 from worker import logs
 from worker.build import host_home
 from worker.cli.common import endpoint_for, state_option
+from worker.engine import await_engine, saying_outages
+from worker.notify import notify
 from worker.run import serve, stop_on_signals
-from worker.temporal import TemporalUnavailableError, connect, keep_history, require_search_attributes
 
-_RETRY = 2.0
-"""Seconds between two tries to reach a Temporal server that is not up yet."""
+logger = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,20 +39,15 @@ def run(arguments: argparse.Namespace) -> int:
 async def _serve(state: StateFolder) -> None:
     stop = stop_on_signals()
     endpoint = endpoint_for(state)
-    while True:
-        try:
-            client = await connect(endpoint)
-            break
-        except TemporalUnavailableError as error:
-            logging.getLogger(__name__).warning("%s; trying again", error.message)
-            await asyncio.sleep(_RETRY)
-            if stop.is_set():
-                return
-    if not endpoint.profile:
-        await keep_history(client)
-    await require_search_attributes(client)
-    identity = state.identity()
-    await serve(client, host_home(state), site=identity.site, machine=identity.machine, stop=stop)
+    identity, home = state.identity(), host_home(state)
+    async with saying_outages(home, endpoint):
+        client = await await_engine(endpoint, stop)
+        if client is None:
+            return
+        logger.info("serving site %s by Temporal at %s", identity.site, client.service_client.config.target_host)
+        notify("READY=1", f"STATUS=serving site {identity.site}")
+        await serve(client, home, site=identity.site, machine=identity.machine, stop=stop)
+    notify("STOPPING=1")
 
 
 def _end_with_stdin() -> None:
