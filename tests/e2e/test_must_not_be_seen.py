@@ -177,7 +177,8 @@ async def test_2_four_causes_are_four_statuses_with_events_and_a_time_of_the_las
 
         await eventually(is_said, 40)
         said[cause] = seen.condition("UpToDate")[2]
-        assert ("Warning", reason, said[cause]) in seen.events()
+        event = ("Warning", reason, said[cause])
+        await eventually(lambda event=event: event in seen.events())
         assert said[cause] in seen.describe(capsys)
         assert seen.condition("Progressing")[:2] == ("False", "NoImport")
     assert len(set(said.values())) == len(causes)
@@ -230,7 +231,7 @@ async def test_6_an_image_without_a_disk_makes_no_progress_and_the_cron_says_why
     words = seen.condition("UpToDate")[2]
     assert "disk" in words
     assert seen.condition("Progressing")[0] == "False"
-    assert ("Warning", "ImportFailed", words) in seen.events()
+    await eventually(lambda: ("Warning", "ImportFailed", words) in seen.events())
     assert words in seen.describe(capsys)
     assert ("Warning", "InvalidImage", words) in seen.events(DataVolume, import_name(NAME, digest))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError
-from dataimportcron.messages import CronInput, PollResult
+from dataimportcron.messages import CleanUp, CronInput, ObjectDeleted, PollResult
 from dataimportcron.naming import import_name
 from dataimportcron.projection import erroneous
 from tests.replay.fingerprint import FINGERPRINT, fingerprint
@@ -70,7 +70,10 @@ async def record(name: str) -> None:
                 await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, newer))
                 await eventually(lambda: len(home.volumes()) == 1)
                 home.store.delete(home.cron())
-                await handle.signal(DataImportCronWorkflow.deleted, ref.uid)
+                await handle.signal(
+                    DataImportCronWorkflow.object_deleted,
+                    ObjectDeleted(uid=ref.uid, clean_up=CleanUp(retention_policy="None", data_source=DATA_SOURCE)),
+                )
                 await handle.result()
                 save(name, "cron", await handle.fetch_history())
                 child = naming.volume_workflow_id(SITE, NAMESPACE, import_name(DATA_SOURCE, newer))

@@ -10,10 +10,17 @@ from dataimportcron import naming
 from dataimportcron.messages import CronInput, CronState, ObjectRef
 from tests.support.home import NAME, NAMESPACE, TestHome
 from tests.support.temporal import dev_server, time_skipping
+from worker import build
 from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
 
 SITE = "test-host"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """The binding looks for news five times as often as usual."""
+    monkeypatch.setattr(build, "_SCAN", 0.2)
 
 
 @pytest.fixture

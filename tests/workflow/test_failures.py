@@ -86,18 +86,6 @@ async def test_a_failed_import_gives_way_to_a_newer_digest(dev, home, running):
         assert list(home.volumes()) == [import_name(DATA_SOURCE, good)]
 
 
-async def test_a_registry_failure_of_an_import_is_retried(skipping, home, running):
-    digest = home.release(b"one")
-    home.importer.failure = RegistryUnavailableError("reset by peer")
-    async with running(skipping.client, home) as cron:
-        await cron.start(home.apply())
-        await eventually(lambda: len(home.importer.started) >= 2)
-        home.importer.failure = None
-        await eventually(lambda: home.points_to() == import_name(DATA_SOURCE, digest))
-        state = await cron.state()
-        assert [r.outcome for r in state.history] == [Outcome.SUCCEEDED]
-
-
 async def test_a_missing_image_before_any_import(skipping, home, running):
     home.source.failure = ImageNotFoundError("no such tag")
     async with running(skipping.client, home) as cron:

@@ -135,7 +135,8 @@ async def test_no_signal_is_lost_across_continue_as_new(home, running):
         runs = await runs_of(cron, first.first_execution_run_id)
         assert len(runs) > 1
         assert (await cron.handle.describe()).status is WorkflowExecutionStatus.RUNNING
-        history = (await cron.state()).history
+        # One that had not begun when a newer digest came has given way to it.
+        history = [record for record in (await cron.state()).history if record.outcome is not Outcome.CANCELLED]
         assert [record.digest for record in history] == home.importer.started[::-1]
 
 

@@ -4,8 +4,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import ResetWorkflowExecutionRequest
 from temporalio.client import WorkflowExecutionStatus
 
 from dataimportcron import naming
@@ -55,35 +53,6 @@ async def test_cancel_the_cron(bound, home):
         await cron.handle.cancel()
         await eventually(lambda: home.importer.running == 0, 40)
         home.importer.gate.set()
-        home.apply(importsToKeep=3)
-        await eventually(lambda: home.points_to() == name, 40)
-        assert home.volumes() == {name: "Succeeded"}
-
-
-async def test_reset_the_cron(bound, home):
-    async with in_mid_import(bound, home) as (cron, digest, name):
-        history = await cron.handle.fetch_history()
-        first_task = next(e.event_id for e in history.events if e.HasField("workflow_task_completed_event_attributes"))
-        await cron.client.workflow_service.reset_workflow_execution(
-            ResetWorkflowExecutionRequest(
-                namespace=cron.client.namespace,
-                workflow_execution=WorkflowExecution(workflow_id=cron.id),
-                reason="test",
-                request_id="reset-1",
-                workflow_task_finish_event_id=first_task,
-            )
-        )
-        home.importer.gate.set()
-        await eventually(lambda: home.points_to() == name)
-        await eventually(lambda: home.condition("UpToDate")[0] == "True")
-        assert home.importer.started == [digest]
-
-
-async def test_terminate_the_import(bound, home):
-    async with in_mid_import(bound, home) as (cron, _, name):
-        await cron.import_handle(name).terminate("test")
-        home.importer.gate.set()
-        # What the binding's comparison does every five minutes, a person does at once by asking for a poll.
         home.apply(importsToKeep=3)
         await eventually(lambda: home.points_to() == name, 40)
         assert home.volumes() == {name: "Succeeded"}

@@ -4,6 +4,11 @@ import asyncio
 import os
 import signal
 
+from google.protobuf.field_mask_pb2 import FieldMask
+from temporalio.api.activity.v1 import ActivityOptions
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import UpdateActivityOptionsRequest
+
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
 from dataimportcron.messages import Outcome
@@ -15,6 +20,22 @@ from tests.support.temporal import eventually
 from tests.workflow.conftest import SITE
 from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
+
+
+async def _lower_heartbeat_timeout(client, digest):
+    """Let the import's silence be noticed sooner than usual, by Temporal's own verb for that."""
+    workflow_id = naming.volume_workflow_id(SITE, NAMESPACE, import_name("fedora", digest))
+    options = ActivityOptions()
+    options.heartbeat_timeout.FromSeconds(3)
+    await client.workflow_service.update_activity_options(
+        UpdateActivityOptionsRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=workflow_id),
+            type="import_data_volume",
+            activity_options=options,
+            update_mask=FieldMask(paths=["heartbeat_timeout"]),
+        )
+    )
 
 
 async def test_it_writes_nothing_wrong_when_it_wakes_up(dev, tmp_path):
@@ -32,6 +53,7 @@ async def test_it_writes_nothing_wrong_when_it_wakes_up(dev, tmp_path):
         try:
             host.apply("fedora")
             await eventually(lambda: any("dataimportcron.importer" in line for _, line in descendants(stopped.pid)), 60)
+            await _lower_heartbeat_timeout(dev.client, first)
             os.kill(stopped.pid, signal.SIGSTOP)
             try:
                 one, two = workers(dev.client, host.home, site=SITE)
