@@ -71,6 +71,11 @@ def test_the_path_and_nothing_else(program, data_source, volume):
     data_source("latest", dataSource={"name": "fedora"})
     assert program("path", "fedora", "-n", "golden") == (0, f"{file}\n", "")
     assert program("path", "latest", "-n", "golden") == (0, f"{file}\n", "")
+    assert program("path", "datavolume/fedora-1", "-n", "golden") == (0, f"{file}\n", "")
+    file.unlink()
+    assert program("path", "dv/fedora-1", "-n", "golden")[:2] == (1, "")
+    assert program("path", "dv/fedora-2", "-n", "golden")[:2] == (1, "")
+    assert program("path", "dic/fedora-1", "-n", "golden")[:2] == (2, "")
 
 
 def test_no_file_is_no_output(program, data_source):
@@ -78,8 +83,8 @@ def test_no_file_is_no_output(program, data_source):
     code, out, words = program("path", "fedora", "-n", "golden")
     assert (code, out) == (1, "")
     assert words == (
-        "error: DataSource golden/fedora has no file: volume golden/fedora-1 is not there\n"
-        "hint: dataimportcron describe datavolume fedora-1 -n golden says why\n"
+        "error: DataSource golden/fedora has no file: volume golden/fedora-1 is not complete, or its file is gone\n"
+        "hint: dataimportcron describe datavolume fedora-1 -n golden says more\n"
     )
 
 
