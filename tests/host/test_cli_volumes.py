@@ -94,7 +94,7 @@ def test_no_file_is_no_output(program, data_source):
         ({}, 1, "DataSource golden/fedora has no volume yet"),
         ({"snapshot": {"namespace": "golden", "name": "s"}}, 2, "leads to a snapshot, expected a volume"),
         ({"dataSource": {"name": "pointer"}}, 2, "leads to a DataSource that is a pointer itself"),
-        ({"dataSource": {"name": "absent"}}, 2, "DataSource golden/absent does not exist"),
+        ({"dataSource": {"name": "absent"}}, 1, "DataSource golden/absent does not exist"),
     ],
 )
 def test_what_leads_to_no_file_is_said(program, data_source, source, code, words):
@@ -108,7 +108,7 @@ def test_what_leads_to_no_file_is_said(program, data_source, source, code, words
 def test_a_forgotten_namespace_is_named(program, data_source):
     data_source("fedora")
     code, out, words = program("path", "fedora")
-    assert (code, out) == (2, "")
+    assert (code, out) == (1, "")
     assert "DataSource default/fedora does not exist" in words
     assert "there is one in the namespace golden; name it with -n" in words
 

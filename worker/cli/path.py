@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dataimportcron.api.types import DataSource, DataVolume
-from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError, TransientError
+from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError, TransientError
 from dataimportcron.host.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from worker.cli.common import kind_of, namespace_option, open_state, state_option
@@ -85,4 +85,4 @@ def _data_source(store: Store, namespace: str, name: str) -> DataSource:
     except ObjectNotFoundError as error:
         elsewhere = [one.metadata.namespace for one in store.list(DataSource) if one.metadata.name == name]
         hint = f"there is one in the namespace {' and in '.join(elsewhere)}; name it with -n" if elsewhere else ""
-        raise MissingDependencyError(error.message, hint=hint) from error
+        raise ObjectNotFoundError(error.message, hint=hint) from error
