@@ -99,6 +99,8 @@ def _boot(home, daemon, images):
         *("--serial", f"file,path={images}/serial", "--events", "on_reboot=destroy", "--noautoconsole"),
     )
     wait_for("the machine powers off", 90, lambda: _is_off(daemon))
+    # libvirt's disks are root's; who runs this may be somebody else, and then would know of none.
+    subprocess.run(as_root("chmod", "0644", str(images / "vm.qcow2")), check=True)
     return next((line.strip() for line in _serial(images).splitlines() if "golden image" in line), "")
 
 

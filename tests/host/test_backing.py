@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dataimportcron.host import backing as module
 from dataimportcron.host.backing import BackingFiles
 from dataimportcron.host.qcow2_header import MAGIC
 from tests.support.storage import denied
@@ -61,6 +62,7 @@ def test_nobody(user_of, images, golden):
     os.mkfifo(images / "fifo")
     (images / "nowhere").symlink_to("absent")
     (images / "loop").symlink_to(".")
+    (images / "itself").symlink_to("itself")
     assert user_of() == ""
 
 
@@ -251,6 +253,7 @@ def test_an_unreadable_folder_is_in_doubt(user_of, images, golden):
 
 
 def test_files_are_read_again_only_when_they_have_changed(images, golden, monkeypatch):
+    monkeypatch.setattr(module, "_SETTLED", 0)
     for number in range(2000):
         (images / f"{number}.img").write_bytes(b"raw")
     backing = BackingFiles()
