@@ -14,22 +14,27 @@ from demo.push import Image, disk_layer, push
 from demo.registry import client, registry
 from demo.story import CRON, DATA_SOURCE, NAMESPACE, REPOSITORY, SAMPLES, same_bytes, trust
 from tests.support.libvirt import libvirt
-from tests.support.storage import as_root
+from tests.support.storage import as_root, public_folder
 
 
 @pytest.fixture
-def images(tmp_path):
-    """Where a person keeps the disks of virtual machines; libvirt's user may come here."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    folder = tmp_path / "images"
+def work():
+    """Libvirt's user may come here."""
+    with public_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def images(work):
+    """Where a person keeps the disks of virtual machines."""
+    folder = work / "images"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def home(tmp_path, images):
-    with host(tmp_path / "state", f'overlay_folders = ["{images}"]\n') as prepared:
+def home(work, images):
+    with host(work / "state", f'overlay_folders = ["{images}"]\n') as prepared:
         yield prepared
 
 

@@ -12,7 +12,7 @@ import pytest
 from dataimportcron.host import backing as module
 from dataimportcron.host.backing import BackingFiles
 from dataimportcron.host.qcow2_header import MAGIC
-from tests.support.storage import denied
+from tests.support.storage import denied, public_folder
 
 
 def make(path: Path, backing: str | Path, *, base_format: str = "raw", options: tuple[str, ...] = ()) -> Path:
@@ -20,6 +20,13 @@ def make(path: Path, backing: str | Path, *, base_format: str = "raw", options: 
     made = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", *options, "-b", str(backing), "-F", base_format]
     subprocess.run([*made, str(path), "1M"], check=True, cwd=path.parent)
     return path
+
+
+@pytest.fixture
+def tmp_path():
+    """Whoever we become may come here."""
+    with public_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -46,13 +53,6 @@ def user_of(golden, images):
         return backing.user_of(golden, [golden.parent, images, *folders], hidden=".dataimportcron")
 
     return look
-
-
-@pytest.fixture
-def open_to_all(tmp_path):
-    """Whoever we become may come here."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
 
 
 def test_nobody(user_of, images, golden):
@@ -234,7 +234,6 @@ def test_the_volume_may_be_an_overlay_itself(images, golden):
     assert backing.user_of(volume, [golden.parent, images]) == f"{overlay} has it as its backing file"
 
 
-@pytest.mark.usefixtures("open_to_all")
 def test_an_unreadable_file_is_in_doubt(user_of, images, golden):
     overlay = make(images / "vm.qcow2", golden)
     overlay.chmod(0o600)
@@ -243,7 +242,6 @@ def test_an_unreadable_file_is_in_doubt(user_of, images, golden):
     assert said.endswith(f"cannot be known: {overlay}: it cannot be read: Permission denied")
 
 
-@pytest.mark.usefixtures("open_to_all")
 def test_an_unreadable_folder_is_in_doubt(user_of, images, golden):
     make(images / "vm.qcow2", golden)
     images.chmod(0o700)

@@ -16,7 +16,14 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
 from tests.support.home import keep_volumes_inside
-from tests.support.storage import denied, mounted
+from tests.support.storage import denied, mounted, public_folder
+
+
+@pytest.fixture
+def tmp_path():
+    """Whoever we become may come here."""
+    with public_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -187,8 +194,6 @@ async def test_a_folder_of_somebody_else(make, tmp_path):
     folder = tmp_path / "pool"
     folder.mkdir(mode=0o755)
     keep_volumes_inside(state, f'[storage_classes]\nfast = "{folder}"\n')
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(0o755)
     volumes = HostVolumes(state)
     with denied(folder), pytest.raises(TargetNotWritableError, match=rf"volume golden/disk .* at {folder}") as raised:
         await HostCloner(volumes).blank(spec(storage_class="fast"))
