@@ -96,7 +96,7 @@ install_missing() {
 
 # Units that systemd starts, or would start where it runs.
 enabled_units() {
-    find /etc/systemd/system -path '*.wants/*' -type l -printf '%f\n' 2>/dev/null | sort -u
+    { find /etc/systemd/system -path '*.wants/*' -type l -printf '%f\n' 2>/dev/null || :; } | sort -u
 }
 
 # While packages are installed, the machine's policy is that no service starts (invoke-rc.d(8)). An administrator's own

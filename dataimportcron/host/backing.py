@@ -7,9 +7,11 @@ volume costs is its space, the worst that a removed one costs is a virtual machi
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import stat
+import time
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,6 +73,9 @@ _DRIVERS_HERE = frozenset(
     ]
 )
 
+_SETTLED = 2_000_000_000
+"""Nanoseconds."""
+
 FileId = tuple[int, int]
 """Device and inode."""
 
@@ -81,11 +86,16 @@ class UnknownReferenceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What was read of a file when it had this stamp."""
+    """What was read of a file when it had this stamp: size, time of its last change of content, and of any change."""
 
-    stamp: tuple[int, ...]
+    stamp: tuple[int, int, int]
+    read_at: int
     names: Names | None
     trouble: str
+
+    def holds(self, stamp: tuple[int, int, int]) -> bool:
+        """Whether it is still so. Stamps are coarse: a file that had just changed may have changed again unseen."""
+        return self.stamp == stamp and self.read_at > stamp[2] + _SETTLED and not self.trouble
 
 
 class BackingFiles:
@@ -103,11 +113,12 @@ class BackingFiles:
             hidden: name of folders that are left out.
         """
         try:
-            wanted = _id_of(file.stat())
-        except (FileNotFoundError, NotADirectoryError):
-            return ""
+            status = _status(file)
         except OSError as error:
             return f"whether a disk has {file} as its backing file cannot be known: {error.strerror}"
+        if status is None:
+            return ""
+        wanted = _id_of(status)
         walk = _Walk(hidden)
         search = _Search(self._known, wanted)
         doubt = ""
@@ -146,11 +157,11 @@ class _Walk:
                         if self._left < 0:
                             self.doubt = self.doubt or f"there are more than {_MOST_ENTRIES} files to look at"
                             return
-                        if entry.is_dir():
-                            if entry.name != self._hidden:
-                                waiting.append(Path(entry.path))
-                        else:
-                            yield Path(entry.path)
+                        path = Path(entry.path)
+                        if not path.is_dir():
+                            yield path
+                        elif entry.name != self._hidden:
+                            waiting.append(path)
             except OSError as error:
                 self.doubt = self.doubt or f"the folder {folder} cannot be read: {error.strerror}"
 
@@ -172,7 +183,7 @@ class _Search:
         while waiting:
             path, depth = waiting.pop()
             try:
-                names = self._names(path, named=depth > 0)
+                names = self._names(path)
             except (OSError, UnreadableHeaderError) as error:
                 reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
                 self._doubt(f"{path}: {reason}")
@@ -181,12 +192,13 @@ class _Search:
                 continue
             for what, target in self._parts(path, names):
                 try:
-                    found = _id_of(target.stat())
-                except (FileNotFoundError, NotADirectoryError):
-                    continue  # a file that is not there is not the volume
+                    status = _status(target)
                 except OSError as error:
                     self._doubt(f"{path} names {target}: {error.strerror}")
                     continue
+                if status is None:
+                    continue  # a file that is not there is not the volume
+                found = _id_of(status)
                 if found == self._wanted:
                     through = f", through {path}" if path != overlay else ""
                     return f"{overlay} has it as its {what} file{through}"
@@ -211,25 +223,22 @@ class _Search:
     def _doubt(self, why: str) -> None:
         self.doubt = self.doubt or why
 
-    def _names(self, path: Path, *, named: bool) -> Names | None:
+    def _names(self, path: Path) -> Names | None:
         """The names in a file; None where it has none.
 
         Raises:
             UnreadableHeaderError: nobody knows.
             OSError: it cannot be read.
         """
-        try:
-            status = path.stat()
-        except (FileNotFoundError, NotADirectoryError):
-            return None  # removed meanwhile, or a link to nothing
-        if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
+        status = _status(path)
+        if status is None or not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
             return None
-        if not named and _id_of(status) == self._wanted:
-            return None  # the volume itself: what it is made of is not asked
+        if _id_of(status) == self._wanted:
+            return None  # what the volume itself is made of is not asked
         stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         known = self.seen.get(_id_of(status)) or self._known.get(_id_of(status))
-        if known is None or known.stamp != stamp or known.trouble or stat.S_ISBLK(status.st_mode):
-            known = _Known(stamp, *_read(path))
+        if known is None or not known.holds(stamp) or stat.S_ISBLK(status.st_mode):
+            known = _Known(stamp, time.time_ns(), *_read(path))
         self.seen[_id_of(status)] = known
         if known.trouble:
             raise UnreadableHeaderError(known.trouble)
@@ -308,6 +317,20 @@ def _places(overlay: Path, names: Sequence[str]) -> list[Path]:
     """Where the files are: relative ones beside the overlay, by the path that led to it or by its real one."""
     folders = dict.fromkeys((overlay.parent, Path(os.path.realpath(overlay)).parent))
     return [folder / name for name in names for folder in folders]
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Of a file, None where there is none: nothing has the name, or a link leads nowhere.
+
+    Raises:
+        OSError: nobody can say.
+    """
+    try:
+        return path.stat()
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}:
+            raise
+        return None
 
 
 def _id_of(status: os.stat_result) -> FileId:

@@ -43,7 +43,7 @@ class StorageFolders:
         """Every folder in which volumes may be, the one for new ones first; each once."""
         settings = self._state.settings()
         default = [Path(settings.default_folder)] if settings.default_folder else []
-        claimed = [LIBVIRT_IMAGES] if not default and self._has_claim(LIBVIRT_IMAGES) else []
+        claimed = [LIBVIRT_IMAGES] if self._has_claim(LIBVIRT_IMAGES) else []
         classes = [Path(folder) for folder in settings.storage_classes.values()]
         return list(dict.fromkeys([*default, *claimed, self._own, *classes]))
 
@@ -102,10 +102,18 @@ class StorageFolders:
         return True
 
     def _has_claim(self, folder: Path) -> bool:
+        """Whether the claim is ours; also by another name of the state folder, and after it was moved."""
         claim = _read(folder / HIDDEN / "owner.json")
-        own = _read(self._state.path / "identity.json")
-        ours = {"machine": own.get("machine"), "state": str(self._state.path)}
-        return bool(own) and claim == ours
+        machine = claim.get("machine")
+        if not machine or machine != _read(self._state.path / "identity.json").get("machine"):
+            return False
+        claimed = Path(str(claim.get("state")))
+        try:
+            return claimed.samefile(self._state.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False  # a copy of the state folder, as far as anybody can say
 
 
 def make_folder(folder: Path) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from dataimportcron.errors import MissingDependencyError, TransientError
 from dataimportcron.oci.archive import open_file
 
 FILE_SCHEME = "file://"
+_CHUNK = 1 << 20
 
 
 class LocalDisks:
@@ -32,13 +34,20 @@ class LocalDisks:
                 known = self._known.get(url)
                 if known is not None and known[0] == stamp:
                     return known[1]
-                digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+                digest = _sha256(file)
                 if _stamp(file.fileno()) != stamp:
                     raise TransientError(f"{path} changes while it is read", hint="it is read again")
         except OSError as error:
             raise MissingDependencyError(f"{path} cannot be read: {error.strerror}") from error
         self._known[url] = (stamp, digest)
         return digest
+
+
+def _sha256(file: BinaryIO) -> str:
+    found = hashlib.sha256()
+    while part := file.read(_CHUNK):
+        found.update(part)
+    return f"sha256:{found.hexdigest()}"
 
 
 def _stamp(descriptor: int) -> tuple[int, ...]:

@@ -14,22 +14,27 @@ from demo.push import Image, disk_layer, push
 from demo.registry import client, registry
 from demo.story import CRON, DATA_SOURCE, NAMESPACE, REPOSITORY, SAMPLES, same_bytes, trust
 from tests.support.libvirt import libvirt
-from tests.support.storage import as_root
+from tests.support.storage import as_root, public_folder
 
 
 @pytest.fixture
-def images(tmp_path):
-    """Where a person keeps the disks of virtual machines; libvirt's user may come here."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    folder = tmp_path / "images"
+def work():
+    """Libvirt's user may come here."""
+    with public_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def images(work):
+    """Where a person keeps the disks of virtual machines."""
+    folder = work / "images"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def home(tmp_path, images):
-    with host(tmp_path / "state", f'overlay_folders = ["{images}"]\n') as prepared:
+def home(work, images):
+    with host(work / "state", f'overlay_folders = ["{images}"]\n') as prepared:
         yield prepared
 
 
@@ -99,6 +104,8 @@ def _boot(home, daemon, images):
         *("--serial", f"file,path={images}/serial", "--events", "on_reboot=destroy", "--noautoconsole"),
     )
     wait_for("the machine powers off", 90, lambda: _is_off(daemon))
+    # libvirt's disks are root's; who runs this may be somebody else, and then would know of none.
+    subprocess.run(as_root("chmod", "0644", str(images / "vm.qcow2")), check=True)
     return next((line.strip() for line in _serial(images).splitlines() if "golden image" in line), "")
 
 

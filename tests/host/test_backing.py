@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from dataimportcron.host import backing as module
 from dataimportcron.host.backing import BackingFiles
 from dataimportcron.host.qcow2_header import MAGIC
-from tests.support.storage import denied
+from tests.support.storage import denied, public_folder
 
 
 def make(path: Path, backing: str | Path, *, base_format: str = "raw", options: tuple[str, ...] = ()) -> Path:
@@ -19,6 +20,13 @@ def make(path: Path, backing: str | Path, *, base_format: str = "raw", options: 
     made = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", *options, "-b", str(backing), "-F", base_format]
     subprocess.run([*made, str(path), "1M"], check=True, cwd=path.parent)
     return path
+
+
+@pytest.fixture
+def tmp_path():
+    """Whoever we become may come here."""
+    with public_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -47,13 +55,6 @@ def user_of(golden, images):
     return look
 
 
-@pytest.fixture
-def open_to_all(tmp_path):
-    """Whoever we become may come here."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-
-
 def test_nobody(user_of, images, golden):
     (images / "other.img").write_bytes(b"raw")
     (images / "empty").touch()
@@ -61,6 +62,7 @@ def test_nobody(user_of, images, golden):
     os.mkfifo(images / "fifo")
     (images / "nowhere").symlink_to("absent")
     (images / "loop").symlink_to(".")
+    (images / "itself").symlink_to("itself")
     assert user_of() == ""
 
 
@@ -232,7 +234,6 @@ def test_the_volume_may_be_an_overlay_itself(images, golden):
     assert backing.user_of(volume, [golden.parent, images]) == f"{overlay} has it as its backing file"
 
 
-@pytest.mark.usefixtures("open_to_all")
 def test_an_unreadable_file_is_in_doubt(user_of, images, golden):
     overlay = make(images / "vm.qcow2", golden)
     overlay.chmod(0o600)
@@ -241,7 +242,6 @@ def test_an_unreadable_file_is_in_doubt(user_of, images, golden):
     assert said.endswith(f"cannot be known: {overlay}: it cannot be read: Permission denied")
 
 
-@pytest.mark.usefixtures("open_to_all")
 def test_an_unreadable_folder_is_in_doubt(user_of, images, golden):
     make(images / "vm.qcow2", golden)
     images.chmod(0o700)
@@ -251,6 +251,7 @@ def test_an_unreadable_folder_is_in_doubt(user_of, images, golden):
 
 
 def test_files_are_read_again_only_when_they_have_changed(images, golden, monkeypatch):
+    monkeypatch.setattr(module, "_SETTLED", 0)
     for number in range(2000):
         (images / f"{number}.img").write_bytes(b"raw")
     backing = BackingFiles()

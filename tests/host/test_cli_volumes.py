@@ -71,6 +71,11 @@ def test_the_path_and_nothing_else(program, data_source, volume):
     data_source("latest", dataSource={"name": "fedora"})
     assert program("path", "fedora", "-n", "golden") == (0, f"{file}\n", "")
     assert program("path", "latest", "-n", "golden") == (0, f"{file}\n", "")
+    assert program("path", "datavolume/fedora-1", "-n", "golden") == (0, f"{file}\n", "")
+    file.unlink()
+    assert program("path", "dv/fedora-1", "-n", "golden")[:2] == (1, "")
+    assert program("path", "dv/fedora-2", "-n", "golden")[:2] == (1, "")
+    assert program("path", "dic/fedora-1", "-n", "golden")[:2] == (2, "")
 
 
 def test_no_file_is_no_output(program, data_source):
@@ -78,8 +83,8 @@ def test_no_file_is_no_output(program, data_source):
     code, out, words = program("path", "fedora", "-n", "golden")
     assert (code, out) == (1, "")
     assert words == (
-        "error: DataSource golden/fedora has no file: volume golden/fedora-1 is not there\n"
-        "hint: dataimportcron describe datavolume fedora-1 -n golden says why\n"
+        "error: DataSource golden/fedora has no file: volume golden/fedora-1 is not complete, or its file is gone\n"
+        "hint: dataimportcron describe datavolume fedora-1 -n golden says more\n"
     )
 
 
@@ -89,7 +94,7 @@ def test_no_file_is_no_output(program, data_source):
         ({}, 1, "DataSource golden/fedora has no volume yet"),
         ({"snapshot": {"namespace": "golden", "name": "s"}}, 2, "leads to a snapshot, expected a volume"),
         ({"dataSource": {"name": "pointer"}}, 2, "leads to a DataSource that is a pointer itself"),
-        ({"dataSource": {"name": "absent"}}, 2, "DataSource golden/absent does not exist"),
+        ({"dataSource": {"name": "absent"}}, 1, "DataSource golden/absent does not exist"),
     ],
 )
 def test_what_leads_to_no_file_is_said(program, data_source, source, code, words):
@@ -103,7 +108,7 @@ def test_what_leads_to_no_file_is_said(program, data_source, source, code, words
 def test_a_forgotten_namespace_is_named(program, data_source):
     data_source("fedora")
     code, out, words = program("path", "fedora")
-    assert (code, out) == (2, "")
+    assert (code, out) == (1, "")
     assert "DataSource default/fedora does not exist" in words
     assert "there is one in the namespace golden; name it with -n" in words
 

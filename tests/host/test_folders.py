@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from dataimportcron.errors import StorageUnavailableError, TargetNotWritableError
+from dataimportcron.errors import NoSpaceError, StorageUnavailableError, TargetNotWritableError
 from dataimportcron.host import folders as module
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.folders import StorageFolders
@@ -16,7 +16,14 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
 from tests.support.home import keep_volumes_inside
-from tests.support.storage import denied, mounted
+from tests.support.storage import denied, mounted, public_folder
+
+
+@pytest.fixture
+def tmp_path():
+    """Whoever we become may come here."""
+    with public_folder() as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -76,6 +83,25 @@ def test_a_stale_claim_is_taken_over(make, images, how):
         (images / ".dataimportcron" / "owner.json").write_text("{")
     second = make("second")
     assert StorageFolders(second).of("") == (images, True)
+
+
+def test_a_claim_by_another_name_of_the_state_folder(make, images, tmp_path):
+    state = make("state")
+    StorageFolders(state).of("")
+    (tmp_path / "link").symlink_to(state.path)
+    assert StorageFolders(StateFolder(tmp_path / "link")).of("") == (images, True)
+    moved = StateFolder(state.path.rename(tmp_path / "moved"))
+    assert StorageFolders(moved).of("") == (images, True)
+    shutil.copytree(moved.path, state.path)
+    assert StorageFolders(StateFolder(tmp_path / "moved")).of("") == (moved.path / "volumes", True)
+
+
+@pytest.mark.usefixtures("images")
+async def test_volumes_are_found_after_another_default_was_set(make):
+    state = make("state")
+    await HostCloner(HostVolumes(state)).blank(spec())
+    keep_volumes_inside(state)
+    assert await HostVolumes(state).find("golden", "disk") is not None
 
 
 def test_without_libvirt(make, images):
@@ -138,13 +164,36 @@ async def test_a_folder_that_is_not_mounted(make, tmp_path):
 
 
 @pytest.mark.usefixtures("images")
+async def test_a_full_folder(make, tmp_path):
+    state = make("state")
+    keep_volumes_inside(state, f'[storage_classes]\nfast = "{tmp_path}/nvme"\n')
+    volumes = HostVolumes(state)
+    cloner = HostCloner(volumes)
+    await cloner.blank(spec("source"))
+    volumes.place(spec("source")).file.write_bytes(os.urandom(1 << 20))
+    with mounted("tmpfs", tmp_path / "nvme", "-t", "tmpfs", "-o", "size=512k"):
+        with pytest.raises(NoSpaceError, match=r"golden/clone of 1048576 bytes.*No space left") as raised:
+            await cloner.run(("golden", "source"), spec("clone", "fast"), lambda _: None)
+        assert raised.value.hint == "free some; it is tried again"
+        assert await volumes.find("golden", "clone") is None
+        assert await volumes.find("golden", "source") is not None
+
+
+@pytest.mark.usefixtures("images")
+async def test_a_read_only_folder(make, tmp_path):
+    state = make("state")
+    keep_volumes_inside(state, f'[storage_classes]\nfast = "{tmp_path}/nvme"\n')
+    said = pytest.raises(TargetNotWritableError, match=rf"at {tmp_path}/nvme/.*Read-only file system")
+    with mounted("tmpfs", tmp_path / "nvme", "-t", "tmpfs", "-o", "ro"), said:
+        await HostCloner(HostVolumes(state)).blank(spec(storage_class="fast"))
+
+
+@pytest.mark.usefixtures("images")
 async def test_a_folder_of_somebody_else(make, tmp_path):
     state = make("state")
     folder = tmp_path / "pool"
     folder.mkdir(mode=0o755)
     keep_volumes_inside(state, f'[storage_classes]\nfast = "{folder}"\n')
-    for above in (tmp_path, *tmp_path.parents[:2]):
-        above.chmod(0o755)
     volumes = HostVolumes(state)
     with denied(folder), pytest.raises(TargetNotWritableError, match=rf"volume golden/disk .* at {folder}") as raised:
         await HostCloner(volumes).blank(spec(storage_class="fast"))

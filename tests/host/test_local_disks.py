@@ -34,7 +34,7 @@ def test_a_file_that_has_not_changed_is_not_read_again(tmp_path, monkeypatch):
     def refuse(*_args):
         raise AssertionError
 
-    monkeypatch.setattr(local_disks.hashlib, "file_digest", refuse)
+    monkeypatch.setattr(local_disks, "_sha256", refuse)
     assert disks.digest_of(f"file://{disk}") == sha256(b"one")
 
 

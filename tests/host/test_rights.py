@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.host.cloner import HostCloner
+from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
 from tests.support.home import keep_volumes_inside
-from tests.support.storage import as_root
+from tests.support.storage import as_root, public_folder
 
 ROOT = Path(__file__).parents[2]
 _ASK = """
@@ -32,12 +33,32 @@ _UNIT = ("--bounding-set", "-all,+dac_read_search,+lease", "--inh-caps", "-all")
 
 
 @pytest.fixture
-async def file(state, tmp_path):
-    """A complete volume; whoever we become may come here. Machines' disks are in `images`."""
-    for folder in (tmp_path, *tmp_path.parents[:2], state.path):
-        folder.chmod(0o755)
-    (tmp_path / "images").mkdir()
-    keep_volumes_inside(state, f'overlay_folders = ["{tmp_path}/images"]\n')
+def work():
+    """Whoever we become may come here."""
+    with public_folder() as folder:
+        yield folder
+
+
+@pytest.fixture
+def state(work):
+    folder = StateFolder(work / "state")
+    folder.prepare()
+    keep_volumes_inside(folder, f'overlay_folders = ["{work}/images"]\n')
+    return folder
+
+
+@pytest.fixture
+def images(work):
+    """Where the disks of machines are."""
+    folder = work / "images"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+async def file(state, images):
+    """A complete volume."""
+    assert images.exists()
     volumes = HostVolumes(state)
     spec = VolumeSpec(namespace="golden", name="disk", uid="uid", size=1 << 20)
     await HostCloner(volumes).blank(spec)
@@ -83,8 +104,8 @@ def make_overlay(file, images):
     return overlay
 
 
-def test_the_hardened_unit_knows_all(as_unit, file, tmp_path):
-    overlay = make_overlay(file, tmp_path / "images")
+def test_the_hardened_unit_knows_all(as_unit, file, images):
+    overlay = make_overlay(file, images)
     with file.open("rb"):
         libvirt_takes(file)
         libvirt_takes(overlay)
@@ -94,16 +115,16 @@ def test_the_hardened_unit_knows_all(as_unit, file, tmp_path):
     assert as_unit() == ""
 
 
-def test_an_ordinary_user_knows_what_is_his_own(as_user, file, tmp_path):
+def test_an_ordinary_user_knows_what_is_his_own(as_user, file, images):
     assert as_user() == ""
     with file.open("rb"):
         assert f"{file} is open" in as_user() or f"has {file} open" in as_user()
-    overlay = make_overlay(file, tmp_path / "images")
+    overlay = make_overlay(file, images)
     assert as_user() == f"{overlay} has it as its backing file"
 
 
-def test_an_ordinary_user_keeps_what_he_cannot_know(as_user, file, tmp_path):
-    overlay = make_overlay(file, tmp_path / "images")
+def test_an_ordinary_user_keeps_what_he_cannot_know(as_user, file, images):
+    overlay = make_overlay(file, images)
     libvirt_takes(overlay)
     doubt = f"{overlay}: it cannot be read: Permission denied"
     assert as_user() == f"whether a disk has {file} as its backing file cannot be known: {doubt}"

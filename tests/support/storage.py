@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,17 @@ def mounted(what: str | Path, folder: Path, *options: str) -> Iterator[Path]:
         yield folder
     finally:
         _run("umount", str(folder))
+
+
+@contextmanager
+def public_folder() -> Iterator[Path]:
+    """A folder that every user may come to; pytest's own are closed again whenever another pytest starts."""
+    folder = Path(tempfile.mkdtemp(prefix="dataimportcron-"))
+    try:
+        folder.chmod(0o755)
+        yield folder
+    finally:
+        _run("rm", "-rf", "--one-file-system", str(folder))
 
 
 @contextmanager

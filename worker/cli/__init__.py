@@ -22,7 +22,7 @@ COMMANDS = {
     "poll": "poll a DataImportCron now",
     "suspend": "poll a DataImportCron no more by its schedule",
     "resume": "poll a DataImportCron by its schedule again",
-    "path": "print the file that a DataSource stands for",
+    "path": "print the file that a DataSource stands for now",
     "history": "show the imports of a DataImportCron",
     "validate": "check YAML files without applying them",
     "next": "show the next ticks of a schedule",

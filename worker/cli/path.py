@@ -1,27 +1,28 @@
-"""`dataimportcron path`: the file behind a DataSource, for `virt-install --disk …,backing_store=$(…)`."""
+"""`dataimportcron path`: the file of a DataSource or a DataVolume, for `virt-install --disk …,backing_store=$(…)`."""
 
 from __future__ import annotations
 
 import argparse
 
-from dataimportcron.api.types import DataSource
-from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError, TransientError
+from dataimportcron.api.types import DataSource, DataVolume
+from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError, TransientError
 from dataimportcron.host.store import Store
 from dataimportcron.host.volumes import HostVolumes
-from worker.cli.common import namespace_option, open_state, state_option
+from worker.cli.common import kind_of, namespace_option, open_state, state_option
 
 _EXAMPLES = """examples:
   dataimportcron path fedora -n golden-images
+  dataimportcron path datavolume/my-vm
   virt-install --import --disk size=20,backing_store=$(dataimportcron path fedora),backing_format=raw …
 
 It prints the path and nothing else; where there is no file, it says why on the standard error, and the exit code is 1
-or 2. The file stays for as long as an overlay on it is in a folder that is looked through (README).
+or 2. The file is raw; that of a DataVolume with the annotation dataimportcron.io/clone: overlay is qcow2.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Whose file."""
-    parser.add_argument("name", metavar="DATASOURCE", help="a DataSource")
+    parser.add_argument("target", metavar="DATASOURCE", help="a DataSource; or KIND/NAME, for a DataVolume too")
     namespace_option(parser)
     state_option(parser)
     parser.epilog = _EXAMPLES
@@ -29,15 +30,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the path of the file that the DataSource stands for now."""
+    """Print the path of the file that a DataSource stands for now, or that a DataVolume is."""
     state = open_state(arguments)
     store = Store(state)
-    namespace, name = _volume_of(store, arguments.namespace, arguments.name)
+    kind, _, named = arguments.target.rpartition("/")
+    wanted = kind_of(kind or "datasource")
+    if wanted not in (DataSource, DataVolume):
+        raise InvalidObjectError(f"A {wanted.__name__} has no file", hint="name a DataSource or a DataVolume")
+    namespace, name = arguments.namespace, named
+    if wanted is DataSource:
+        namespace, name = _volume_of(store, namespace, name)
+    else:
+        store.get(DataVolume, namespace, name)
     volume = HostVolumes(state).find_now(namespace, name)
     if volume is None:
         raise TransientError(
-            f"DataSource {arguments.namespace}/{arguments.name} has no file: volume {namespace}/{name} is not there",
-            hint=f"dataimportcron describe datavolume {name} -n {namespace} says why",
+            f"{wanted.__name__} {arguments.namespace}/{named} has no file: volume {namespace}/{name} is not complete, "
+            "or its file is gone",
+            hint=f"dataimportcron describe datavolume {name} -n {namespace} says more",
         )
     print(volume.location)
     return 0
@@ -75,4 +85,4 @@ def _data_source(store: Store, namespace: str, name: str) -> DataSource:
     except ObjectNotFoundError as error:
         elsewhere = [one.metadata.namespace for one in store.list(DataSource) if one.metadata.name == name]
         hint = f"there is one in the namespace {' and in '.join(elsewhere)}; name it with -n" if elsewhere else ""
-        raise MissingDependencyError(error.message, hint=hint) from error
+        raise ObjectNotFoundError(error.message, hint=hint) from error
