@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -74,6 +75,24 @@ def test_a_server_that_is_killed_again_and_again_is_there_again(home):
     home.run("apply", "-f", str(SAMPLES / "fedora.yaml"))
     wait_for("a poll", 60, lambda: home.cron(NAMESPACE, CRON).status.conditions)
     assert "Traceback" not in log(home)
+
+
+def test_the_next_up_waits_for_the_server_of_one_that_was_killed(home):
+    """Two servers would write one database."""
+    home.start()
+    before, old = dev_server.endpoint_of(home.state), home.pid_of("start-dev")
+    os.kill(old, signal.SIGSTOP)
+    home.up.kill()
+    home.up.wait()
+    started(home)
+    wait_for("that it is said", 30, lambda: "waiting for the server of an `up` that was killed" in log(home))
+    assert home.pid_of("start-dev") is None
+    os.kill(old, signal.SIGCONT)
+    wait_for("the next server", 60, lambda: home.pid_of("start-dev"))
+    # Whoever reaps it may be late; it has no memory, and so no files, any more.
+    assert not _memory(old)
+    wait_for("its worker", 60, lambda: log(home).count("serving site") == 2)
+    assert dev_server.endpoint_of(home.state) == before
 
 
 def test_ports_that_somebody_took_are_said(home):
@@ -166,3 +185,10 @@ def test_objects_in_a_manifest_folder(home, http, tmp_path):
     assert "61 * * * *" in file.read_text()
     file.unlink()
     wait_for("the deletion", 30, lambda: CRON not in home.run("get", "dic", "-n", NAMESPACE).stdout)
+
+
+def _memory(pid):
+    try:
+        return Path(f"/proc/{pid}/maps").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
