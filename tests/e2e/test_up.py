@@ -80,6 +80,7 @@ def test_a_server_that_is_killed_again_and_again_is_there_again(home):
 def test_the_next_up_waits_for_the_server_of_one_that_was_killed(home):
     """Two servers would write one database."""
     home.start()
+    wait_for("its worker", 60, lambda: "serving site" in log(home))
     before, old = dev_server.endpoint_of(home.state), home.pid_of("start-dev")
     os.kill(old, signal.SIGSTOP)
     home.up.kill()
@@ -91,7 +92,7 @@ def test_the_next_up_waits_for_the_server_of_one_that_was_killed(home):
     wait_for("the next server", 60, lambda: home.pid_of("start-dev"))
     # Whoever reaps it may be late; it has no memory, and so no files, any more.
     assert not _memory(old)
-    wait_for("its worker", 60, lambda: log(home).count("serving site") == 2)
+    wait_for("the next worker", 60, lambda: log(home).count("serving site") == 2)
     assert dev_server.endpoint_of(home.state) == before
 
 
