@@ -141,6 +141,17 @@ def test_the_users_own_temporal_gets_a_worker_and_no_server(home):
         assert home.up.wait(60) == 0
 
 
+def test_while_temporal_is_away_files_are_read_all_the_same(home, tmp_path):
+    folder = tmp_path / "dataimportcron.d"
+    folder.mkdir()
+    (home.folder / "settings.toml").write_text(f'manifest_folders = ["{folder}"]\n')
+    (folder / "images.yaml").write_text((SAMPLES / "fedora.yaml").read_text())
+    started(home, TEMPORAL_ADDRESS="127.0.0.1:1")
+    wait_for("the object", 60, lambda: home.cron(NAMESPACE, CRON))
+    assert log(home).count("waiting: Temporal does not answer at 127.0.0.1:1") == 1
+    assert "Traceback" not in log(home)
+
+
 def test_a_configuration_of_temporal_that_is_not_there_is_an_error(home):
     done = subprocess.run(
         [*PROGRAM, "up"],
