@@ -7,6 +7,7 @@ import re
 import signal
 import socket
 import subprocess
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -139,6 +140,16 @@ def test_the_users_own_temporal_gets_a_worker_and_no_server(home):
         assert f"Temporal    {address}, namespace default (your own: no server is started here)" in log(home)
         home.up.send_signal(signal.SIGINT)
         assert home.up.wait(60) == 0
+
+
+def test_temporal_that_goes_away_is_said_once(home):
+    with own_temporal(home) as address:
+        started(home, TEMPORAL_ADDRESS=address)
+        wait_for("the worker", 60, lambda: "this worker leads" in log(home))
+    wait_for("that it is said", 60, lambda: f"Temporal does not answer at {address}" in log(home))
+    before = len(log(home).splitlines())
+    time.sleep(15)  # dozens of tries of a dozen pollers
+    assert len(log(home).splitlines()) - before <= 2, log(home)
 
 
 def test_while_temporal_is_away_files_are_read_all_the_same(home, tmp_path):
