@@ -100,15 +100,15 @@ async def test_what_can_be_wrong_with_tls(dev, temporal, ours, others):
         tls_before(plain(dev), ours.certificate, ours.key, clients_ca=others.ca) as strict,
     ):
         temporal(ADDRESS=address)
-        assert "perhaps it wants TLS" in await words(TemporalUnavailableError)
+        assert "perhaps it wants TLS, or another client certificate" in await words(TemporalUnavailableError)
         temporal(TLS_SERVER_CA_CERT_PATH=others.ca)
         assert f"at {address}: its certificate is not signed by the CA" in await words(TemporalUnavailableError)
         temporal(TLS_SERVER_CA_CERT_PATH=ours.ca, TLS_SERVER_NAME="temporal.example")
         assert "is for another name" in await words(TemporalUnavailableError)
         temporal(TLS_SERVER_NAME="localhost", ADDRESS=strict)
-        assert "perhaps it wants a client certificate" in await words(TemporalUnavailableError)
+        assert "perhaps it wants TLS, or another client certificate" in await words(TemporalUnavailableError)
         temporal(TLS_CLIENT_CERT_PATH=ours.certificate, TLS_CLIENT_KEY_PATH=ours.key)
-        assert "perhaps it wants a client certificate" in await words(TemporalUnavailableError)
+        assert "perhaps it wants TLS, or another client certificate" in await words(TemporalUnavailableError)
         temporal(ADDRESS=plain(dev))
         assert "it does not speak TLS" in await words(TemporalUnavailableError)
 
