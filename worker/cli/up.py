@@ -1,4 +1,7 @@
-"""`dataimportcron up`: the Temporal server and a worker as children, restarted when they end, gone when we go."""
+"""`dataimportcron up`: the Temporal server and a worker as children, restarted when they end, gone when we go.
+
+Where the environment names the user's own Temporal there is no server, and the worker is the only child.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     state_option(parser)
     parser.epilog = (
         "The state folder is --state, else $DATAIMPORTCRON_STATE, else /var/lib/dataimportcron for root, else "
-        "dataimportcron in $XDG_STATE_HOME (~/.local/state)."
+        "dataimportcron in $XDG_STATE_HOME (~/.local/state). Where TEMPORAL_ADDRESS, TEMPORAL_PROFILE or "
+        "TEMPORAL_CONFIG_FILE is set, that Temporal is used, and no server is started. Ctrl-C and SIGTERM end it with "
+        "exit code 0."
     )
 
 
