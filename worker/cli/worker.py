@@ -48,7 +48,6 @@ async def _serve(state: StateFolder) -> None:
         logger.info("serving site %s by Temporal at %s", identity.site, client.service_client.config.target_host)
         notify("READY=1", f"STATUS=serving site {identity.site}")
         await serve(client, home, site=identity.site, machine=identity.machine, stop=stop)
-    notify("STOPPING=1")
 
 
 def _end_with_stdin() -> None:
