@@ -25,7 +25,7 @@ cache=${XDG_CACHE_HOME:-${HOME:?"HOME is not set, so there is no place for the c
 export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$cache/uv
 
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
-test_packages=(chromium git libvirt-clients libvirt-daemon-system skopeo virtinst xfsprogs)
+test_packages=(chromium git libvirt-clients libvirt-daemon-system skopeo systemd virtinst xfsprogs)
 bench_packages=(curl isal openssl zstd)
 
 say() { printf '== %s\n' "$*"; }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Protocol
@@ -50,6 +52,10 @@ class Home(Protocol):
         """Bind objects to executions for as long as this process leads."""
         ...
 
+    async def read_files(self) -> None:
+        """Take in what people do to files while there is nothing yet to bind the objects to, until cancelled."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class HostHome:
@@ -67,12 +73,8 @@ class HostHome:
     store: Store
 
     async def bind(self, client: Client, *, site: str, machine: str) -> None:
-        """See `Home`. The leader holds a lock that dies with it; the others stand by."""
-        lock = try_lock(self.state.run / "leader.lock")
-        while lock is None:
-            await asyncio.sleep(_STANDBY)
-            lock = try_lock(self.state.run / "leader.lock")
-        try:
+        """See `Home`."""
+        async with self._leading():
             logger.info("this worker leads")
             await Binding(
                 executions=Executions(client, site=site, machine=machine),
@@ -82,6 +84,23 @@ class HostHome:
                 feed=HostFeed(self.store, self.state),
                 now=clock.now,
             ).run()
+
+    async def read_files(self) -> None:
+        """See `Home`."""
+        async with self._leading():
+            feed = HostFeed(self.store, self.state)
+            while True:
+                await feed.next()
+
+    @asynccontextmanager
+    async def _leading(self) -> AsyncIterator[None]:
+        """The leader holds a lock that dies with it; the others stand by."""
+        lock = try_lock(self.state.run / "leader.lock")
+        while lock is None:
+            await asyncio.sleep(_STANDBY)
+            lock = try_lock(self.state.run / "leader.lock")
+        try:
+            yield
         finally:
             os.close(lock)
 

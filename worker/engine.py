@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from temporalio.client import Client
 from temporalio.service import RPCError
@@ -83,7 +83,19 @@ async def saying_outages(home: Home, endpoint: Endpoint) -> AsyncIterator[None]:
         now=clock.now,
         probe=lambda: probe(client, endpoint),
     )
-    task = asyncio.create_task(outage.run(), name="outage")
+    async with _beside(outage.run()):
+        yield
+
+
+def reading_files(home: Home) -> AbstractAsyncContextManager[None]:
+    """Take in what people do to files, while the binding, which does it otherwise, has to wait."""
+    return _beside(home.read_files())
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Something runs meanwhile."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

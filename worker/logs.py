@@ -6,6 +6,19 @@ import logging
 
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig
+
+_CORE = ",".join(
+    (
+        "ERROR",
+        *(f"{name}=WARN" for name in ("temporalio_common", "temporalio_sdk_core", "temporalio_client")),
+        "temporal_sdk_bridge=WARN",
+        # A line for each try of each poller, thousands in an hour: that Temporal is away is said by us, once.
+        "temporalio_client::retry=OFF",
+        "temporalio_sdk_core::worker::heartbeat=OFF",
+    )
+)
+"""What the SDK's core may log, by its modules."""
 
 _FORMAT = "%(asctime)s %(levelname)-7s %(message)s"
 
@@ -23,7 +36,11 @@ class _Formatter(logging.Formatter):
 
 
 def set_up() -> None:
-    """Log to the standard error, from INFO on; httpx's line per request is not worth one."""
+    """Log to the standard error, from INFO on; httpx's line per request is not worth one.
+
+    To be called before anything of Temporal's is used.
+    """
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=_CORE))))
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter(_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -127,10 +127,11 @@ def unavailable(endpoint: Endpoint, error: BaseException) -> TemporalUnavailable
         "BadSignature": "its certificate is not signed by the CA that was given (BadSignature)",
         "UnknownIssuer": "no CA that is trusted has signed its certificate (UnknownIssuer)",
         "NotValidForName": "its certificate is for another name (NotValidForName)",
-        "close_notify": "it closed the connection; perhaps it wants a client certificate, or another one",
-        "BrokenPipe": "it closed the connection; perhaps it wants TLS",
         "InvalidContentType": "it does not speak TLS (InvalidContentType)",
     }
+    # Which of these is said depends on who was faster.
+    closed = ("close_notify", "BrokenPipe", "ConnectionReset", "operation was canceled", "connection closed")
+    causes |= dict.fromkeys(closed, "it closed the connection; perhaps it wants TLS, or another client certificate")
     quoted = re.findall(r'(?:message|error): "([^"]+)"', text)
     cause = next((said for word, said in causes.items() if word in text), quoted[-1] if quoted else text)
     hint = "on a host `dataimportcron up` starts it; elsewhere check TEMPORAL_ADDRESS"

@@ -33,7 +33,7 @@ def server(state, endpoint):
         process.wait()
 
 
-async def test_an_outage_is_said_and_healed_by_one_poll(home, caplog, capfd, monkeypatch):
+async def test_an_outage_is_said_and_healed_by_one_poll(home, caplog, monkeypatch):
     monkeypatch.setattr(outage, "_PERIOD", 0.5)
     monkeypatch.setattr(outage, "GRACE", timedelta(seconds=1))
     caplog.set_level(logging.INFO)
@@ -69,12 +69,11 @@ async def test_an_outage_is_said_and_healed_by_one_poll(home, caplog, capfd, mon
         process.wait()
         # Away for several ticks, in mid-life this time.
         await eventually(lambda: home.condition("UpToDate")[:2] == ("Unknown", "EngineUnavailable"), 60)
-        made, _ = len(polls), capfd.readouterr()
+        made = len(polls)
         caplog.clear()
         await asyncio.sleep(3 * EVERY)
         assert len(polls) == made
         assert len(caplog.records) <= 3, caplog.text
-        assert len(capfd.readouterr().err.splitlines()) <= 20
     with server(state, place):
         await eventually(lambda: home.condition("UpToDate")[0] == "True", 60)
         await eventually(lambda: len(polls) >= made + 3, 60)

@@ -1,4 +1,7 @@
-"""`dataimportcron up`: the Temporal server and a worker as children, restarted when they end, gone when we go."""
+"""`dataimportcron up`: the Temporal server and a worker as children, restarted when they end, gone when we go.
+
+Where the environment names the user's own Temporal there is no server, and the worker is the only child.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     state_option(parser)
     parser.epilog = (
         "The state folder is --state, else $DATAIMPORTCRON_STATE, else /var/lib/dataimportcron for root, else "
-        "dataimportcron in $XDG_STATE_HOME (~/.local/state)."
+        "dataimportcron in $XDG_STATE_HOME (~/.local/state). Where TEMPORAL_ADDRESS, TEMPORAL_PROFILE or "
+        "TEMPORAL_CONFIG_FILE is set, that Temporal is used, and no server is started. Ctrl-C and SIGTERM end it with "
+        "exit code 0."
     )
 
 
@@ -68,11 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _with_server(state: StateFolder, worker: Child, environment: dict[str, str], stop: threading.Event) -> None:
     """Run the embedded server and the worker."""
+    alone = _await_predecessor(state, stop)
+    if alone is None:
+        return
     last = dev_server.endpoint_of(state)
     endpoint = dev_server.choose_endpoint(state)
     if last not in {None, endpoint}:
         print(f"the ports of last time are taken, {last.port} or {last.ui_port}; others are used", file=sys.stderr)
-    server = Child("server", dev_server.command(state, endpoint), environment)
+    server = Child("server", dev_server.command(state, endpoint), environment, inherited=(alone,))
     try:
         server.start()
         dev_server.wait_ready(endpoint, ended=lambda: stop.is_set() or server.ended())
@@ -83,6 +91,27 @@ def _with_server(state: StateFolder, worker: Child, environment: dict[str, str],
         raise _not_started(state, error) from error
     _say(state, f"Temporal    {endpoint.address}\nUI          {endpoint.ui}")
     _supervise([server, worker], stop)
+
+
+def _await_predecessor(state: StateFolder, stop: threading.Event) -> int | None:
+    """A lock that the server will hold too: after a kill -9 of `up`, its server may still be writing the database.
+
+    Raises:
+        StateError: the old server does not end.
+    """
+    path = state.run / "server.lock"
+    deadline = time.monotonic() + _PATIENCE
+    said = False
+    while (lock := try_lock(path)) is None and time.monotonic() < deadline and not stop.wait(_TICK):
+        if not said:
+            print("waiting for the server of an `up` that was killed", file=sys.stderr)
+        said = True
+    if lock is None and not stop.is_set():
+        raise StateError(
+            f"The server of an earlier `up` holds {path}, and does not end",
+            hint=f"end it: fuser {path} names its process",
+        )
+    return lock
 
 
 def _supervise(children: list[Child], stop: threading.Event) -> None:
@@ -139,6 +168,7 @@ class Child:
     started: float = 0.0
     delay: float = field(default=0.5)
     due: float = 0.0
+    inherited: tuple[int, ...] = ()
 
     def ended(self) -> bool:
         """Whether it has ended since it was started."""
@@ -151,6 +181,7 @@ class Child:
             stdin=subprocess.PIPE,
             env=self.environment,
             start_new_session=True,
+            pass_fds=self.inherited,
             preexec_fn=_die_with_parent,  # noqa: PLW1509 -- single-threaded here, and it only makes a system call
         )
         self.started = time.monotonic()

@@ -12,7 +12,7 @@ from dataimportcron.host.state import StateFolder
 from worker import logs
 from worker.build import host_home
 from worker.cli.common import endpoint_for, state_option
-from worker.engine import await_engine, saying_outages
+from worker.engine import await_engine, reading_files, saying_outages
 from worker.notify import notify
 from worker.run import serve, stop_on_signals
 
@@ -41,13 +41,13 @@ async def _serve(state: StateFolder) -> None:
     endpoint = endpoint_for(state)
     identity, home = state.identity(), host_home(state)
     async with saying_outages(home, endpoint):
-        client = await await_engine(endpoint, stop)
+        async with reading_files(home):
+            client = await await_engine(endpoint, stop)
         if client is None:
             return
         logger.info("serving site %s by Temporal at %s", identity.site, client.service_client.config.target_host)
         notify("READY=1", f"STATUS=serving site {identity.site}")
         await serve(client, home, site=identity.site, machine=identity.machine, stop=stop)
-    notify("STOPPING=1")
 
 
 def _end_with_stdin() -> None:
