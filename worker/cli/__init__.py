@@ -85,8 +85,9 @@ def parser(*configured: str) -> argparse.ArgumentParser:
         )
         if name in configured and name != "import":
             _module(name).configure(command)
-            own = f"{textwrap.fill(command.epilog, 79)}\n\n" if command.epilog else ""
-            command.epilog = own + epilog(name)
+            own = command.epilog or ""
+            if "examples:" not in own:
+                command.epilog = f"{textwrap.fill(own, 79)}\n\n{epilog(name)}".lstrip()
     return made
 
 

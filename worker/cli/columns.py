@@ -11,6 +11,9 @@ from worker.cli.text import ago, parse_time
 
 _NONE = "<none>"
 
+FIRST_TO_GO = ("RESTARTS", "LAST IMPORT", "LAST POLL", "SIZE")
+"""Columns that are left out, one after the other, where a terminal is too narrow for a table."""
+
 
 def cells(document: Document, now: datetime, *, wide: bool = False) -> dict[str, str]:
     """The cells of one object by the head of their column, without its name.
@@ -53,7 +56,7 @@ def _cron(metadata: Document, spec: Document, status: Document, now: datetime) -
         "REASON": up_to_date.get("reason", _NONE),
         "DATASOURCE": spec.get("managedDataSource") or _NONE,
         "DIGEST": _short(annotations.get(ANNOTATION_DESIRED_DIGEST, "")),
-        "SOURCE": source.get("url") or source.get("imageStream") or _NONE,
+        "SOURCE": str(source.get("url") or source.get("imageStream") or _NONE).removeprefix("docker://"),
     }
 
 

@@ -67,22 +67,23 @@ def target_of(words: Sequence[str]) -> tuple[str, str]:
     raise InvalidObjectError(f"Expected KIND NAME or KIND/NAME, found {' '.join(words)!r}")
 
 
+def own_temporal() -> bool:
+    """Whether the environment names the user's own Temporal."""
+    import os  # noqa: PLC0415 -- used here alone
+
+    return any(os.environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"))
+
+
 def endpoint_for(state: StateFolder) -> Endpoint:
     """Where Temporal is: the user's own (TEMPORAL_ADDRESS or a profile), else the embedded server of the folder.
 
     Raises:
         MissingDependencyError: neither is known.
     """
-    import os  # noqa: PLC0415 -- used here alone
-
     from dataimportcron.host.dev_server import endpoint_of  # noqa: PLC0415 -- keeps --help quick
     from worker.temporal import Endpoint  # noqa: PLC0415 -- temporalio takes a second to import
 
-    if (
-        os.environ.get("TEMPORAL_ADDRESS")
-        or os.environ.get("TEMPORAL_PROFILE")
-        or os.environ.get("TEMPORAL_CONFIG_FILE")
-    ):
+    if own_temporal():
         return Endpoint(profile=True)
     embedded = endpoint_of(state)
     if embedded is None:

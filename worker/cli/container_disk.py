@@ -28,8 +28,8 @@ def run(arguments: Sequence[str]) -> int:
             for line in importer.stdout or ():
                 told = parse_line(line)
                 if isinstance(told, Progress):
-                    done = told.bytes_read if told.bytes_total else None
-                    display.show(told.phase, told.phase, done, told.bytes_total)
+                    fraction = told.bytes_read / told.bytes_total if told.bytes_total else None
+                    display.show(told.phase, told.phase, fraction, told.bytes_total)
                 elif isinstance(told, Result):
                     result = told
         except KeyboardInterrupt:

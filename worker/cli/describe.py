@@ -25,7 +25,8 @@ _HIDDEN = "<hidden, {} bytes>"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which objects."""
-    parser.add_argument("what", nargs="+", metavar="KIND [NAME…]", help="objects, as KIND NAME… or KIND/NAME…")
+    parser.add_argument("kind", metavar="KIND", help="a kind as `get` knows it, or an object as KIND/NAME")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="objects of that kind; all of them without")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
     namespace_option(parser)
     state_option(parser)
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print them."""
-    asked, state = wanted(arguments.what), open_state(arguments)
+    asked, state = wanted([arguments.kind, *arguments.names]), open_state(arguments)
     namespace = None if arguments.all_namespaces else arguments.namespace
     records = [record for kind in asked.kinds for record in find(state, kind, namespace, asked.names.get(kind, ()))]
     if not records:
@@ -80,6 +81,12 @@ def _head(record: Record, document: Document, now: datetime, width: int | None) 
         fields.append(("Problem", [f"the file is not applied, the last good one is in force: {record.problem}"]))
     column = max(len(name) for name, _ in fields) + 3
     for name, values in fields:
+        words = [word for value in values for word in value.split()]
+        if width is not None and max(map(len, words), default=0) > width - column:
+            yield f"{name}:"
+            for value in values:
+                yield from text.wrapped(value, width, indent="  ", hang="  ")
+            continue
         for number, value in enumerate(values or ["<none>"]):
             yield from text.field("" if number else f"{name}:", value, column, width)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 
@@ -15,12 +14,9 @@ from dataimportcron.host import clock
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from worker.cli import text
-from worker.cli.common import endpoint_for, state_option
+from worker.cli.common import endpoint_for, own_temporal, state_option
 from worker.doctor import engine, folders, machine, objects
 from worker.doctor.finding import Finding, failed
-
-_OWN = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
-"""Any of these means the user's own Temporal."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +56,7 @@ async def _all(state: StateFolder) -> list[Finding]:
 
 async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
     """Every check of the home on one host; what needs something that is wrong is left out."""
-    own = any(os.environ.get(name) for name in _OWN)
+    own = own_temporal()
     there = list(folders.check_state(state))
     for finding in (*machine.check(embedded=not own), *there):
         yield finding

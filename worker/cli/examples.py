@@ -32,10 +32,6 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "dataimportcron history fedora-image-import-cron -n golden-images",
         "dataimportcron history fedora-image-import-cron -n golden-images -o json",
     ),
-    "path": (
-        "dataimportcron path fedora -n golden-images",
-        "virt-install --disk size=20,backing_store=$(dataimportcron path fedora -n golden-images),backing_format=raw",
-    ),
     "validate": ("dataimportcron validate fedora.yaml golden-images/", "dataimportcron validate - <fedora.yaml"),
     "next": ('dataimportcron next "30 1 * * 1"', "dataimportcron next fedora-image-import-cron -n golden-images"),
     "import": (

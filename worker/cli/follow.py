@@ -109,8 +109,7 @@ class Follower:
         fraction = _fraction(volume)
         if fraction is not None and not self._total:
             self._total = self._ask_total(wanted)
-        done = fraction * self._total if fraction is not None and self._total else fraction
-        self._display.show(wanted, volume.status.phase or "Pending", done, self._total)
+        self._display.show(wanted, volume.status.phase or "Pending", fraction, self._total)
 
     def _ask_total(self, wanted: str) -> int:
         """Bytes that the import reads, as its heartbeat says; 0 if nobody can say."""

@@ -13,9 +13,10 @@ from dataimportcron.host import clock
 from dataimportcron.host.records import Record
 from dataimportcron.host.state import StateFolder
 from worker.cli import text
-from worker.cli.columns import cells
+from worker.cli.columns import FIRST_TO_GO
+from worker.cli.columns import cells as cells_of
 from worker.cli.common import namespace_option, open_state, state_option
-from worker.cli.kinds import Wanted, find, selector, tidy, wanted
+from worker.cli.kinds import SHORT, Wanted, find, selector, tidy, wanted
 
 _LOOK: Final = 0.5
 """Seconds between two looks of --watch."""
@@ -24,12 +25,12 @@ _LOOK: Final = 0.5
 def configure(parser: argparse.ArgumentParser) -> None:
     """What to list."""
     parser.add_argument(
-        "what",
-        nargs="+",
-        metavar="KIND [NAME…]",
+        "kind",
+        metavar="KIND",
         help="kinds are dataimportcron (dic), datasource (das), datavolume (dv), configmap (cm), secret; "
         "several with commas, the first three as `all`, one object also as KIND/NAME",
     )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="objects of that kind; all of them without")
     parser.add_argument(
         "-o", "--output", choices=["wide", "yaml", "json", "name"], help="more columns, or another form"
     )
@@ -43,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the objects, and with --watch what becomes of them."""
-    asked, state = wanted(arguments.what), open_state(arguments)
+    asked, state = wanted([arguments.kind, *arguments.names]), open_state(arguments)
     records = _find(arguments, asked, state)
     printer = _Printer(arguments, asked, state)
     printer.show_all(records)
@@ -97,6 +98,7 @@ class _Printer:
         self._where = "any namespace" if self._namespaces else f"{arguments.namespace} namespace"
         self._headers = not arguments.no_headers
         self._kinds = asked.kinds
+        self._heads: dict[str, Sequence[str]] = {}
         self._widths: dict[str, list[int]] = {}
 
     def show_all(self, records: Sequence[Record]) -> None:
@@ -121,28 +123,31 @@ class _Printer:
             print(f"{record.kind.lower()}/{record.name}", flush=True)
         else:
             head, row = self._row(record, clock.now())
-            row = [*row[: head.index("AGE")], "<deleted>", *row[head.index("AGE") + 1 :]] if gone else row
-            if record.kind not in self._widths:
-                self._widths[record.kind] = text.column_widths([head, row])
-                if self._headers:
-                    print(text.line(head, self._widths[record.kind]))
-            print(text.line(row, self._widths[record.kind], colours=text.coloured()), flush=True)
+            if record.kind not in self._heads:
+                print(self._table([record]), flush=True)
+                return
+            shown = dict(zip(head, row, strict=True)) | ({"AGE": "<deleted>"} if gone else {})
+            cells = [shown[name] for name in self._heads[record.kind]]
+            print(text.line(cells, self._widths[record.kind], colours=text.coloured()), flush=True)
 
     def _table(self, records: Sequence[Record]) -> str:
         now = clock.now()
         made = [self._row(record, now) for record in records]
-        rows = [made[0][0], *(row for _, row in made)]
+        rows, width = [made[0][0], *(row for _, row in made)], text.width_of()
+        rows = text.cut(rows, width) if self._form == "wide" else text.fitted(rows, width, FIRST_TO_GO)
+        self._heads[records[0].kind] = rows[0]
         self._widths[records[0].kind] = text.column_widths(rows)
-        shown = text.table(rows, width=text.width_of(), colours=text.coloured())
+        shown = text.table(rows, width=width, colours=text.coloured())
         return shown if self._headers else shown.partition("\n")[2]
 
     def _row(self, record: Record, now: datetime) -> tuple[list[str], list[str]]:
         """The heads of the columns, and a record's cells."""
         wide = self._form == "wide"
-        shown = cells(record.document(), now, wide=wide)
+        shown = cells_of(record.document(), now, wide=wide)
         if wide and record.kind == "DataImportCron":
-            shown["NEXT POLL"] = self._next_poll(record, now)
-        name = f"{record.kind.lower()}/{record.name}" if self._several_kinds else record.name
+            source = shown.pop("SOURCE")  # stays last: it is what may be cut
+            shown |= {"NEXT POLL": self._next_poll(record, now), "SOURCE": source}
+        name = f"{SHORT[record.kind]}/{record.name}" if self._several_kinds else record.name
         shown = {"NAME": name} | shown
         if self._namespaces:
             shown = {"NAMESPACE": record.namespace} | shown

@@ -44,7 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     width = text.width_of()
     wide = arguments.output == "wide" or width is None
     if state.history:
-        print(text.noted(_imports(state, engine, arguments.namespace, wide=wide), width=width, colours=text.coloured()))
+        rows = _imports(state, engine, arguments.namespace, wide=wide, full=width is None)
+        print(text.noted(rows, width=width, colours=text.coloured()))
     else:
         print(f"DataImportCron {arguments.name} has imported nothing yet.")
     if state.running is not None:
@@ -63,23 +64,28 @@ async def _ask(arguments: argparse.Namespace) -> tuple[Engine, CronState]:
     return engine, await engine.state_of(arguments.namespace, arguments.name)
 
 
-def _imports(state: CronState, engine: Engine, namespace: str, *, wide: bool) -> list[tuple[list[str], str]]:
-    """The table; a failure's sentence stands with its row."""
+def _imports(
+    state: CronState, engine: Engine, namespace: str, *, wide: bool, full: bool
+) -> list[tuple[list[str], str]]:
+    """The table; a failure's sentence stands with its row, and so does a link, unless the width is `full`."""
     head = ["STARTED (UTC)", "DIGEST", "TOOK", "READ", "OUTCOME"]
-    failed = any(_said(entry) for entry in state.history)
-    rows = [(head + (["DATAVOLUME", "LINK"] if wide else []), "MESSAGE" if failed else "")]
+    if wide:
+        head += ["DATAVOLUME", "LINK"] if full else ["DATAVOLUME"]
+    rows = [(head, "MESSAGE" if any(map(_said, state.history)) else "")]
     for entry in state.history:
         hexadecimal = entry.digest.partition(":")[2]
+        link = _link(entry, engine, namespace)
         cells = [
             _moment(entry.started),
-            hexadecimal if wide else hexadecimal[:_DIGEST],
+            hexadecimal if full else hexadecimal[:_DIGEST],
             text.duration(entry.duration),
             text.size(entry.bytes_read),
             entry.outcome.value,
+            entry.data_volume,
+            link,
         ]
-        if wide:
-            cells += [entry.data_volume, _link(entry, engine, namespace)]
-        rows.append((cells, _said(entry)))
+        said = _said(entry)
+        rows.append((cells[: len(head)], f"{link} {said}".rstrip() if wide and not full else said))
     return rows
 
 

@@ -30,6 +30,8 @@ ALIASES = {
     "secret": "Secret",
     "secrets": "Secret",
 }
+SHORT = {"DataImportCron": "dic", "DataSource": "das", "DataVolume": "dv", "ConfigMap": "cm", "Secret": "secret"}
+"""The shortest name of each kind."""
 NAMES = tuple(dict.fromkeys(ALIASES.values()))
 """All kinds."""
 _ALL = ("DataImportCron", "DataSource", "DataVolume")

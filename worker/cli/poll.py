@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     engine, result = asyncio.run(_poll(arguments))
     print(f"{result.reason}: {result.message}")
     if result.digest:
-        print(f"digest      {result.digest}\nDataVolume  {result.data_volume}\ndecision    {result.verdict.value}")
+        print(f"digest: {result.digest}\nDataVolume: {result.data_volume}\ndecision: {result.verdict.value}")
     if result.verdict is Verdict.FAILED:
         return 1
     if not arguments.wait:

@@ -30,7 +30,7 @@ class Standing:
         phase: a word for a person.
         fraction: from 0 to 1; None while nobody knows.
         total: bytes that there are to read, 0 while unknown.
-        rate: bytes per second, or parts of the whole where `total` is unknown; 0 while unknown.
+        rate: parts of the whole per second, 0 while unknown.
     """
 
     title: str
@@ -69,32 +69,32 @@ def _figures(now: Standing) -> str:
         told.append(f"{text.size(now.fraction * now.total)}/{text.size(now.total)}")
     if now.rate > 0 and now.fraction < 1:
         if now.total:
-            told.append(f"{text.size(now.rate)}/s")
-        told.append(f"ETA {text.duration((1 - now.fraction) * (now.total or 1) / now.rate)}")
+            told.append(f"{text.size(now.rate * now.total)}/s")
+        told.append(f"ETA {text.eta((1 - now.fraction) / now.rate)}")
     return "  ".join(told)
 
 
 class Rate:
-    """How fast a count grows, over the last seconds; it starts over when the count falls, as after a restart."""
+    """How fast a figure grows, over the last seconds; it starts over when the figure falls, as after a restart."""
 
     def __init__(self) -> None:
         self._seen: deque[tuple[float, float]] = deque()
 
-    def update(self, count: float, at: float) -> float:
+    def update(self, figure: float, at: float) -> float:
         """Per second, 0 while it cannot be told.
 
         Args:
-            count: now.
+            figure: now.
             at: seconds, of a clock that never jumps.
         """
-        if self._seen and count < self._seen[-1][1]:
+        if self._seen and figure < self._seen[-1][1]:
             self._seen.clear()
-        if not self._seen or count > self._seen[-1][1]:
-            self._seen.append((at, count))
+        if not self._seen or figure > self._seen[-1][1]:
+            self._seen.append((at, figure))
         while len(self._seen) > 2 and at - self._seen[0][0] > _RATE_OVER:  # noqa: PLR2004 -- two make a difference
             self._seen.popleft()
         first_at, first = self._seen[0]
-        return (count - first) / (at - first_at) if at > first_at else 0.0
+        return (figure - first) / (at - first_at) if at > first_at else 0.0
 
 
 class Display:
@@ -107,18 +107,10 @@ class Display:
         self._written = float("-inf")
         self._rate = Rate()
 
-    def show(self, title: str, phase: str, done: float | None, total: int) -> None:
-        """Show where it stands.
-
-        Args:
-            title: what is imported.
-            phase: a word for a person.
-            done: bytes, or where `total` is 0 a fraction of the whole; None while unknown.
-            total: bytes, 0 while unknown.
-        """
+    def show(self, title: str, phase: str, fraction: float | None, total: int) -> None:
+        """Show where it stands; see `Standing`."""
         now = time.monotonic()
-        fraction = None if done is None else min(done / (total or 1), 1.0)
-        rate = 0.0 if done is None else self._rate.update(done, now)
+        rate = 0.0 if fraction is None else self._rate.update(fraction, now)
         standing = Standing(title=title, phase=phase, fraction=fraction, total=total, rate=rate)
         width = text.width_of(self._stream)
         if width is not None:

@@ -17,6 +17,8 @@ _GAPS: Final = ("   ", "  ")
 """Between two columns, as kubectl has it; the second where that keeps the table in the terminal."""
 _LEAST_NOTE: Final = 40
 """Columns that a sentence needs beside its row; with fewer it goes below it."""
+_LEAST_CELL: Final = 20
+"""Columns that a cell which is cut must still have."""
 _INDENT: Final = "    "
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60))
 _GREEN, _RED, _PLAIN = "\033[32m", "\033[31m", "\033[0m"
@@ -54,6 +56,27 @@ def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
     return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
+def fitted(rows: Sequence[Sequence[str]], width: int | None, first_to_go: Sequence[str]) -> list[list[str]]:
+    """Rows without as many columns, named by their heads, as must go for the table to keep to the width."""
+    found = [list(row) for row in rows]
+    for name in first_to_go:
+        if width is None or _wide(column_widths(found), _GAPS[1]) <= width:
+            break
+        if name in found[0]:
+            place = found[0].index(name)
+            found = [[*row[:place], *row[place + 1 :]] for row in found]
+    return found
+
+
+def cut(rows: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
+    """Rows whose last cells have lost their beginning where that lets the table keep to the width."""
+    widths = column_widths(rows)
+    room = widths[-1] if width is None else width - _wide(widths, _GAPS[1]) + widths[-1]
+    if room >= widths[-1] or room < _LEAST_CELL:
+        return [list(row) for row in rows]
+    return [[*row[:-1], row[-1] if len(row[-1]) <= room else f"...{row[-1][3 - room :]}"] for row in rows]
+
+
 def line(row: Sequence[str], widths: Sequence[int], *, gap: str = _GAPS[0], colours: bool = False) -> str:
     """One row; a cell that is wider than its column moves those after it."""
     cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
@@ -70,13 +93,14 @@ def noted(rows: Sequence[tuple[Sequence[str], str]], *, width: int | None = None
     widths = column_widths([cells for cells, _ in rows])
     gap = _gap(widths, width)
     before = sum(widths) + len(gap) * len(widths)
-    beside = width is None or width - before >= _LEAST_NOTE
+    longest = max((len(word) for _, note in rows for word in note.split()), default=0)
+    beside = width is None or width - before >= max(_LEAST_NOTE, longest)
     found = []
     for number, (cells, note) in enumerate(rows):
         text = line(cells, widths, gap=gap, colours=colours and number > 0)
         bare = len(line(cells, widths, gap=gap))
         if beside:
-            folded = [note] if width is None else textwrap.wrap(note, width - before) or [""]
+            folded = wrapped(note, None if width is None else width - before) or [""]
             found.append(f"{text}{' ' * (before - bare)}{folded[0]}".rstrip())
             found += [" " * before + more for more in folded[1:]]
         else:
@@ -124,6 +148,11 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
+
+
+def eta(seconds: float) -> str:
+    """A guess of a length of time: whole seconds below a minute."""
+    return f"{seconds:.0f}s" if seconds < 59.5 else duration(seconds)  # noqa: PLR2004 -- a minute, rounded
 
 
 def size(count: float) -> str:
@@ -174,7 +203,10 @@ def outline(document: dict[str, Any], *, indent: str = "", width: int | None = N
 
 
 def field(head: str, text: str, column: int, width: int | None) -> list[str]:
-    """A field's name and its value, which goes on below itself."""
+    """A field's name and its value, which goes on below itself; below the name where a word needs the room."""
+    if width is not None and max(map(len, text.split()), default=0) > width - column:
+        before = " " * (len(head) - len(head.lstrip()) + 2)
+        return [head, *wrapped(text, width, indent=before)]
     folded = wrapped(text, width and width - column) or ["<none>"]
     return [f"{head.ljust(column)}{folded[0]}", *(" " * column + more for more in folded[1:])]
 
@@ -186,5 +218,8 @@ def _nests(value: object) -> bool:
 
 
 def _gap(widths: Sequence[int], width: int | None) -> str:
-    wide = sum(widths) + len(_GAPS[0]) * (len(widths) - 1)
-    return _GAPS[0] if width is None or wide <= width else _GAPS[1]
+    return _GAPS[0] if width is None or _wide(widths, _GAPS[0]) <= width else _GAPS[1]
+
+
+def _wide(widths: Sequence[int], gap: str) -> int:
+    return sum(widths) + len(gap) * (len(widths) - 1)

@@ -106,7 +106,7 @@ def check_volumes(state: StateFolder) -> Iterator[Finding]:
             again = f"dataimportcron poll {cron} -n {metadata.namespace} --wait"
             anew = f"dataimportcron delete dv {metadata.name} -n {metadata.namespace}, and apply it again"
             yield bad(f"volume {metadata.namespace}/{metadata.name}", "its file is gone", again if cron else anew)
-    yield good("volumes", f"{complete} are complete")
+    yield good("volumes", f"{complete} complete")
 
 
 def largest_volume(crons: Sequence[DataImportCron]) -> int:
