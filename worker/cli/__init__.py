@@ -61,8 +61,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         from worker.cli.container_disk import run as import_disk
 
         return import_disk(arguments[1:])
-    chosen = next((argument for argument in arguments if argument in COMMANDS), "")
-    return _run(parser(chosen).parse_args(arguments))
+    # Not by the built-in `next`: the command of that name becomes an attribute of this package.
+    chosen = [argument for argument in arguments if argument in COMMANDS][:1]
+    return _run(parser(*chosen).parse_args(arguments))
 
 
 def parser(*configured: str) -> argparse.ArgumentParser:
@@ -110,6 +111,10 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"error: {error.message}", file=sys.stderr)
         _hint(error)
         return 2 if error.permanent else 1
+    except PermissionError as error:
+        print(f"error: {error.filename} cannot be read or written by this user", file=sys.stderr)
+        print("hint: run as the user that `dataimportcron up` runs as", file=sys.stderr)
+        return 2
     except BrokenPipeError:
         # The reader of our output has gone; nothing more can be said, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

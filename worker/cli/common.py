@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +34,7 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
 
     Raises:
         MissingDependencyError: nothing has made one yet.
+        PermissionError: it is another user's.
     """
     from dataimportcron.host.state import StateFolder  # noqa: PLC0415 -- keeps --help quick
 
@@ -42,6 +45,8 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
             hint="start `dataimportcron up` first, or name another folder with --state or DATAIMPORTCRON_STATE",
         )
     state.check()
+    if not os.access(state.status, os.R_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(state.status))
     return state
 
 
@@ -69,8 +74,6 @@ def target_of(words: Sequence[str]) -> tuple[str, str]:
 
 def own_temporal() -> bool:
     """Whether the environment names the user's own Temporal."""
-    import os  # noqa: PLC0415 -- used here alone
-
     return any(os.environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"))
 
 

@@ -39,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     records = [record for kind in asked.kinds for record in find(state, kind, namespace, asked.names.get(kind, ()))]
     if not records:
         print(f"No {' or '.join(asked.kinds)} found in {namespace or 'any'} namespace.")
+        return 0
     print("\n\n\n".join("\n".join(_lines(state, record)) for record in records))
     return 0
 

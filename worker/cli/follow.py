@@ -25,7 +25,7 @@ from worker.cli.progress import Display
 from worker.temporal import connect
 
 _LOOK: Final = 0.25
-_ASK_EVERY: Final = 3.0
+_ASK_EVERY: Final = 1.0
 """Seconds between two questions for the size of the image."""
 _PATIENCE: Final = timedelta(seconds=2)
 

@@ -68,16 +68,16 @@ def _imports(
     state: CronState, engine: Engine, namespace: str, *, wide: bool, full: bool
 ) -> list[tuple[list[str], str]]:
     """The table; a failure's sentence stands with its row, and so does a link, unless the width is `full`."""
-    head = ["STARTED (UTC)", "DIGEST", "TOOK", "READ", "OUTCOME"]
-    if wide:
-        head += ["DATAVOLUME", "LINK"] if full else ["DATAVOLUME"]
+    by_name = wide and not full  # a DataVolume's name ends with its digest
+    head = ["STARTED (UTC)", "DATAVOLUME" if by_name else "DIGEST", "TOOK", "READ", "OUTCOME"]
+    head += ["DATAVOLUME", "LINK"] if full else []
     rows = [(head, "MESSAGE" if any(map(_said, state.history)) else "")]
     for entry in state.history:
         hexadecimal = entry.digest.partition(":")[2]
         link = _link(entry, engine, namespace)
         cells = [
             _moment(entry.started),
-            hexadecimal if full else hexadecimal[:_DIGEST],
+            entry.data_volume if by_name else hexadecimal if full else hexadecimal[:_DIGEST],
             text.duration(entry.duration),
             text.size(entry.bytes_read),
             entry.outcome.value,
@@ -85,7 +85,7 @@ def _imports(
             link,
         ]
         said = _said(entry)
-        rows.append((cells[: len(head)], f"{link} {said}".rstrip() if wide and not full else said))
+        rows.append((cells[: len(head)], f"{link} {said}".rstrip() if by_name else said))
     return rows
 
 

@@ -18,7 +18,7 @@ from worker.cli.polls import clock_times, next_polls, when
 def configure(parser: argparse.ArgumentParser) -> None:
     """The schedule or the cron, and how many ticks."""
     parser.add_argument("schedule", metavar="SCHEDULE|NAME", help='such as "30 1 * * 1", or a DataImportCron')
-    parser.add_argument("--count", type=int, default=5, help="how many ticks (default: %(default)s)")
+    parser.add_argument("--count", type=_count, default=5, help="how many ticks (default: %(default)s)")
     namespace_option(parser)
     state_option(parser)
 
@@ -37,6 +37,12 @@ def run(arguments: argparse.Namespace) -> int:
     if ticks and "@every" in cron.spec.schedule:
         print(f"{cron.spec.schedule} counts from one poll to the next")
     return 0
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of ticks")
+    return int(text)
 
 
 def _is_schedule(given: str) -> bool:

@@ -15,6 +15,8 @@ from worker.cli import text
 
 _RATE_OVER: Final = 15.0
 """Seconds that the rate is measured over."""
+_STOPPED: Final = 3.0
+"""Seconds without a new report after which an import counts as slower."""
 _LINE_EVERY: Final = 5.0
 """Seconds between two lines where there is no terminal, unless the phase is another."""
 _LEAST_BAR: Final = 8
@@ -93,8 +95,10 @@ class Rate:
             self._seen.append((at, figure))
         while len(self._seen) > 2 and at - self._seen[0][0] > _RATE_OVER:  # noqa: PLR2004 -- two make a difference
             self._seen.popleft()
-        first_at, first = self._seen[0]
-        return (figure - first) / (at - first_at) if at > first_at else 0.0
+        (first_at, first), (last_at, last) = self._seen[0], self._seen[-1]
+        # Between two reports nothing is known; only after a while it has stopped.
+        until = last_at if at - last_at < _STOPPED else at
+        return (last - first) / (until - first_at) if until > first_at else 0.0
 
 
 class Display:
