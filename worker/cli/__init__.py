@@ -97,24 +97,18 @@ def _module(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- a mod
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Run the command; an error is one line and a hint."""
+    """Run the command; an error is one sentence and a hint."""
     from dataimportcron.errors import DataImportCronError, InvalidObjectError
 
     try:
         return int(_module(arguments.command).run(arguments))
     except InvalidObjectError as error:
-        for line in error.faults or (error.message,):
-            print(f"error: {line}", file=sys.stderr)
-        _hint(error)
-        return 2
+        return _failed(*(error.faults or (error.message,)), hint=error.hint, code=2)
     except DataImportCronError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        _hint(error)
-        return 2 if error.permanent else 1
+        return _failed(error.message, hint=error.hint, code=2 if error.permanent else 1)
     except PermissionError as error:
-        print(f"error: {error.filename} cannot be read or written by this user", file=sys.stderr)
-        print("hint: run as the user that `dataimportcron up` runs as", file=sys.stderr)
-        return 2
+        words = f"{error.filename} cannot be read or written by this user"
+        return _failed(words, hint="run as the user that `dataimportcron up` runs as", code=2)
     except BrokenPipeError:
         # The reader of our output has gone; nothing more can be said, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,7 +117,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return 130
 
 
-def _hint(error: Exception) -> None:
-    hint = getattr(error, "hint", "")
+def _failed(*sentences: str, hint: str, code: int) -> int:
+    from worker.cli.text import say
+
+    for sentence in sentences:
+        say(f"error: {sentence}", sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        say(f"hint: {hint}", sys.stderr)
+    return code

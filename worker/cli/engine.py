@@ -52,10 +52,7 @@ class Engine:
 
     def link(self, workflow_id: str, run_id: str = "") -> str:
         """Where the UI shows an execution; where there is no UI, its ids."""
-        if not self.ui:
-            return f"{workflow_id} {run_id}".rstrip()
-        place = f"{self.ui}/namespaces/{quote(self.client.namespace, safe='')}/workflows/{quote(workflow_id, safe='')}"
-        return f"{place}/{run_id}/history" if run_id else place
+        return link(self.ui, self.client.namespace, workflow_id, run_id)
 
 
 async def open_engine(state: StateFolder) -> Engine:
@@ -69,6 +66,14 @@ async def open_engine(state: StateFolder) -> Engine:
     client = await connect(endpoint)
     embedded = None if endpoint.profile else endpoint_of(state)
     return Engine(client=client, site=state.identity().site, ui=embedded.ui if embedded else _own_ui(client))
+
+
+def link(ui: str, namespace: str, workflow_id: str, run_id: str) -> str:
+    """Where a UI shows an execution, one run of it or all; without a UI the ids themselves."""
+    if not ui:
+        return f"{workflow_id} {run_id}".rstrip()
+    place = f"{ui}/namespaces/{quote(namespace, safe='')}/workflows/{quote(workflow_id, safe='')}"
+    return f"{place}/{run_id}/history" if run_id else place
 
 
 def unanswered(what: str, error: RPCError | WorkflowQueryFailedError | Exception) -> TransientError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,16 +36,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Print what the cron remembers, newest first."""
     Store(open_state(arguments)).record(DataImportCron, arguments.namespace, arguments.name)
     engine, state = asyncio.run(_ask(arguments))
+
+    def link(entry: ImportRecord) -> str:
+        workflow_id = naming.volume_workflow_id(engine.site, arguments.namespace, entry.data_volume)
+        return engine.link(workflow_id, entry.run_id)
+
     if arguments.output in {"json", "yaml"}:
-        document = _document(state, engine, arguments.namespace)
+        document = _document(state, link)
         print(
             json.dumps(document, indent=4) if arguments.output == "json" else yaml.safe_dump(document, sort_keys=False)
         )
         return 0
     width = text.width_of()
-    wide = arguments.output == "wide" or width is None
+    wide = arguments.output == "wide"
     if state.history:
-        rows = _imports(state, engine, arguments.namespace, wide=wide, full=width is None)
+        rows = imports(state, link, wide=wide, full=width is None)
         print(text.noted(rows, width=width, colours=text.coloured()))
     else:
         print(f"DataImportCron {arguments.name} has imported nothing yet.")
@@ -52,9 +58,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"\nRunning: {state.running.data_volume}, since {_moment(state.running.started)} UTC")
     if state.poll_failures:
         print("\nFailed polls:")
-        print(text.noted(_failures(state.poll_failures), width=width))
+        print(text.noted(failures(state.poll_failures, clock.now()), width=width))
     cron_id = naming.cron_workflow_id(engine.site, arguments.namespace, arguments.name)
-    if not wide and engine.ui:
+    if width is not None and not wide and engine.ui:
         print(f"\nUI: {engine.link(cron_id)}\n    (of each import: -o wide)")
     return 0
 
@@ -64,17 +70,23 @@ async def _ask(arguments: argparse.Namespace) -> tuple[Engine, CronState]:
     return engine, await engine.state_of(arguments.namespace, arguments.name)
 
 
-def _imports(
-    state: CronState, engine: Engine, namespace: str, *, wide: bool, full: bool
+def imports(
+    state: CronState, link: Callable[[ImportRecord], str], *, wide: bool, full: bool
 ) -> list[tuple[list[str], str]]:
-    """The table; a failure's sentence stands with its row, and so does a link, unless the width is `full`."""
+    """The table; a failure's sentence stands with its row.
+
+    Args:
+        state: what the cron remembers.
+        link: to an import.
+        wide: whether links are wanted; they stand below their rows.
+        full: whether there is room for everything beside each other.
+    """
     by_name = wide and not full  # a DataVolume's name ends with its digest
     head = ["STARTED (UTC)", "DATAVOLUME" if by_name else "DIGEST", "TOOK", "READ", "OUTCOME"]
     head += ["DATAVOLUME", "LINK"] if full else []
     rows = [(head, "MESSAGE" if any(map(_said, state.history)) else "")]
     for entry in state.history:
         hexadecimal = entry.digest.partition(":")[2]
-        link = _link(entry, engine, namespace)
         cells = [
             _moment(entry.started),
             entry.data_volume if by_name else hexadecimal if full else hexadecimal[:_DIGEST],
@@ -82,10 +94,10 @@ def _imports(
             text.size(entry.bytes_read),
             entry.outcome.value,
             entry.data_volume,
-            link,
+            link(entry),
         ]
         said = _said(entry)
-        rows.append((cells[: len(head)], f"{link} {said}".rstrip() if by_name else said))
+        rows.append((cells[: len(head)], f"{link(entry)} {said}".rstrip() if by_name else said))
     return rows
 
 
@@ -93,16 +105,16 @@ def _said(entry: ImportRecord) -> str:
     return "" if entry.outcome is Outcome.SUCCEEDED else entry.message
 
 
-def _failures(failures: tuple[PollFailure, ...]) -> list[tuple[list[str], str]]:
-    now = clock.now()
+def failures(found: Sequence[PollFailure], now: datetime) -> list[tuple[list[str], str]]:
+    """The table of polls that failed, each with its sentence."""
     rows = [(["LAST (UTC)", "REASON", "POLLS"], "MESSAGE")]
-    for failure in failures:
+    for failure in found:
         over = f" over {text.ago(failure.first, now)}" if failure.polls > 1 else ""
         rows.append(([_moment(failure.last), failure.reason, f"{failure.polls}{over}"], failure.message))
     return rows
 
 
-def _document(state: CronState, engine: Engine, namespace: str) -> dict[str, Any]:
+def _document(state: CronState, link: Callable[[ImportRecord], str]) -> dict[str, Any]:
     return {
         "imports": [
             {
@@ -113,9 +125,8 @@ def _document(state: CronState, engine: Engine, namespace: str) -> dict[str, Any
                 "bytesRead": entry.bytes_read,
                 "outcome": entry.outcome.value,
                 "message": entry.message,
-                "workflowId": naming.volume_workflow_id(engine.site, namespace, entry.data_volume),
                 "runId": entry.run_id,
-                "link": _link(entry, engine, namespace) if engine.ui else "",
+                "link": link(entry),
             }
             for entry in state.history
         ],
@@ -130,10 +141,6 @@ def _document(state: CronState, engine: Engine, namespace: str) -> dict[str, Any
             for failure in state.poll_failures
         ],
     }
-
-
-def _link(entry: ImportRecord, engine: Engine, namespace: str) -> str:
-    return engine.link(naming.volume_workflow_id(engine.site, namespace, entry.data_volume), entry.run_id)
 
 
 def _moment(moment: datetime) -> str:

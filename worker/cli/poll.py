@@ -12,6 +12,7 @@ from temporalio.service import RPCError
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.host.store import Store
 from dataimportcron.messages import PollResult, Verdict
+from worker.cli import text
 from worker.cli.common import namespace_option, open_state, state_option
 from worker.cli.engine import Engine, open_engine, unanswered
 from worker.cli.follow import Follower
@@ -33,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     state = open_state(arguments)
     Store(state).record(DataImportCron, arguments.namespace, arguments.name)
     engine, result = asyncio.run(_poll(arguments))
-    print(f"{result.reason}: {result.message}")
+    text.say(f"{result.reason}: {result.message}")
     if result.digest:
         print(f"digest: {result.digest}\nDataVolume: {result.data_volume}\ndecision: {result.verdict.value}")
     if result.verdict is Verdict.FAILED:

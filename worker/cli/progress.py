@@ -124,10 +124,10 @@ class Display:
             self._written = now
         self._key = (title, phase)
 
-    def say(self, line: str) -> None:
-        """Say something in a line of its own, once."""
+    def say(self, sentence: str) -> None:
+        """Say something in lines of its own."""
         self.clear()
-        self._write_line(line)
+        text.say(sentence, self._stream)
 
     def clear(self) -> None:
         """Take the bar away."""
@@ -146,4 +146,4 @@ class Display:
         if line != self._last:
             self._stream.write(f"{line}\n")
             self._stream.flush()
-            self._last = line if text.width_of(self._stream) is None else ""
+            self._last = line

@@ -183,6 +183,11 @@ def titled(key: str) -> str:
     return " ".join(words)
 
 
+def say(sentence: str, stream: TextIO | None = None) -> None:
+    """Print a sentence, wrapped where a terminal needs it; to the standard output unless a stream is given."""
+    print("\n".join(wrapped(sentence, width_of(stream))), file=stream or sys.stdout, flush=True)
+
+
 def outline(document: dict[str, Any], *, indent: str = "", width: int | None = None) -> list[str]:
     """A document as kubectl describes one: a line per field, the values of one level aligned."""
     longest = max((len(titled(key)) for key, value in document.items() if not _nests(value)), default=0)

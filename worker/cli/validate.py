@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from dataimportcron.api.validation import validate
 from dataimportcron.errors import DataImportCronError, InvalidObjectError
+from worker.cli import text
 from worker.cli.common import read_documents, yaml_files
 
 
@@ -54,7 +55,7 @@ def _faults(path: str, documents: list[dict[str, object]]) -> Iterator[str]:
 
 def _say(faults: Sequence[str]) -> int:
     for fault in faults:
-        print(f"error: {fault}", file=sys.stderr)
+        text.say(f"error: {fault}", sys.stderr)
     return len(faults)
 
 

@@ -49,7 +49,7 @@ def check_cron(state: StateFolder, cron: DataImportCron, now: datetime) -> Findi
     what = _title(cron)
     up_to_date = next((c for c in cron.status.conditions if c.type == "UpToDate"), None)
     if up_to_date is not None and (poll_failed(cron) or up_to_date.reason == "ImportFailed"):
-        return bad(what, f"{up_to_date.reason}: {up_to_date.message}", "mend that; then `dataimportcron poll --wait`")
+        return bad(what, f"{up_to_date.reason}: {up_to_date.message}", _poll_again(cron))
     late = _late(state, cron, now)
     if late:
         return bad(what, late, "see that `up` or a worker runs, and what its log says")
@@ -143,6 +143,10 @@ def _fault(data: bytes, path: str) -> str:
         return str(error)
     faults = [str(fault) for document in documents for fault in validate(document, source=path)]
     return faults[0] if faults else ""
+
+
+def _poll_again(cron: DataImportCron) -> str:
+    return f"mend that, then: dataimportcron poll {cron.metadata.name} -n {cron.metadata.namespace} --wait"
 
 
 def _title(cron: DataImportCron) -> str:
