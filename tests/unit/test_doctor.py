@@ -103,6 +103,23 @@ def test_storage_folders_are_named_with_their_file_system_and_space(state, tmp_p
     assert not list((tmp_path / "images").iterdir())
 
 
+def test_a_half_written_volume_without_its_object_is_a_leftover(state, tmp_path):
+    hidden = tmp_path / "images" / ".dataimportcron" / NAMESPACE
+    hidden.mkdir(parents=True)
+    (hidden / "gone.partial").write_bytes(bytes(4096))
+    (hidden / "mine.partial").write_bytes(bytes(4096))
+    Store(state).apply(
+        {
+            "apiVersion": "cdi.kubevirt.io/v1beta1",
+            "kind": "DataVolume",
+            "metadata": {"name": "mine", "namespace": NAMESPACE},
+            "spec": {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}},
+        }
+    )
+    (finding,) = folders.check_leftovers(state)
+    assert (finding.level, finding.cure) == (Level.NOTE, f"rm {hidden}/gone.partial")
+
+
 def test_a_file_that_was_never_taken_in_is_said(state):
     apply(state)
     assert levels(objects.check_files(state)) == [("object files", Level.OK)]

@@ -14,8 +14,9 @@ from typing import Final
 
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.host.files import try_lock_existing
+from dataimportcron.host.records import read_records
 from dataimportcron.host.state import StateFolder
-from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.host.volumes import HIDDEN, HostVolumes
 from worker.cli.text import size, span
 from worker.doctor.finding import Finding, bad, failed, good, note
 
@@ -100,6 +101,16 @@ def check_storage(state: StateFolder, largest: int) -> Iterator[Finding]:
     folders = {volumes.folder_of(name)[0]: f"storage {name or '(default)'}" for name in ["", *settings.storage_classes]}
     for folder, what in folders.items():
         yield from _storage(folder, what, largest)
+
+
+def check_leftovers(state: StateFolder) -> Iterator[Finding]:
+    """Half-written volumes that no DataVolume will ever finish."""
+    settings, volumes = state.settings(), HostVolumes(state)
+    for folder in dict.fromkeys(volumes.folder_of(name)[0] for name in ["", *settings.storage_classes]):
+        for partial in sorted((folder / HIDDEN).glob("*/*.partial")):
+            if not any(read_records(state.status, "DataVolume", partial.parent.name, partial.stem)):
+                taken = size(partial.stat().st_blocks * 512)
+                yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {partial}")
 
 
 def _storage(folder: Path, what: str, largest: int) -> Iterator[Finding]:
