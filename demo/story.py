@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -196,8 +197,8 @@ class Story:
 
     def _imported(self) -> list[str]:
         """Names of the imports, newest first."""
-        rows = self.host.run("history", CRON, "-n", NAMESPACE).stdout.splitlines()[1:]
-        return [row.split()[2] for row in rows]
+        told = self.host.run("history", CRON, "-n", NAMESPACE, "-o", "json").stdout
+        return [entry["dataVolume"] for entry in json.loads(told)["imports"]]
 
     def _poll_until(self, name: str) -> None:
         told = self.host.run("poll", CRON, "-n", NAMESPACE).stdout

@@ -45,10 +45,11 @@ TARGET.complete, and DIR/.dataimportcron/disk.img.complete in a folder. A device
 none unless --marker names one, and is then written anew each time."""
 
 _EPILOG = """\
-Progress and, in the last line, the result are JSON objects on standard output.
+Progress and, in the last line, the result are JSON objects on standard output; where
+that is a terminal, `dataimportcron import` shows a bar instead.
 exit code: 0 done, 1 it may work later, 2 it never will until something is changed
 
-example:
+examples:
   dataimportcron import --source docker://quay.io/containerdisks/fedora:latest \\
       --target fedora.img --size 10737418240"""
 

@@ -119,7 +119,7 @@ def test_files_are_objects(home, release):
     [
         (["get", "nothing"], 2, "There is no kind 'nothing'"),
         (["get", "dic", "nobody"], 1, "DataImportCron default/nobody does not exist"),
-        (["describe", "dic"], 2, "Expected KIND NAME"),
+        (["delete", "dic"], 2, "Expected KIND NAME"),
         (["apply", "-f", "/nowhere.yaml"], 2, "There is no file /nowhere.yaml"),
         (["poll", "nobody"], 1, "DataImportCron default/nobody does not exist"),
         (["next", "61 * * * *"], 2, "minute"),

@@ -1,6 +1,6 @@
 """The command line. Each command is a file beside this one; what a command needs is imported when it runs.
 
-Exit codes: 0 done, 1 failed and may work later, 2 wrong input or something that must be changed first, 130 interrupted.
+The exit codes stand in `examples`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import importlib
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -23,18 +24,21 @@ COMMANDS = {
     "suspend": "poll a DataImportCron no more by its schedule",
     "resume": "poll a DataImportCron by its schedule again",
     "path": "print the file that a DataSource stands for now",
-    "history": "show the imports of a DataImportCron",
-    "validate": "check YAML files without applying them",
-    "next": "show the next ticks of a schedule",
+    "history": "show the imports of a DataImportCron, and its polls that failed",
+    "validate": "check YAML files and folders without applying them",
+    "next": "show the next ticks of a schedule, or the next polls of a DataImportCron",
     "import": "import one container disk into a file, without Temporal",
+    "doctor": "say what is wrong with this installation, and the cure of each",
+    "completion": "print what a shell needs to complete commands, options and names",
     "version": "show the version",
 }
 
 _EXAMPLES = """examples:
   dataimportcron up &
   dataimportcron apply -f fedora.yaml
-  dataimportcron get dataimportcron -n golden-images
-  dataimportcron poll fedora-image-import-cron -n golden-images
+  dataimportcron get dic -n golden-images
+  dataimportcron poll fedora-image-import-cron -n golden-images --wait
+  dataimportcron COMMAND --help
 """
 
 
@@ -55,22 +59,38 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["import"]:
-        from dataimportcron.importer.__main__ import main as import_main
+        from worker.cli.container_disk import run as import_disk
 
-        return import_main(arguments[1:])
-    parser = argparse.ArgumentParser(
+        return import_disk(arguments[1:])
+    # Not by the built-in `next`: the command of that name becomes an attribute of this package.
+    chosen = [argument for argument in arguments if argument in COMMANDS][:1]
+    return _run(parser(*chosen).parse_args(arguments))
+
+
+def parser(*configured: str) -> argparse.ArgumentParser:
+    """The parser; only the commands that are named have their options, for each is a module to load."""
+    from worker.cli.examples import epilog, exit_codes
+
+    made = argparse.ArgumentParser(
         prog="dataimportcron",
         description="Keeps golden OS images fresh.",
-        epilog=_EXAMPLES,
+        epilog=f"{_EXAMPLES}\n{exit_codes()}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    chosen = next((argument for argument in arguments if argument in COMMANDS), None)
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-        if name == chosen and name != "import":
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name in configured and name != "import":
             _module(name).configure(command)
-    return _run(parser.parse_args(arguments))
+            own = command.epilog or ""
+            if "examples:" not in own:
+                command.epilog = f"{textwrap.fill(own, 79)}\n\n{epilog(name)}".lstrip()
+    return made
 
 
 def _module(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- a module with `configure` and `run`
@@ -78,20 +98,18 @@ def _module(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- a mod
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Run the command; an error is one line and a hint."""
+    """Run the command; an error is one sentence and a hint."""
     from dataimportcron.errors import DataImportCronError, InvalidObjectError
 
     try:
         return int(_module(arguments.command).run(arguments))
     except InvalidObjectError as error:
-        for line in error.faults or (error.message,):
-            print(f"error: {line}", file=sys.stderr)
-        _hint(error)
-        return 2
+        return _failed(*(error.faults or (error.message,)), hint=error.hint, code=2)
     except DataImportCronError as error:
-        print(f"error: {error.message}", file=sys.stderr)
-        _hint(error)
-        return 2 if error.permanent else 1
+        return _failed(error.message, hint=error.hint, code=2 if error.permanent else 1)
+    except PermissionError as error:
+        words = f"{error.filename} cannot be read or written by this user"
+        return _failed(words, hint="run as the user that `dataimportcron up` runs as", code=2)
     except BrokenPipeError:
         # The reader of our output has gone; nothing more can be said, not even by the interpreter at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,7 +118,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return 130
 
 
-def _hint(error: Exception) -> None:
-    hint = getattr(error, "hint", "")
+def _failed(*sentences: str, hint: str, code: int) -> int:
+    from worker.cli.text import say
+
+    for sentence in sentences:
+        say(f"error: {sentence}", sys.stderr)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)
+        say(f"hint: {hint}", sys.stderr)
+    return code

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 
@@ -14,24 +16,7 @@ if TYPE_CHECKING:
     from dataimportcron.host.state import StateFolder
     from worker.temporal import Endpoint
 
-ALIASES = {
-    "dataimportcron": "DataImportCron",
-    "dataimportcrons": "DataImportCron",
-    "dic": "DataImportCron",
-    "dics": "DataImportCron",
-    "datasource": "DataSource",
-    "datasources": "DataSource",
-    "das": "DataSource",
-    "datavolume": "DataVolume",
-    "datavolumes": "DataVolume",
-    "dv": "DataVolume",
-    "dvs": "DataVolume",
-    "configmap": "ConfigMap",
-    "configmaps": "ConfigMap",
-    "cm": "ConfigMap",
-    "secret": "Secret",
-    "secrets": "Secret",
-}
+_SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 
 def state_option(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +34,7 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
 
     Raises:
         MissingDependencyError: nothing has made one yet.
+        PermissionError: it is another user's.
     """
     from dataimportcron.host.state import StateFolder  # noqa: PLC0415 -- keeps --help quick
 
@@ -59,21 +45,21 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
             hint="start `dataimportcron up` first, or name another folder with --state or DATAIMPORTCRON_STATE",
         )
     state.check()
+    if not os.access(state.status, os.R_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, "Permission denied", str(state.status))
     return state
 
 
-def kind_of(text: str) -> type[Resource]:
+def kind_of(word: str) -> type[Resource]:
     """The kind that a word such as `dic` or `datasource` names.
 
     Raises:
         InvalidObjectError: none.
     """
     from dataimportcron.api.types import KINDS  # noqa: PLC0415 -- keeps --help quick
+    from worker.cli.kinds import kind_named  # noqa: PLC0415 -- the same
 
-    name = ALIASES.get(text.lower().partition(".")[0])
-    if name is None:
-        raise InvalidObjectError(f"There is no kind {text!r}", hint=f"kinds are {', '.join(KINDS)}")
-    return KINDS[name]
+    return KINDS[kind_named(word)]
 
 
 def target_of(words: Sequence[str]) -> tuple[str, str]:
@@ -88,8 +74,6 @@ def target_of(words: Sequence[str]) -> tuple[str, str]:
 
 def own_temporal() -> bool:
     """Whether the environment names the user's own Temporal."""
-    import os  # noqa: PLC0415 -- used here alone
-
     return any(os.environ.get(name) for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"))
 
 
@@ -113,38 +97,40 @@ def endpoint_for(state: StateFolder) -> Endpoint:
     return Endpoint(address=embedded.address)
 
 
-def table(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as aligned columns, as kubectl prints them."""
-    cells = [[str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
-    return "\n".join("   ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in cells)
-
-
-def tidy(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without empty labels and annotations."""
-    metadata = {key: value for key, value in document.get("metadata", {}).items() if value not in ({}, [])}
-    return document | {"metadata": metadata}
-
-
 def yaml_files(paths: Iterable[str]) -> list[Path]:
-    """The files that are named, and those in the folders that are named."""
+    """The files that are named, and those in the folders that are named, at any depth.
+
+    Raises:
+        MissingDependencyError: a path is not there, or a folder holds no file of objects.
+    """
     found: list[Path] = []
     for text in paths:
         path = Path(text)
-        if path.is_dir():
-            found += sorted(p for p in path.rglob("*") if p.suffix in {".yaml", ".yml"})
-        elif path.exists() or text == "-":
-            found.append(path)
-        else:
+        inside = sorted(p for p in path.rglob("*") if p.suffix in _SUFFIXES and p.is_file()) if path.is_dir() else []
+        if path.is_dir() and not inside:
+            raise MissingDependencyError(f"There is no .yaml, .yml or .json file in {text}")
+        if not path.is_dir() and text != "-" and not path.exists():
             raise MissingDependencyError(f"There is no file {text}")
+        found += inside or [path]
     return found
 
 
 def read_documents(path: Path) -> list[dict[str, object]]:
-    """The documents of a file; `-` is the standard input."""
+    """The documents of a file; `-` is the standard input.
+
+    Raises:
+        InvalidObjectError: it cannot be read, or is no YAML.
+    """
     import sys  # noqa: PLC0415 -- used here alone
 
     from dataimportcron.api.documents import load_documents  # noqa: PLC0415 -- keeps --help quick
 
-    text = sys.stdin.read() if str(path) == "-" else path.read_text()
-    return load_documents(text, source=str(path))
+    name = "standard input" if str(path) == "-" else str(path)
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return load_documents(data.decode("utf-8-sig"), source=name)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InvalidObjectError(f"{name}, line {line}: no UTF-8 text: {error.reason}") from error
+    except OSError as error:
+        raise InvalidObjectError(f"{name} cannot be read: {error.strerror}") from error

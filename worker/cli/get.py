@@ -1,101 +1,168 @@
-"""`dataimportcron get`: objects in columns, as kubectl shows them."""
+"""`dataimportcron get`: objects in columns or as documents, as kubectl shows them."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import time
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any, Final
 
-import yaml
-
-from dataimportcron.api.meta import Condition
-from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.host import clock
-from dataimportcron.host.store import Store
-from dataimportcron.polling import suspended
-from worker.cli.common import kind_of, namespace_option, open_state, state_option, table, tidy
+from dataimportcron.host.records import Record
+from dataimportcron.host.state import StateFolder
+from worker.cli import text
+from worker.cli.columns import FIRST_TO_GO
+from worker.cli.columns import cells as cells_of
+from worker.cli.common import namespace_option, open_state, state_option
+from worker.cli.kinds import SHORT, Wanted, find, selector, tidy, wanted
+
+_LOOK: Final = 0.5
+"""Seconds between two looks of --watch."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """What to list."""
-    parser.add_argument("kind", help="dataimportcron (dic), datasource (das), datavolume (dv), configmap, secret")
-    parser.add_argument("name", nargs="?", help="one object")
+    parser.add_argument(
+        "kind",
+        metavar="KIND",
+        help="kinds are dataimportcron (dic), datasource (das), datavolume (dv), configmap (cm), secret; "
+        "several with commas, the first three as `all`, one object also as KIND/NAME",
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="objects of that kind; all of them without")
+    parser.add_argument(
+        "-o", "--output", choices=["wide", "yaml", "json", "name"], help="more columns, or another form"
+    )
+    parser.add_argument("-w", "--watch", action="store_true", help="then show each change, until Ctrl-C")
     parser.add_argument("-A", "--all-namespaces", action="store_true", help="of all namespaces")
-    parser.add_argument("-o", "--output", choices=["yaml", "name"], help="another form")
+    parser.add_argument("-l", "--selector", default="", metavar="LABELS", help="such as a=b,c!=d,e,!f")
+    parser.add_argument("--no-headers", action="store_true", help="rows alone")
     namespace_option(parser)
     state_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the objects."""
-    kind_text, _, name = arguments.kind.partition("/")
-    kind, name = kind_of(kind_text), name or arguments.name
-    store = Store(open_state(arguments))
-    if name:
-        found: list[Resource] = [store.get(kind, arguments.namespace, name)]
-    else:
-        found = list(store.list(kind, None if arguments.all_namespaces else arguments.namespace))
-    if arguments.output == "yaml":
-        print(yaml.safe_dump_all([tidy(item.document()) for item in found], sort_keys=False), end="")
-    elif arguments.output == "name":
-        print("\n".join(f"{item.kind.lower()}/{item.metadata.name}" for item in found))
-    elif not found:
-        where = "any namespace" if arguments.all_namespaces else f"namespace {arguments.namespace}"
-        print(f"No {kind.__name__} found in {where}.")
-    else:
-        now = clock.now()
-        rows = [_row(item, now) for item in found]
-        head = ["NAME", *rows[0].keys()]
-        body = [[item.metadata.name, *row.values()] for item, row in zip(found, rows, strict=True)]
-        if arguments.all_namespaces:
-            head = ["NAMESPACE", *head]
-            body = [[item.metadata.namespace, *row] for item, row in zip(found, body, strict=True)]
-        print(table([head, *body]))
+    """Print the objects, and with --watch what becomes of them."""
+    asked, state = wanted([arguments.kind, *arguments.names]), open_state(arguments)
+    records = _find(arguments, asked, state)
+    printer = _Printer(arguments, asked, state)
+    printer.show_all(records)
+    if arguments.watch:
+        try:
+            for record, gone in _changes(arguments, asked, state, records):
+                printer.show(record, gone=gone)
+        except KeyboardInterrupt:
+            return 0
     return 0
 
 
-def _row(item: Resource, now: datetime) -> dict[str, str]:
-    age = {"AGE": _ago(item.metadata.creation_timestamp, now)}
-    if isinstance(item, DataImportCron):
-        registry = item.spec.template.spec.source.registry if item.spec.template.spec.source else None
-        return {
-            "SCHEDULE": f"{item.spec.schedule or '<none>'}{' (suspended)' if suspended(item) else ''}",
-            "SOURCE": (registry.url or "") if registry else "",
-            "UPTODATE": _status(item.status.conditions, "UpToDate"),
-            "LAST POLL": _ago(item.status.last_execution_timestamp, now),
-            "LAST IMPORT": _ago(item.status.last_import_timestamp, now),
-        } | age
-    if isinstance(item, DataSource):
-        pvc = item.spec.source.pvc
-        return {"PVC": pvc.name if pvc else "<none>", "READY": _status(item.status.conditions, "Ready")} | age
-    if isinstance(item, DataVolume):
-        return {
-            "PHASE": item.status.phase or "Pending",
-            "PROGRESS": item.status.progress or "N/A",
-            "RESTARTS": str(item.status.restart_count or 0),
-            "SIZE": _size(item),
-        } | age
-    return {"DATA": str(len(getattr(item, "data", {})))} | age
+def _find(arguments: argparse.Namespace, asked: Wanted, state: StateFolder) -> list[Record]:
+    namespace = None if arguments.all_namespaces else arguments.namespace
+    matches = selector(arguments.selector)
+    found = [record for kind in asked.kinds for record in find(state, kind, namespace, asked.names.get(kind, ()))]
+    return [record for record in found if matches(record.document())]
 
 
-def _size(volume: DataVolume) -> str:
-    """As requested, in the words of who requested it."""
-    storage = volume.spec.storage or volume.spec.pvc
-    requests = storage.resources.requests if storage and storage.resources else {}
-    return str(requests.get("storage", "<as its source>"))
+def _changes(
+    arguments: argparse.Namespace, asked: Wanted, state: StateFolder, records: list[Record]
+) -> Iterator[tuple[Record, bool]]:
+    """Each record that is new, another or gone, and whether it is gone. A name may come back: it is waited for."""
+    everything = Wanted(kinds=asked.kinds, names={})
+    known = {record.uid: record for record in records}
+    while True:
+        time.sleep(_LOOK)
+        found = {
+            record.uid: record
+            for record in _find(arguments, everything, state)
+            if not asked.names or record.name in asked.names.get(record.kind, ())
+        }
+        for uid, record in known.items():
+            if uid not in found:
+                yield record, True
+        for uid, record in found.items():
+            if uid not in known or known[uid].version != record.version:
+                yield record, False
+        known = found
 
 
-def _status(conditions: list[Condition], wanted: str) -> str:
-    for condition in conditions:
-        if condition.type == wanted:
-            return condition.status if condition.status == "True" else f"{condition.status} ({condition.reason})"
-    return "Unknown"
+class _Printer:
+    """Prints records in the form that is asked for."""
 
+    def __init__(self, arguments: argparse.Namespace, asked: Wanted, state: StateFolder) -> None:
+        self._state = state
+        self._form: str = arguments.output or ""
+        self._single = asked.single
+        self._several_kinds = len(asked.kinds) > 1
+        self._namespaces: bool = arguments.all_namespaces
+        self._where = "any namespace" if self._namespaces else f"{arguments.namespace} namespace"
+        self._headers = not arguments.no_headers
+        self._kinds = asked.kinds
+        self._heads: dict[str, Sequence[str]] = {}
+        self._widths: dict[str, list[int]] = {}
 
-def _ago(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "<never>"
-    seconds = max(int((now - moment).total_seconds()), 0)
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    def show_all(self, records: Sequence[Record]) -> None:
+        """Print what is there."""
+        if self._form in {"json", "yaml"}:
+            documents = [tidy(record.document()) for record in records]
+            self._print(documents[0] if self._single else {"apiVersion": "v1", "kind": "List", "items": documents})
+        elif self._form == "name":
+            for record in records:
+                self.show(record)
+        elif not records:
+            print(f"No {' or '.join(self._kinds)} found in {self._where}.", flush=True)
+        else:
+            tables = [[record for record in records if record.kind == kind] for kind in self._kinds]
+            print("\n\n".join(self._table(group) for group in tables if group), flush=True)
+
+    def show(self, record: Record, *, gone: bool = False) -> None:
+        """Print one."""
+        if self._form in {"json", "yaml"}:
+            self._print(tidy(record.document()), separate=True)
+        elif self._form == "name":
+            print(f"{record.kind.lower()}/{record.name}", flush=True)
+        else:
+            head, row = self._row(record, clock.now())
+            if record.kind not in self._heads:
+                print(self._table([record]), flush=True)
+                return
+            shown = dict(zip(head, row, strict=True)) | ({"AGE": "<deleted>"} if gone else {})
+            cells = [shown[name] for name in self._heads[record.kind]]
+            print(text.line(cells, self._widths[record.kind], colours=text.coloured()), flush=True)
+
+    def _table(self, records: Sequence[Record]) -> str:
+        now = clock.now()
+        made = [self._row(record, now) for record in records]
+        rows, width = [made[0][0], *(row for _, row in made)], text.width_of()
+        rows = text.cut(rows, width) if self._form == "wide" else text.fitted(rows, width, FIRST_TO_GO)
+        self._heads[records[0].kind] = rows[0]
+        self._widths[records[0].kind] = text.column_widths(rows)
+        shown = text.table(rows, width=width, colours=text.coloured())
+        return shown if self._headers else shown.partition("\n")[2]
+
+    def _row(self, record: Record, now: datetime) -> tuple[list[str], list[str]]:
+        """The heads of the columns, and a record's cells."""
+        wide = self._form == "wide"
+        shown = cells_of(record.document(), now, wide=wide)
+        if wide and record.kind == "DataImportCron":
+            source = shown.pop("SOURCE")  # stays last: it is what may be cut
+            shown |= {"NEXT POLL": self._next_poll(record, now), "SOURCE": source}
+        name = f"{SHORT[record.kind]}/{record.name}" if self._several_kinds else record.name
+        shown = {"NAME": name} | shown
+        if self._namespaces:
+            shown = {"NAMESPACE": record.namespace} | shown
+        return list(shown), list(shown.values())
+
+    def _next_poll(self, record: Record, now: datetime) -> str:
+        from worker.cli.polls import next_poll_in_words  # noqa: PLC0415 -- only -o wide needs the models
+
+        return next_poll_in_words(record.resource(), now, self._state.settings())
+
+    def _print(self, document: dict[str, Any], *, separate: bool = False) -> None:
+        if self._form == "json":
+            print(json.dumps(document, indent=4, ensure_ascii=False), flush=True)
+            return
+        import yaml  # noqa: PLC0415 -- as long to load as the rest of this command
+
+        shown = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+        print(f"---\n{shown}" if separate else shown, end="", flush=True)

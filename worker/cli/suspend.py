@@ -14,31 +14,36 @@ from worker.cli.common import namespace_option, open_state, state_option
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Which cron."""
-    parser.add_argument("name", help="the DataImportCron")
+    """Which crons."""
+    parser.add_argument("names", nargs="+", metavar="NAME", help="the DataImportCron, or several")
     namespace_option(parser)
     state_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Suspend it; no error if it is suspended already."""
-    changed = _set(arguments, suspend=True)
-    print(f"dataimportcron/{arguments.name} {'suspended' if changed else 'is suspended already'}")
-    return 0
+    """Suspend them; no error if one is suspended already."""
+    return _set_all(arguments, suspend=True, changed="suspended", same="is suspended already")
 
 
 def resume(arguments: argparse.Namespace) -> int:
-    """Resume it; no error if it is not suspended."""
-    changed = _set(arguments, suspend=False)
-    print(f"dataimportcron/{arguments.name} {'resumed' if changed else 'is not suspended'}")
+    """Resume them; no error if one is not suspended."""
+    return _set_all(arguments, suspend=False, changed="resumed", same="is not suspended")
+
+
+def _set_all(arguments: argparse.Namespace, *, suspend: bool, changed: str, same: str) -> int:
+    store = Store(open_state(arguments))
+    for name in arguments.names:  # all are there, or nothing is changed
+        store.record(DataImportCron, arguments.namespace, name)
+    for name in arguments.names:
+        done = _set(store, arguments.namespace, name, suspend=suspend)
+        print(f"dataimportcron/{name} {changed if done else same}")
     return 0
 
 
-def _set(arguments: argparse.Namespace, *, suspend: bool) -> bool:
+def _set(store: Store, namespace: str, name: str, *, suspend: bool) -> bool:
     """Whether anything had to be changed."""
-    store = Store(open_state(arguments))
     while True:
-        cron = store.get(DataImportCron, arguments.namespace, arguments.name)
+        cron = store.get(DataImportCron, namespace, name)
         if suspended(cron) is suspend:
             return False
         try:

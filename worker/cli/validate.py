@@ -1,12 +1,14 @@
-"""`dataimportcron validate`: all faults of all files at once."""
+"""`dataimportcron validate`: all faults of all files at once, without a state folder or a server."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator, Sequence
 
 from dataimportcron.api.validation import validate
-from dataimportcron.errors import InvalidObjectError
+from dataimportcron.errors import DataImportCronError, InvalidObjectError
+from worker.cli import text
 from worker.cli.common import read_documents, yaml_files
 
 
@@ -17,19 +19,45 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print every fault; 2 if there is any."""
-    faults = documents = 0
-    for path in yaml_files([*arguments.filename, *arguments.files]):
+    """Print every fault, and how many there are; 2 if there is any, or nothing to check."""
+    named = [*arguments.filename, *arguments.files]
+    if not named:
+        raise InvalidObjectError("Nothing to validate", hint="name files or folders, or - for the standard input")
+    files = documents = faults = 0
+    for name in named:
         try:
-            found = read_documents(path)
-        except InvalidObjectError as error:
-            faults += 1
-            print(f"error: {error}", file=sys.stderr)
+            paths = yaml_files([name])
+        except DataImportCronError as error:
+            faults += _say([str(error)])
             continue
-        for document in found:
-            documents += 1
-            for fault in validate(document, source=str(path)):
-                faults += 1
-                print(f"error: {path}: {fault}", file=sys.stderr)
-    print(f"{documents} documents, {faults} faults")
+        for path in paths:
+            files += 1
+            try:
+                found = read_documents(path)
+            except InvalidObjectError as error:
+                faults += _say([str(error)])
+                continue
+            documents += len(found)
+            faults += _say(list(_faults(str(path), found)))
+    print(f"{_count(files, 'file')}, {_count(documents, 'document')}, {_count(faults, 'fault')}")
+    if not documents and not faults:
+        print("error: there is no document in what was named", file=sys.stderr)
     return 2 if faults or not documents else 0
+
+
+def _faults(path: str, documents: list[dict[str, object]]) -> Iterator[str]:
+    """Each fault with its file and, where that holds several, the number of the document."""
+    for number, document in enumerate(documents, 1):
+        where = path if len(documents) == 1 else f"{path}, document {number}"
+        for fault in validate(document, source=path):
+            yield f"{where}: {fault}"
+
+
+def _say(faults: Sequence[str]) -> int:
+    for fault in faults:
+        text.say(f"error: {fault}", sys.stderr)
+    return len(faults)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -1,0 +1,267 @@
+"""The parser, its helps and docs/cli.md say the same; commands that need no server."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from contextlib import redirect_stdout, suppress
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from tests.support.home import NAME, NAMESPACE, cron_document
+from worker.cli import COMMANDS, main, parser
+from worker.cli.examples import EXAMPLES, EXIT_CODES
+
+ROOT = Path(__file__).parents[2]
+DOCS = (ROOT / "docs" / "cli.md").read_text()
+SAMPLE = ROOT / "deploy" / "samples" / "fedora.yaml"
+
+
+@pytest.fixture
+def state(tmp_path, monkeypatch):
+    folder = StateFolder(tmp_path / "state")
+    folder.prepare()
+    (folder.path / "settings.toml").write_text(f'default_folder = "{tmp_path}/images"\n')
+    monkeypatch.setenv("DATAIMPORTCRON_STATE", str(folder.path))
+    for name in ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    return folder
+
+
+@pytest.fixture
+def store(state):
+    return Store(state)
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        code = main(arguments)
+        told = capsys.readouterr()
+        return code, told.out, told.err
+
+    return call
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_has_examples(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "\nexamples:\n  " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "import"])
+def test_each_example_is_one_that_the_parser_takes(command):
+    for example in EXAMPLES[command]:
+        words = re.sub(r"[()\"]|[<>].*", " ", example.partition("dataimportcron ")[2].replace("$(dataimportcron", ""))
+        quoted = re.findall(r'"([^"$]*\*[^"]*)"', example)
+        given = ["next", quoted[0]] if quoted else words.split()
+        assert parser(command).parse_args(given).command == command
+
+
+def test_the_documentation_has_each_command_with_its_sentence_and_its_examples():
+    sections = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", DOCS, re.MULTILINE | re.DOTALL))
+    assert set(COMMANDS) <= set(sections)
+    for command, sentence in COMMANDS.items():
+        flat = " ".join(sections[command].split())
+        assert f"{sentence[0].upper()}{sentence[1:]}." in flat
+        for example in EXAMPLES.get(command, ()):
+            assert example in sections[command]
+
+
+def test_the_documentation_has_the_exit_codes_and_only_options_that_exist():
+    table = re.findall(r"^\| (\d+) \| (.*) \|$", DOCS, re.MULTILINE)
+    assert table == [(str(code), meaning) for code, meaning in EXIT_CODES]
+    helps = "".join(_help(command) for command in COMMANDS)
+    for option in re.findall(r"--[a-z][a-z-]+", re.sub(r"virt-install.*", "", DOCS)):
+        assert option in helps, option
+
+
+def _help(command):
+    told = io.StringIO()
+    with redirect_stdout(told), suppress(SystemExit):
+        main([command, "--help"])
+    return told.getvalue()
+
+
+def test_json_and_yaml_are_one_object_for_a_name_and_a_list_for_several(run, store):
+    store.apply(cron_document())
+    code, told, _ = run("get", f"dic/{NAME}", "-n", NAMESPACE, "-o", "json")
+    assert code == 0
+    one = json.loads(told)
+    assert (one["kind"], one["metadata"]["name"]) == ("DataImportCron", NAME)
+    _, told, _ = run("get", "dic", "-A", "-o", "yaml")
+    several = yaml.safe_load(told)
+    assert (several["apiVersion"], several["kind"]) == ("v1", "List")
+    assert several["items"] == [one]
+    _, told, _ = run("get", "das", "-A", "-o", "json")
+    assert json.loads(told)["items"] == []
+
+
+def test_a_document_that_get_prints_can_be_applied_again(run, store, tmp_path):
+    store.apply(cron_document())
+    _, told, _ = run("get", "dic", NAME, "-n", NAMESPACE, "-o", "yaml")
+    (tmp_path / "again.yaml").write_text(told)
+    code, told, _ = run("apply", "-f", str(tmp_path / "again.yaml"))
+    assert (code, told.split()[0]) == (0, f"dataimportcron/{NAME}")
+
+
+def test_rows_names_labels_and_several_kinds(run, store):
+    store.apply(cron_document())
+    labelled = cron_document(managedDataSource="other")
+    labelled["metadata"] |= {"name": "labelled", "labels": {"team": "a"}}
+    store.apply(labelled)
+    code, told, _ = run("get", "dic", "-n", NAMESPACE)
+    assert code == 0
+    assert [line.split()[0] for line in told.splitlines()] == ["NAME", NAME, "labelled"]
+    assert run("get", "dic", "-n", NAMESPACE, "-l", "team=a", "--no-headers")[1].split()[0] == "labelled"
+    assert run("get", "dic", "labelled", NAME, "-n", NAMESPACE, "-o", "name")[1].split() == [
+        "dataimportcron/labelled",
+        f"dataimportcron/{NAME}",
+    ]
+    assert f"dic/{NAME}" in run("get", "all", "-A")[1]
+    assert "in " in run("get", "dic", "-A", "-o", "wide")[1].splitlines()[1]
+    assert run("get", "das", "-A")[1] == "No DataSource found in any namespace.\n"
+
+
+def test_a_name_that_is_not_there_is_an_error_and_nothing_else_is_printed(run, store):
+    store.apply(cron_document())
+    code, told, error = run("get", "dic", NAME, "nobody", "-n", NAMESPACE)
+    assert (code, told) == (1, "")
+    assert error.startswith(f"error: DataImportCron {NAMESPACE}/nobody does not exist")
+
+
+def test_describe_hides_what_a_secret_holds_and_get_does_not(run, store):
+    store.apply(
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {"accessKeyId": "aGlkZGVuLXdvcmQ="}}
+    )
+    told = run("describe", "secret", "s")[1]
+    assert "aGlkZGVu" not in told
+    assert "<hidden, " in told
+    assert "aGlkZGVu" in run("get", "secret", "s", "-o", "yaml")[1]
+
+
+def test_describe_says_conditions_events_and_the_failed_poll_in_words(run, store):
+    resource, _ = store.apply(cron_document())
+    changed = resource.model_copy(
+        update={
+            "status": resource.status.model_validate(
+                {
+                    "lastExecutionTimestamp": "2026-01-01T00:00:00Z",
+                    "conditions": [
+                        {"type": "UpToDate", "status": "False", "reason": "ImageNotFound", "message": "no such tag"}
+                    ],
+                }
+            )
+        }
+    )
+    store.patch(resource, changed)
+    for _ in range(3):
+        store.add_event(resource, "Warning", "ImageNotFound", "no such tag")
+    code, told, _ = run("describe", f"dic/{NAME}", "-n", NAMESPACE)
+    assert code == 0
+    assert re.search(r"^Last Poll: +\d+d ago, failed: ImageNotFound: no such tag$", told, re.MULTILINE)
+    assert re.search(r"^Next Poll: +in \d+[dhms], at .* UTC", told, re.MULTILINE)
+    assert re.search(r"^  UpToDate +False +ImageNotFound +.* +no such tag$", told, re.MULTILINE)
+    assert re.search(r"^  Warning +ImageNotFound +\d+s \(x3 over \d+s\) +no such tag$", told, re.MULTILINE)
+
+
+def test_suspend_and_resume_take_several_and_change_none_if_one_is_missing(run, store):
+    store.apply(cron_document())
+    assert run("suspend", NAME, "nobody", "-n", NAMESPACE)[0] == 1
+    assert "<suspended>" not in run("get", "dic", "-A")[1]
+    assert run("suspend", NAME, "-n", NAMESPACE)[1] == f"dataimportcron/{NAME} suspended\n"
+    assert run("suspend", NAME, "-n", NAMESPACE)[1] == f"dataimportcron/{NAME} is suspended already\n"
+    assert "is suspended" in run("next", NAME, "-n", NAMESPACE)[1]
+    assert "suspended" in run("describe", "dic", NAME, "-n", NAMESPACE)[1]
+    assert run("resume", NAME, "-n", NAMESPACE)[1] == f"dataimportcron/{NAME} resumed\n"
+
+
+def test_next_of_a_name_is_late_by_its_jitter_and_of_a_schedule_is_not(run, store):
+    store.apply(cron_document())
+    by_name = re.findall(r"^(\S+ \S+) UTC", run("next", NAME, "-n", NAMESPACE)[1], re.MULTILINE)
+    by_schedule = re.findall(r"^(\S+ \S+) UTC", run("next", "30 1 * * 1")[1], re.MULTILINE)
+    assert len(by_name) == len(by_schedule) == 5
+    assert all(tick.endswith("01:30:00") for tick in by_schedule)
+    late = {tick[-5:] for tick in by_name}
+    assert len(late) == 1
+    assert late < {f"30:{second:02}" for second in range(10)}
+    store.apply(cron_document(schedule=""))
+    assert "has no schedule" in run("next", NAME, "-n", NAMESPACE)[1]
+    assert run("next", "0 0 30 2 *")[1] == "'0 0 30 2 *' never fires\n"
+
+
+def test_validate_says_all_faults_of_all_files_and_sums_up(run, tmp_path):
+    good = SAMPLE.read_text()
+    (tmp_path / "deep" / "deeper").mkdir(parents=True)
+    (tmp_path / "deep" / "deeper" / "two.yml").write_text(good + "---\n" + good.replace("30 1 * * 1", "61 * * * *"))
+    (tmp_path / "deep" / "no-utf8.yaml").write_bytes(b"kind: ok\nname: \xff\xfe\n")
+    (tmp_path / "deep" / "bad.json").write_text('{"kind": "DataImportCron",\n "metadata": [}')
+    (tmp_path / "empty").mkdir()
+    code, told, error = run(
+        "validate", str(tmp_path / "deep"), str(tmp_path / "empty"), str(tmp_path / "no.yaml"), str(SAMPLE)
+    )
+    assert code == 2
+    assert told == "4 files, 3 documents, 5 faults\n"
+    assert "two.yml, document 2: spec.schedule: Illegal cron schedule" in error
+    assert "no-utf8.yaml, line 2: no UTF-8 text" in error
+    assert "bad.json, line 2: not YAML" in error
+    assert f"There is no .yaml, .yml or .json file in {tmp_path}/empty" in error
+    assert f"There is no file {tmp_path}/no.yaml" in error
+    assert run("validate", str(SAMPLE))[:2] == (0, "1 file, 1 document, 0 faults\n")
+
+
+def test_validate_reads_the_standard_input():
+    def check(data):
+        return subprocess.run(
+            [sys.executable, "-m", "worker", "validate", "-"], cwd=ROOT, input=data, capture_output=True, check=False
+        )
+
+    assert check(SAMPLE.read_bytes()).returncode == 0
+    assert b"standard input, line 1: no UTF-8 text" in check(b"\xff").stderr
+    nothing = check(b"")
+    assert nothing.returncode == 2
+    assert b"there is no document" in nothing.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([""], {"get", "poll", "doctor", "--help"}),
+        (["ge"], {"get"}),
+        (["get", "d"], {"dic", "das", "dv"}),
+        (["get", "dic", "-n", NAMESPACE, ""], {NAME}),
+        (["poll", "-n", NAMESPACE, "fed"], {NAME}),
+        (["get", "dic", "-n", ""], {NAMESPACE}),
+        (["get", "dic", "-o", ""], {"wide", "json", "yaml", "name"}),
+        (["poll", "--w"], {"--wait"}),
+        (["completion", ""], {"bash", "zsh", "fish"}),
+    ],
+)
+def test_completion_knows_commands_options_kinds_and_names(run, store, words, expected):
+    store.apply(cron_document())
+    assert expected <= set(run("completion", "words", "--", *words)[1].split())
+
+
+def test_bash_completes_by_the_script(store, tmp_path):
+    store.apply(cron_document())
+    program = tmp_path / "bin" / "dataimportcron"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m worker "$@"\n')
+    program.chmod(0o755)
+    script = f"""
+        eval "$(dataimportcron completion bash)"
+        COMP_WORDS=(dataimportcron poll -n {NAMESPACE} fe) COMP_CWORD=4
+        _dataimportcron
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout == f"{NAME}\n", done.stderr

@@ -1,0 +1,93 @@
+"""`dataimportcron doctor`: what is wrong with this installation, each with its cure."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+
+from dataimportcron.api.types import DataImportCron
+from dataimportcron.errors import MissingDependencyError
+from dataimportcron.host import clock
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from worker.cli import text
+from worker.cli.common import endpoint_for, own_temporal, state_option
+from worker.doctor import engine, folders, machine, objects
+from worker.doctor.finding import Finding, failed
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Which installation."""
+    parser.add_argument("-o", "--output", choices=["json"], help="another form")
+    state_option(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; 1 if something is wrong."""
+    state = StateFolder.find(arguments.state)
+    findings = asyncio.run(_all(state))
+    wrong = sum(finding.wrong for finding in findings)
+    if arguments.output == "json":
+        print(json.dumps([asdict(finding) for finding in findings], indent=4))
+        return 1 if wrong else 0
+    width = text.width_of()
+    for finding in findings:
+        print(_line(finding, width))
+    print(f"\n{wrong} of {len(findings)} checks found something wrong" if wrong else "\nnothing is wrong")
+    return 1 if wrong else 0
+
+
+def _line(finding: Finding, width: int | None) -> str:
+    """What was found, and below it the cure."""
+    lines = text.wrapped(f"{finding.level.value:<5}  {finding.what}: {finding.found}", width, hang=" " * 7)
+    if finding.cure:
+        lines += text.wrapped(f"cure: {finding.cure}", width, indent=" " * 7, hang=" " * 6)
+    if text.coloured():
+        lines[0] = lines[0].replace(finding.level.value, text.painted(finding.level.value), 1)
+    return "\n".join(lines)
+
+
+async def _all(state: StateFolder) -> list[Finding]:
+    return [finding async for finding in _findings(state)]
+
+
+async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
+    """Every check of the home on one host; what needs something that is wrong is left out."""
+    own = own_temporal()
+    there = list(folders.check_state(state))
+    for finding in (*machine.check(embedded=not own), *there):
+        yield finding
+    if any(finding.wrong for finding in there):
+        return
+    settings = folders.check_settings(state)
+    running = [] if own else [folders.check_up(state)]
+    for finding in (settings, *running, *folders.check_state_details(state), *objects.check_files(state)):
+        yield finding
+    crons = Store(state).list(DataImportCron)
+    if not settings.wrong:
+        async for finding in _with_settings(state, crons):
+            yield finding
+    try:
+        endpoint = endpoint_for(state)
+    except MissingDependencyError as error:
+        yield failed("Temporal", error)
+        return
+    async for finding in engine.check(endpoint, state.identity().site, crons, clock.now()):
+        yield finding
+
+
+async def _with_settings(state: StateFolder, crons: list[DataImportCron]) -> AsyncIterator[Finding]:
+    storage = folders.check_storage(state, objects.largest_volume(crons))
+    for finding in (*storage, *folders.check_leftovers(state), *objects.check_volumes(state)):
+        yield finding
+    reachable = []
+    for cron in crons:
+        missing = objects.check_dependencies(state, cron)
+        if missing is None:
+            reachable.append(cron)
+        yield missing or objects.check_cron(state, cron, clock.now())
+    for finding in await objects.check_sources(state, reachable):
+        yield finding

@@ -1,0 +1,153 @@
+"""The objects: files that are no good, crons that fail or are late, what they refer to, and volumes that are gone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from dataimportcron.api.documents import load_documents
+from dataimportcron.api.types import DataImportCron, DataVolume
+from dataimportcron.api.validation import validate
+from dataimportcron.errors import DataImportCronError
+from dataimportcron.host.access import HostAccess
+from dataimportcron.host.source import HostSource
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.manifests import volume_spec
+from dataimportcron.naming import LABEL_CRON
+from dataimportcron.polling import poll_failed, source_of, suspended
+from worker.cli.polls import next_polls
+from worker.cli.text import span
+from worker.doctor.finding import Finding, bad, failed, good, note
+
+_LATE: Final = timedelta(minutes=2)
+"""A poll may be so late without anything being wrong."""
+_PATIENCE: Final = 15.0
+"""Seconds that a registry has to answer."""
+
+
+def check_files(state: StateFolder) -> Iterator[Finding]:
+    """Files of objects that are not in force as they are."""
+    store = Store(state)
+    known = {store.file_of(record): record for record in store.records()}
+    wrong = {path: record.problem for path, record in known.items() if record.problem}
+    for path in sorted(store.folder.glob("*/*/*.yaml")):
+        if path not in known and (fault := _fault(path.read_bytes(), str(path))):
+            wrong[path] = fault
+    for path, problem in sorted(wrong.items()):
+        kept = "; what was read from it before is in force" if path in known else ""
+        yield bad("object file", f"{problem}{kept}", f"mend {path}")
+    if not wrong:
+        yield good("object files", f"{len(known)} objects, all in force as their files say")
+
+
+def check_cron(state: StateFolder, cron: DataImportCron, now: datetime) -> Finding:
+    """Whether a cron is polled in time, with success, and its DataSource is up to date."""
+    what = _title(cron)
+    up_to_date = next((c for c in cron.status.conditions if c.type == "UpToDate"), None)
+    if up_to_date is not None and (poll_failed(cron) or up_to_date.reason == "ImportFailed"):
+        return bad(what, f"{up_to_date.reason}: {up_to_date.message}", _poll_again(cron))
+    late = _late(state, cron, now)
+    if late:
+        return bad(what, late, "see that `up` or a worker runs, and what its log says")
+    if suspended(cron):
+        return note(what, "is suspended", "dataimportcron resume")
+    if up_to_date is None:
+        return note(what, "has not been polled yet")
+    return good(what, f"UpToDate is {up_to_date.status}: {up_to_date.message}")
+
+
+def check_dependencies(state: StateFolder, cron: DataImportCron) -> Finding | None:
+    """What the cron's source refers to: None where all of it is there."""
+    source = source_of(cron)
+    if source is None:
+        return bad(_title(cron), "has no registry source with a URL", "set spec.template.spec.source.registry.url")
+    try:
+        HostAccess(Store(state), state).dependencies(source)
+    except DataImportCronError as error:
+        return failed(_title(cron), error)
+    return None
+
+
+async def check_sources(state: StateFolder, crons: Sequence[DataImportCron]) -> list[Finding]:
+    """Ask the registry of each image once, all at a time, with the client and the rights of the polls."""
+    source = HostSource(HostAccess(Store(state), state), state)
+    images = {image.url: (image, cron) for cron in crons if (image := source_of(cron)) is not None}
+
+    async def ask(url: str) -> Finding:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                resolved = await source.resolve(images[url][0], fresh=True)
+        except TimeoutError:
+            return bad(f"source {url}", f"no answer within {_PATIENCE:.0f} s", "check the network, proxies and mirrors")
+        except DataImportCronError as error:
+            return failed(f"source {url}", error, "the same will be said by the next poll")
+        return good(f"source {url}", resolved.digest)
+
+    try:
+        return list(await asyncio.gather(*(ask(url) for url in images)))
+    finally:
+        source.close()
+
+
+def check_volumes(state: StateFolder) -> Iterator[Finding]:
+    """Whether each complete volume still has its file."""
+    volumes, complete = HostVolumes(state), 0
+    for volume in Store(state).list(DataVolume):
+        metadata = volume.metadata
+        if volume.status.phase != "Succeeded":
+            continue
+        complete += 1
+        if volumes.find_now(metadata.namespace, metadata.name) is None:
+            cron = metadata.labels.get(LABEL_CRON)
+            again = f"dataimportcron poll {cron} -n {metadata.namespace} --wait"
+            anew = f"dataimportcron delete dv {metadata.name} -n {metadata.namespace}, and apply it again"
+            yield bad(f"volume {metadata.namespace}/{metadata.name}", "its file is gone", again if cron else anew)
+    yield good("volumes", f"{complete} complete")
+
+
+def largest_volume(crons: Sequence[DataImportCron]) -> int:
+    """Bytes of the largest volume that a cron makes, 0 where none says how large."""
+    sizes = [0]
+    for cron in crons:
+        template = DataVolume(metadata=cron.metadata, spec=cron.spec.template.spec)
+        try:
+            sizes.append(volume_spec(template).size)
+        except DataImportCronError:
+            continue
+    return max(sizes)
+
+
+def _late(state: StateFolder, cron: DataImportCron, now: datetime) -> str:
+    """How overdue a poll is, in a sentence; "" if it is not."""
+    since = cron.status.last_execution_timestamp or cron.metadata.creation_timestamp
+    if since is None:
+        return ""
+    try:
+        due = next_polls(cron, since, 1, state.settings())
+    except DataImportCronError as error:
+        return str(error)
+    if not due or now - due[0] < _LATE:
+        return ""
+    return f"its poll is {span((now - due[0]).total_seconds())} overdue"
+
+
+def _fault(data: bytes, path: str) -> str:
+    """The first thing that is wrong with a file, "" for nothing."""
+    try:
+        documents = load_documents(data.decode(), source=path)
+    except (DataImportCronError, UnicodeDecodeError) as error:
+        return str(error)
+    faults = [str(fault) for document in documents for fault in validate(document, source=path)]
+    return faults[0] if faults else ""
+
+
+def _poll_again(cron: DataImportCron) -> str:
+    return f"mend that, then: dataimportcron poll {cron.metadata.name} -n {cron.metadata.namespace} --wait"
+
+
+def _title(cron: DataImportCron) -> str:
+    return f"cron {cron.metadata.namespace}/{cron.metadata.name}"
