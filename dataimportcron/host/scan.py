@@ -105,6 +105,8 @@ class Scanner:
         absent: dict[Path, float] = {}
         for record in self._store.records():
             path = self._store.file_of(record)
+            if path in self._seen:
+                continue
             try:
                 if not _surely_absent(path, record):
                     continue
