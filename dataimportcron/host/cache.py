@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from dataimportcron.api.types import Resource
-from dataimportcron.host.records import Record, Stamp, stamp_of
+from dataimportcron.host.records import Record, Stamp, stamp_from, stamp_of
 
 _COARSE = 100_000_000
 """Nanoseconds. The clock of files stands still for some milliseconds: what was modified so recently may be modified
@@ -40,15 +41,15 @@ class RecordCache:
     """Records by file, and by folder."""
 
     def __init__(self) -> None:
-        self._files: dict[Path, Cached] = {}
+        self._files: dict[str, Cached] = {}
         self._folders: dict[Path, tuple[Stamp, Sequence[Cached]]] = {}
 
     def load(self, path: Path) -> Cached | None:
         """One record, None if it is not there."""
         try:
-            return self._load(path, stamp_of(path))
+            return self._load(str(path), stamp_of(path))
         except FileNotFoundError:
-            self._files.pop(path, None)
+            self.drop(path)
             return None
 
     def folder(self, path: Path) -> Sequence[Cached]:
@@ -70,22 +71,22 @@ class RecordCache:
 
     def drop(self, path: Path) -> None:
         """Forget one record: it is gone, or must surely be read."""
-        self._files.pop(path, None)
+        self._files.pop(str(path), None)
 
     def _read(self, folder: Path) -> Sequence[Cached]:
-        found = []
         with os.scandir(folder) as entries:
-            names = sorted(entry.name.removesuffix(".json") for entry in entries if entry.name.endswith(".json"))
-        for name in names:
-            entry = self.load(folder / f"{name}.json")
-            if entry is not None:
-                found.append(entry)
+            files = [(entry.name.removesuffix(".json"), entry) for entry in entries if entry.name.endswith(".json")]
+        found = []
+        for _, entry in sorted(files, key=lambda file: file[0]):
+            # Paths would cost more than all the rest, for a thousand files.
+            with suppress(FileNotFoundError):
+                found.append(self._load(entry.path, stamp_from(entry.stat())))
         return found
 
-    def _load(self, path: Path, stamp: Stamp) -> Cached:
+    def _load(self, path: str, stamp: Stamp) -> Cached:
         cached = self._files.get(path)
         if cached is None or cached.stamp != stamp:
-            cached = Cached(Record.from_json(path.read_bytes()), stamp)
+            cached = Cached(Record.from_json(Path(path).read_bytes()), stamp)
             self._files[path] = cached
         return cached
 
