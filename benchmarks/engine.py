@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -52,6 +53,8 @@ _REST = 3.0
 _AT_A_TIME = 20
 """So many signals are sent at a time."""
 _PATIENCE = 600.0
+_TAIL = 4000
+"""Characters of the log of a worker that ends badly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,10 @@ class WorkerProcess:
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "benchmarks.engine", *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115 -- it is read when the process has ended badly
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+        )
 
     def usage(self) -> Usage:
         """What it has used; waits until it serves."""
@@ -81,7 +87,8 @@ class WorkerProcess:
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
-            sys.exit(f"a worker ended with {self._process.wait()}")
+            self._log.seek(0)
+            sys.exit(f"a worker ended with {self._process.wait()}:\n{self._log.read()[-_TAIL:]}")
         return Usage(**json.loads(line))
 
     def wait_for_polls(self, polls: int, seconds: float) -> float:

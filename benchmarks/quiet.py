@@ -34,13 +34,13 @@ def main() -> None:
 async def _measure(work: Path) -> None:
     async with pair(work, _NUMBER) as both:
         cpu: dict[str, list[float]] = {name: [] for name in both.sides}
-        before = {name: await _events(both.client, side) for name, side in both.sides.items()}
+        begun = {name: await _so_far(both.client, side) for name, side in both.sides.items()}
         for _ in range(_TICKS):
             for name, side in both.sides.items():
                 cpu[name].append((await asyncio.to_thread(side.tick))[1])
-        after = {name: await _events(both.client, side) for name, side in both.sides.items()}
+        ended = {name: await _so_far(both.client, side) for name, side in both.sides.items()}
         memory = {name: await memory_each(both.client, side) for name, side in both.sides.items()}
-    events = {name: (after[name] - before[name]) / _TICKS for name in cpu}
+    events = {name: (ended[name][0] - begun[name][0]) / (ended[name][1] - begun[name][1]) for name in cpu}
     print(f"{'':<8}{'events a poll':>14}{'CPU ms a poll':>15}{'KiB RSS each':>14}")
     for name, found in cpu.items():
         each = ", ".join(f"{1000 * one:.1f}" for one in found)
@@ -57,10 +57,10 @@ async def memory_each(client: Client, side: Side) -> float:
     return (side.process.usage().memory - side.empty) / len(side.ids)
 
 
-async def _events(client: Client, side: Side) -> int:
-    """Length of one execution's history."""
+async def _so_far(client: Client, side: Side) -> tuple[int, float]:
+    """Length of one execution's history, and how often each has polled."""
     described = await client.get_workflow_handle(side.ids[0]).describe()
-    return described.history_length
+    return described.history_length, side.process.usage().polls / len(side.ids)
 
 
 if __name__ == "__main__":

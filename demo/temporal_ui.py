@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Error, Page, sync_playwright
 
 from dataimportcron.errors import MissingDependencyError
 from dataimportcron.naming import SEARCH_DIGEST, SEARCH_OBJECT, SEARCH_PHASE
@@ -49,8 +49,12 @@ class TemporalUI:
         return self.words()
 
     def words(self) -> str:
-        """All that can be read on the page; Markdown is shown in frames."""
-        return "\n".join(frame.locator("body").inner_text() for frame in self.page.frames)
+        """All that can be read on the page now; Markdown is shown in frames, which come and go while it is drawn."""
+        texts = []
+        for frame in self.page.frames:
+            with suppress(Error):
+                texts.append(str(frame.evaluate("document.body ? document.body.innerText : ''")))
+        return "\n".join(texts)
 
     def wait_for(self, *texts: str) -> str:
         """Wait until all of these can be read on the page; returns its words.
