@@ -105,9 +105,7 @@ class _Calendar:
             return None
         floor = after.replace(microsecond=0)
         local = floor.astimezone(self.zone)
-        found = _search(self, local.replace(tzinfo=UTC, fold=0, second=0))
-        if found and found.year > (local + _SECOND).year + _SEARCH_YEARS:
-            return None
+        found = self._search(local.replace(tzinfo=UTC, fold=0, second=0), (local + _SECOND).year + _SEARCH_YEARS)
         if self.zone is UTC:
             return found
         offset = local.utcoffset() or timedelta()
@@ -120,7 +118,16 @@ class _Calendar:
         some_day = (self.days and self.weekdays) if self.starred else (self.days or self.weekdays)
         return bool(self.minutes and self.hours and self.months and some_day)
 
-    def explicit(self) -> str:
+    @lru_cache(maxsize=4096)  # noqa: B019 -- calendars are values, `parse` keeps them anyway, and crons share them
+    def _search(self, wall: datetime, last_year: int) -> datetime | None:
+        """The next matching wall-clock time after a whole minute, as if it were UTC: no clock changes in between."""
+        try:
+            found = croniter(self._explicit(), wall, max_years_between_matches=_SEARCH_YEARS + 1).get_next(datetime)
+        except CroniterBadDateError:
+            return None
+        return found if found.year <= last_year else None
+
+    def _explicit(self) -> str:
         """The five fields in the part of croniter's language that means the same to robfig."""
         sets = (self.minutes, self.hours, self.days, self.months, self.weekdays)
         texts = [
@@ -131,20 +138,6 @@ class _Calendar:
         if not self.starred and self.days and self.weekdays and "*" in (texts[2], texts[4]):
             texts[2] = texts[4] = "*"
         return " ".join(texts)
-
-
-@lru_cache(maxsize=4096)
-def _search(calendar: _Calendar, wall: datetime) -> datetime | None:
-    """The next matching wall-clock time, written as if it were UTC: no clock changes in between.
-
-    Ticks are whole minutes, so `wall` may be one too, and crons that share a schedule share the search.
-    """
-    try:
-        ticks = croniter(calendar.explicit(), wall, max_years_between_matches=_SEARCH_YEARS + 1)
-        found: datetime = ticks.get_next(datetime)
-    except CroniterBadDateError:
-        return None
-    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
