@@ -16,9 +16,9 @@ from pathlib import Path
 from dataimportcron.api.types import Resource
 from dataimportcron.host.records import Record, Stamp, stamp_from, stamp_of
 
-_COARSE = 100_000_000
-"""Nanoseconds. The clock of files stands still for some milliseconds: what was modified so recently may be modified
-again without looking so."""
+_COARSE = 2_000_000_000
+"""Nanoseconds. The clock of files stands still for milliseconds, on some file systems for a second or two: what was
+modified so recently may be modified again without looking so."""
 
 
 @dataclass(slots=True)
