@@ -38,6 +38,7 @@ from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.manifests import import_of, volume_spec
 from dataimportcron.ports import ImageSource, ResolvedImage, VolumeSpec
 from dataimportcron.projection import data_volume_status
+from tests.support.fault_registry import Reply
 from worker.build import host_home
 from worker.run import workers, workflow_runner
 
@@ -258,6 +259,12 @@ async def _start_bare(client: Client, number: int, ticks: Ticks) -> list[str]:
 def settled(folder: Path) -> bool:
     """Whether every cron has found its first import."""
     return all(cron.status.last_imported_pvc for cron in Store(StateFolder(folder)).list(DataImportCron))
+
+
+def manifest(delay: float = 0.0) -> Reply:
+    """The answer of a `fault_registry` for an image with DIGEST; its body is never asked for."""
+    headers = {"Docker-Content-Digest": DIGEST, "Content-Type": "application/vnd.oci.image.manifest.v1+json"}
+    return Reply(headers=headers, delay=delay)
 
 
 def document(name: str, schedule: str = EVERY_MINUTE, *, host: str = "quay.io", **annotations: str) -> dict[str, Any]:

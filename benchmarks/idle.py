@@ -12,13 +12,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.engine import WorkerProcess, crons, server
+from benchmarks.engine import WorkerProcess, add_cron, document, manifest, prepare, server, settled
 from benchmarks.measure import MIB, against
-from demo.host import descendants, host
+from demo.host import descendants, host, wait_for
+from tests.support.fault_registry import fault_registry
 
-_CRONS = 10
-_SETTLE, _WINDOW = 20.0, 60.0
-"""Seconds until all is at rest, and for which it is watched."""
+_NAMES = [f"cron-{index}" for index in range(10)]
+_WEEKLY = "0 3 * * 1"
+_PATIENCE, _SETTLE, _WINDOW = 60.0, 10.0, 60.0
+"""Seconds until the first polls at most, from then until all is at rest, and for which it is watched."""
 _MEMORY_BAR, _CPU_BAR = 1.5, 2.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -27,12 +29,16 @@ def main() -> None:
     """Print memory and CPU of both at rest."""
     work = Path(tempfile.mkdtemp(prefix="dataimportcron-bench-"))
     try:
-        with host(work / "state") as home, server(work / "bare") as endpoint:
-            crons(home.folder, _CRONS, "0 3 * * 1")
+        with host(work / "state") as home, server(work / "bare") as endpoint, fault_registry() as registry:
+            state = prepare(home.folder, f'insecure_registries = ["{registry.host}"]\n')
+            for name in _NAMES:
+                registry.answer(f"/v2/bench/{name}/manifests/latest", manifest())
+                add_cron(state, document(name, _WEEKLY, host=registry.host))
             home.start()
             bare = WorkerProcess("bare", endpoint.address)
-            bare.usage()
             try:
+                bare.usage()
+                wait_for("the first polls", _PATIENCE, lambda: settled(home.folder))
                 _watch(home.up.pid if home.up else 0)
             finally:
                 bare.stop()
@@ -51,8 +57,8 @@ def _watch(up: int) -> None:
     print(f"{'':<6}{'processes':>10}{'MiB':>8}{'CPU %':>8}")
     for name, pids in (("ours", ours), ("bare", peers)):
         print(f"{name:<6}{len(pids):>10}{memory[name] / MIB:>8.0f}{100 * share[name]:>8.2f}")
-    print(against(f"memory at rest with {_CRONS} crons, ours:bare", memory["ours"] / memory["bare"], _MEMORY_BAR))
-    print(against(f"CPU at rest with {_CRONS} crons, ours:bare", share["ours"] / share["bare"], _CPU_BAR))
+    print(against(f"memory at rest with {len(_NAMES)} crons, ours:bare", memory["ours"] / memory["bare"], _MEMORY_BAR))
+    print(against(f"CPU at rest with {len(_NAMES)} crons, ours:bare", share["ours"] / share["bare"], _CPU_BAR))
 
 
 def _cpu(pids: Sequence[int]) -> float:

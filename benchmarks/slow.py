@@ -15,13 +15,13 @@ from statistics import median
 
 from temporalio.client import Client
 
-from benchmarks.engine import DIGEST, NAMESPACE, WorkerProcess, add_cron, document, prepare, server
+from benchmarks.engine import NAMESPACE, WorkerProcess, add_cron, document, manifest, prepare, server
 from benchmarks.measure import against
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.messages import PollResult
-from tests.support.fault_registry import FaultRegistry, Reply, fault_registry
+from tests.support.fault_registry import FaultRegistry, fault_registry
 from tests.support.temporal import eventually
 
 _QUICK, _SLOW = [f"quick-{index}" for index in range(20)], [f"slow-{index}" for index in range(200)]
@@ -42,7 +42,7 @@ def main() -> None:
             state = prepare(work, f'insecure_registries = ["{quick.host}", "{slow.host}"]\n')
             for registry, names, delay in ((quick, _QUICK, 0.0), (slow, _SLOW, _DELAY)):
                 for name in names:
-                    registry.answer(f"/v2/bench/{name}/manifests/latest", _answer(delay))
+                    registry.answer(f"/v2/bench/{name}/manifests/latest", manifest(delay))
             worker = WorkerProcess("sourced", endpoint.address, str(work))
             try:
                 asyncio.run(_measure(endpoint.address, state, quick, slow))
@@ -50,12 +50,6 @@ def main() -> None:
                 worker.stop()
     finally:
         shutil.rmtree(work, ignore_errors=True)
-
-
-def _answer(delay: float) -> Reply:
-    """A manifest's headers: its body is never asked for."""
-    headers = {"Docker-Content-Digest": DIGEST, "Content-Type": "application/vnd.oci.image.manifest.v1+json"}
-    return Reply(headers=headers, delay=delay)
 
 
 async def _measure(address: str, state: StateFolder, quick: FaultRegistry, slow: FaultRegistry) -> None:
