@@ -125,8 +125,14 @@ class DigestActivities:
     async def _imports(self, cron: DataImportCron) -> tuple[DataVolume, ...]:
         """DataVolumes with the cron's label, and those that an earlier cron of its DataSource has left (I-12)."""
         namespace, own = cron.metadata.namespace, cron.metadata.name
-        everything = await self._objects.list(DataVolume, namespace)
-        volumes = [volume for volume in everything if _owner(volume) == own or _may_be_taken_over(volume, cron)]
+        everything, prefix = await self._objects.list(DataVolume, namespace), f"{cron.spec.managed_data_source}-"
+        # Each cron looks through all, so the quickest questions come first.
+        volumes = [
+            volume
+            for volume in everything
+            if volume.metadata.labels.get(naming.LABEL_CRON) == own
+            or (volume.metadata.name.startswith(prefix) and _may_be_taken_over(volume, cron))
+        ]
         others = {_owner(volume) for volume in volumes} - {"", own}
         living = {other for other in others if await self._lives(namespace, other)}
         return tuple(volume for volume in volumes if _owner(volume) not in living)

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from time import monotonic
 
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,11 @@ def middle(costs: Sequence[Cost]) -> Cost:
         memory=max(cost.memory for cost in costs),
         written=max(cost.written for cost in costs),
     )
+
+
+def against(name: str, found: float, bar: float) -> str:
+    """A figure with its bar, and whether it is within."""
+    return f"{name:<44}{found:>8.2f}  bar {bar:<5g} {'ok' if found <= bar else 'OVER'}"
 
 
 def cache() -> Path:

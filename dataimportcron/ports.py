@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Resource)
 
 
 class Objects(Protocol):
-    """The API objects of the home. What is returned is the caller's to change (a copy, never shared)."""
+    """The API objects of the home. What is returned is the caller's to change (a copy), except by `list`."""
 
     async def get(self, kind: type[R], namespace: str, name: str) -> R:
         """Read one object.
@@ -28,7 +28,10 @@ class Objects(Protocol):
         ...
 
     async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
-        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name."""
+        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name.
+
+        They are shared by all who list, because there may be thousands: nobody changes what is in them.
+        """
         ...
 
     async def create(self, resource: R) -> R:

@@ -105,7 +105,7 @@ class _Calendar:
             return None
         floor = after.replace(microsecond=0)
         local = floor.astimezone(self.zone)
-        found = self._search(local)
+        found = self._search(local.replace(tzinfo=UTC, fold=0, second=0), (local + _SECOND).year + _SEARCH_YEARS)
         if self.zone is UTC:
             return found
         offset = local.utcoffset() or timedelta()
@@ -118,14 +118,14 @@ class _Calendar:
         some_day = (self.days and self.weekdays) if self.starred else (self.days or self.weekdays)
         return bool(self.minutes and self.hours and self.months and some_day)
 
-    def _search(self, local: datetime) -> datetime | None:
-        """The next matching wall-clock time, written as if it were UTC: no clock changes in between."""
-        wall = local.replace(tzinfo=UTC, fold=0)
+    @lru_cache(maxsize=4096)  # noqa: B019 -- calendars are values, `parse` keeps them anyway, and crons share them
+    def _search(self, wall: datetime, last_year: int) -> datetime | None:
+        """The next matching wall-clock time after a whole minute, as if it were UTC: no clock changes in between."""
         try:
             found = croniter(self._explicit(), wall, max_years_between_matches=_SEARCH_YEARS + 1).get_next(datetime)
         except CroniterBadDateError:
             return None
-        return found if found.year <= (wall + _SECOND).year + _SEARCH_YEARS else None
+        return found if found.year <= last_year else None
 
     def _explicit(self) -> str:
         """The five fields in the part of croniter's language that means the same to robfig."""

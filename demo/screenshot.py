@@ -1,6 +1,6 @@
-"""Make the README's picture: a cron with a few imports, as the Temporal UI shows it.
+"""Make the documentation's pictures of the Temporal UI: a cron with a few imports, another one whose polls fail.
 
-Run as `python -m demo.screenshot docs/temporal-ui.png`.
+Run as `python -m demo.screenshot`; it writes docs/temporal-ui.png (one cron) and docs/temporal-ui-list.png.
 """
 
 from __future__ import annotations
@@ -9,28 +9,21 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
 
-from playwright.sync_api import sync_playwright
-
-from dataimportcron.errors import MissingDependencyError
 from dataimportcron.naming import cron_workflow_id
-from demo.host import Host, host
+from demo.host import Host, host, wait_for
 from demo.registry import client, registry
-from demo.story import CRON, NAMESPACE, Story, trust
+from demo.story import CRON, NAMESPACE, REPOSITORY, SAMPLES, Story, trust
+from demo.temporal_ui import temporal_ui
 
-_BROWSER_OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
+DOCS = Path(__file__).parent.parent / "docs"
+_BROKEN = CRON.replace("fedora", "centos-stream9")
+_SIZE = (1500, 860)
+"""Readable where a README shows it."""
 
 
-def main(target: Path) -> int:
-    """Tell the beginning of the story, then take the picture."""
+def main() -> int:
+    """Tell the beginning of the story, then take the pictures."""
     work = Path(tempfile.mkdtemp(prefix="dataimportcron-screenshot-"))
     try:
         with registry(work / "registry") as running, host(work / "state") as home, client(running) as http:
@@ -42,32 +35,32 @@ def main(target: Path) -> int:
             story = Story(home, http, work)
             for step in (story.first_import, story.second_import, story.third_import):
                 step()
-            take(home, target)
+            _apply_broken(home, work)
+            take(home)
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return 0
 
 
-def take(home: Host, target: Path) -> None:
-    """Photograph the cron's page: its state and the table of its imports, above the history of its execution."""
-    browser_path = shutil.which("chromium")
-    if browser_path is None:
-        raise MissingDependencyError(
-            "chromium is not installed", hint="apt-get install --no-install-recommends chromium"
-        )
-    workflow_id = quote(cron_workflow_id(home.state.identity().site, NAMESPACE, CRON), safe="")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=browser_path, args=list(_BROWSER_OPTIONS))
-        page = browser.new_page(viewport={"width": 1500, "height": 900})
-        page.goto(f"{home.ui}/namespaces/default/workflows/{workflow_id}")
-        page.wait_for_timeout(4000)
-        link = page.get_by_text("User Metadata")
-        if link.count():
-            link.first.click()
-            page.wait_for_timeout(3000)
-        page.screenshot(path=str(target))
-        browser.close()
+def _apply_broken(home: Host, work: Path) -> None:
+    """A cron that follows an image which is not there."""
+    manifest = work / "broken.yaml"
+    text = (SAMPLES / "fedora.yaml").read_text().replace(CRON, _BROKEN).replace(REPOSITORY, "containerdisks/centos")
+    manifest.write_text(text.replace("managedDataSource: fedora", "managedDataSource: centos-stream9"))
+    home.run("apply", "-f", str(manifest))
+    wait_for("a failed poll", 60, lambda: home.cron(NAMESPACE, _BROKEN).status.last_execution_timestamp)
+
+
+def take(home: Host) -> None:
+    """Photograph the list of executions, and the details of the cron that imported."""
+    with temporal_ui(home.ui, width=_SIZE[0], height=_SIZE[1]) as ui:
+        ui.executions(NAMESPACE)
+        ui.wait_for("PollFailed", "Waiting", "Done")
+        ui.page.screenshot(path=str(DOCS / "temporal-ui-list.png"))
+        ui.execution(cron_workflow_id(home.state.identity().site, NAMESPACE, CRON), "User Metadata")
+        ui.wait_for("Latest import is up to date", "Succeeded")
+        ui.page.screenshot(path=str(DOCS / "temporal-ui.png"))
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main())

@@ -11,6 +11,7 @@ not mention them leaves them alone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -194,7 +195,11 @@ def _still_over(overlay: Overlay, given: dict[str, str]) -> Overlay:
 
 def stamp_of(path: Path) -> Stamp:
     """The stamp of a file."""
-    status = path.stat()
+    return stamp_from(path.stat())
+
+
+def stamp_from(status: os.stat_result) -> Stamp:
+    """The stamp of a file that has this status."""
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 

@@ -43,6 +43,7 @@ class Scanner:
         self._folders = ManifestFolders(store, folders)
         self._absences = Absences()
         self._seen: dict[Path, Stamp] = {}
+        self._agreed: dict[Path, Stamp] = {}
         self._broken: dict[Path, tuple[Stamp, str]] = {}
 
     def scan(self, monotonic: float) -> Sequence[Problem]:
@@ -56,12 +57,14 @@ class Scanner:
         for path in self._files(problems):
             try:
                 seen[path] = stamp_of(path)
-                self._take_in(path, seen[path])
+                if self._agreed.get(path) != seen[path]:
+                    self._take_in(path, seen[path])
             except FileNotFoundError:
                 continue
             except (OSError, DataImportCronError) as error:
                 problems[path] = f"{path} cannot be taken in: {error}"
         self._seen = seen
+        self._agreed = {path: stamp for path, stamp in self._agreed.items() if seen.get(path) == stamp}
         self._broken = {path: entry for path, entry in self._broken.items() if seen.get(path) == entry[0]}
         problems |= {path: message for path, (_, message) in self._broken.items()}
         self._folders.scan(monotonic, problems)
@@ -80,6 +83,7 @@ class Scanner:
         if known is not None and tuple(known.stamp) == stamp:
             if known.problem:
                 self._store.complain(known, "")
+            self._agreed[path] = stamp
             return
         if self._seen.get(path) != stamp or path in self._broken:
             return
@@ -114,6 +118,8 @@ class Scanner:
             if record.origin:
                 continue
             path = self._store.file_of(record)
+            if path in self._seen:
+                continue
             try:
                 if surely_absent(path, record.folder) and self._absences.lasting(record.uid, monotonic):
                     self._store.end(record)

@@ -8,8 +8,9 @@ which is a person's own word, does that. What a person does to the files themsel
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -20,6 +21,7 @@ from dataimportcron.api.types import Resource
 from dataimportcron.api.validation import parse
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.host import clock
+from dataimportcron.host.cache import RecordCache, folders_of, is_settled
 from dataimportcron.host.files import locked, sync_folder, write_atomically
 from dataimportcron.host.records import Document, Record, Stamp, has_stamp, overlay_for, stamp_of
 from dataimportcron.host.state import StateFolder
@@ -35,7 +37,7 @@ class Store:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
-        self._cache: dict[Path, tuple[Stamp, Record]] = {}
+        self._cache = RecordCache()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -53,35 +55,40 @@ class Store:
         Raises:
             ObjectNotFoundError: there is none.
         """
-        record = self._load(self._record_path(kind.__name__, namespace, name))
-        if record is None:
+        cached = self._cache.load(self._record_path(kind.__name__, namespace, name))
+        if cached is None:
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
-        return record
+        return cached.record
 
     def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
-        """Read all objects of a kind, ordered by namespace and name."""
+        """Read all objects of a kind, ordered by namespace and name; shared, as in `record`."""
         folder = self._state.status / kind.__name__.lower()
-        paths = sorted(folder.glob(f"{namespace or '*'}/*.json"), key=lambda path: (path.parent.name, path.stem))
-        records = (self._load(path) for path in paths)
-        return [record.resource() for record in records if record is not None]  # type: ignore[misc]  # as in get
+        folders = [folder / namespace] if namespace else folders_of(folder)
+        found = (cached.resource for path in folders for cached in self._cache.folder(path))
+        return list(found)  # type: ignore[arg-type]  # as in get
 
     def records(self) -> Iterator[Record]:
         """All records, of all kinds; shared, as in `record`."""
-        for path in self._state.status.glob("*/*/*.json"):
-            record = self._load(path)
-            if record is not None:
-                yield record
+        for folder in self._folders():
+            for cached in self._cache.folder(folder):
+                yield cached.record
 
     def stamps(self) -> dict[Path, Stamp]:
-        """A stamp of each record: two that differ mean that something happened in between."""
-        return dict(self._stamps())
+        """Stamps of the folders of records: two that differ mean that something was written in between.
 
-    def _stamps(self) -> Iterator[tuple[Path, Stamp]]:
-        for path in self._state.status.glob("*/*/*.json"):
-            try:
-                yield path, stamp_of(path)
-            except FileNotFoundError:
-                continue
+        Where a folder was written just now, the next write may leave its stamp as it is; so its records' are there too.
+        """
+        moment, stamps = time.time_ns(), {}
+        for folder in self._folders():
+            with suppress(FileNotFoundError):
+                stamps[folder] = stamp_of(folder)
+                if not is_settled(stamps[folder], moment):
+                    stamps |= {path: stamp_of(path) for path in folder.glob("*.json")}
+        return stamps
+
+    def _folders(self) -> Iterator[Path]:
+        for kind in folders_of(self._state.status):
+            yield from folders_of(kind)
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -208,7 +215,8 @@ class Store:
 
     def record_of(self, path: Path) -> Record | None:
         """The record that belongs to a file in the objects folder."""
-        return self._load(self._record_of(path))
+        cached = self._cache.load(self._record_of(path))
+        return cached.record if cached else None
 
     def admit(self, path: Path, document: Document, stamp: Stamp) -> None:
         """Take in a good document that a person has put there; nothing happens if the file changed meanwhile.
@@ -269,21 +277,20 @@ class Store:
 
     def deletions(self) -> Sequence[Resource]:
         """Objects that are gone, and whose end is not done yet."""
-        records = (self._load(path) for path in sorted(self._state.deleted.glob("*.json")))
-        return [record.resource() for record in records if record is not None]
+        return [cached.resource for cached in self._cache.folder(self._state.deleted)]
 
     def forget(self, uid: str) -> None:
         """The end of a deleted object is done."""
         path = self._state.deleted / f"{uid}.json"
         path.unlink(missing_ok=True)
-        self._cache.pop(path, None)
+        self._cache.drop(path)
 
     def _bury(self, record: Record) -> None:
         write_atomically(self._state.deleted / f"{record.uid}.json", record.to_json(), mode=0o600)
         path = self._record_path(record.kind, record.namespace, record.name)
         path.unlink(missing_ok=True)
         sync_folder(path.parent)
-        self._cache.pop(path, None)
+        self._cache.drop(path)
 
     def _refuse_dying(self, resource: Resource) -> None:
         """A new volume must not be taken for the old one of its name, whose file is about to be removed."""
@@ -356,24 +363,11 @@ class Store:
 
         Not from the cache: stamps are coarse, and inodes are used again.
         """
-        self._cache.pop(path, None)
+        self._cache.drop(path)
         try:
             return Record.from_json(path.read_bytes())
         except FileNotFoundError:
             return None
-
-    def _load(self, path: Path) -> Record | None:
-        """The record of a path, shared by all readers: nobody changes it."""
-        try:
-            stamp = stamp_of(path)
-            cached = self._cache.get(path)
-            if cached is None or cached[0] != stamp:
-                cached = (stamp, Record.from_json(path.read_bytes()))
-                self._cache[path] = cached
-        except FileNotFoundError:
-            self._cache.pop(path, None)
-            return None
-        return cached[1]
 
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self._state.run / "store.lock")

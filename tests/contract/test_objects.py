@@ -193,9 +193,27 @@ async def test_a_delete_of_what_was_read_minds_a_newer_version(objects):
 
 async def test_what_is_returned_is_a_copy(objects):
     made = await objects.create(volume(labels={"a": "1"}))
-    for found in (made, await objects.get(DataVolume, "golden", "fedora-1"), *await objects.list(DataVolume)):
+    for found in (made, await objects.get(DataVolume, "golden", "fedora-1")):
         found.metadata.labels["a"] = "spoilt"
     assert (await objects.get(DataVolume, "golden", "fedora-1")).metadata.labels == {"a": "1"}
+    [listed] = await objects.list(DataVolume)
+    assert listed.metadata.labels == {"a": "1"}
+
+
+async def test_what_was_listed_stays_as_it_was(objects):
+    made = await objects.create(volume(labels={"a": "1"}))
+    [before] = await objects.list(DataVolume)
+    await objects.patch(made, with_labels(made, {"a": "2"}))
+    [after] = await objects.list(DataVolume)
+    assert (before.metadata.labels, after.metadata.labels) == ({"a": "1"}, {"a": "2"})
+
+
+async def test_a_list_misses_no_change_however_quick(objects):
+    made = await objects.create(volume(annotations={"count": "0"}))
+    for count in range(1, 100):
+        made = await objects.patch(made, with_annotations(made, {"count": str(count)}))
+        [listed] = await objects.list(DataVolume, "golden")
+        assert listed.metadata.annotations["count"] == str(count)
 
 
 async def test_no_update_is_lost(objects):

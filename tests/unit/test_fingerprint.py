@@ -6,6 +6,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSourc
 from dataimportcron.manifests import data_source_of, with_annotations, with_labels, with_status
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 from worker.binding import fingerprint
+from worker.binding.world import World
 
 
 def cron(name=NAME, uid="1", data_source=DATA_SOURCE):
@@ -20,7 +21,7 @@ def owned(kind, name, owner):
 
 
 def of(*crons, data_sources=(), data_volumes=(), me=None):
-    return fingerprint.of_cron(me or cron(), data_sources, data_volumes, (), (cron(), *crons))
+    return fingerprint.of_cron(me or cron(), World((cron(), *crons), data_sources, data_volumes, ()))
 
 
 def test_a_rival_of_the_data_source_counts():
@@ -72,3 +73,43 @@ def test_other_words_of_a_failing_import_count():
 
     assert failing("connection refused") != failing("503")
     assert failing("503") != of(data_volumes=[with_status(volume, phase="ImportInProgress")])
+
+
+def clone(**spec):
+    return DataVolume.model_validate({"metadata": {"name": "disk", "namespace": "vms", "uid": "disk"}, "spec": spec})
+
+
+def source(name, **source):
+    return DataSource.model_validate(
+        {"metadata": {"name": name, "namespace": NAMESPACE, "uid": name}, "spec": {"source": source}}
+    )
+
+
+def volume(name, phase):
+    return DataVolume.model_validate(
+        {"metadata": {"name": name, "namespace": NAMESPACE, "uid": name}, "status": {"phase": phase}}
+    )
+
+
+def of_volume(cloned, data_sources=(), data_volumes=()):
+    return fingerprint.of_volume(cloned, World((), data_sources, (cloned, *data_volumes), ()))
+
+
+def test_a_clone_hears_of_all_that_leads_to_its_source():
+    by_name = clone(sourceRef={"kind": "DataSource", "namespace": NAMESPACE, "name": "latest"})
+    pointer, direct = source("latest", dataSource={"name": "fedora"}), source("fedora", pvc={"name": "fedora-1"})
+    heard = [
+        of_volume(by_name),
+        of_volume(by_name, [pointer]),
+        of_volume(by_name, [pointer, direct]),
+        of_volume(by_name, [pointer, direct], [volume("fedora-1", "ImportInProgress")]),
+        of_volume(by_name, [pointer, direct], [volume("fedora-1", "Succeeded")]),
+    ]
+    assert len(set(heard)) == len(heard)
+    by_volume = clone(source={"pvc": {"namespace": NAMESPACE, "name": "fedora-1"}})
+    assert of_volume(by_volume) != of_volume(by_volume, (), [volume("fedora-1", "Succeeded")])
+
+
+def test_an_import_does_not_hear_of_others():
+    imported = clone(source={"registry": {"url": "docker://quay.io/a/b"}})
+    assert of_volume(imported) == of_volume(imported, [source("fedora")], [volume("fedora-1", "Succeeded")])

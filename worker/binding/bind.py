@@ -7,7 +7,6 @@ the execution that does so runs and has heard the news.
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from dataimportcron.projection import data_source_status
 from worker.binding import fingerprint
 from worker.binding.executions import Executions
 from worker.binding.feed import Deletion, Feed
+from worker.binding.world import World
 
 logger = logging.getLogger(__name__)
 
@@ -37,16 +37,6 @@ RETRY_KEPT = 30.0
 """Seconds between two looks whether a volume that is to be deleted is still in use."""
 
 _ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
-
-
-@dataclass(slots=True)
-class _World:
-    """All objects, read once for a round."""
-
-    crons: list[DataImportCron]
-    data_sources: list[DataSource]
-    data_volumes: list[DataVolume]
-    dependencies: list[ConfigMap | Secret]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,37 +117,27 @@ class Binding:
         world = await self._read()
         await self._look_for_volumes(world, everything=forget)
         await self._project_data_sources(world)
-        by_namespace: dict[str, _World] = defaultdict(lambda: _World([], [], [], []))
-        for cron in world.crons:
-            by_namespace[cron.metadata.namespace].crons.append(cron)
-        for data_source in world.data_sources:
-            by_namespace[data_source.metadata.namespace].data_sources.append(data_source)
-        for volume in world.data_volumes:
-            by_namespace[volume.metadata.namespace].data_volumes.append(volume)
-        for dependency in world.dependencies:
-            by_namespace[dependency.metadata.namespace].dependencies.append(dependency)
-        for cron in world.crons:
-            near = by_namespace[cron.metadata.namespace]
-            heard = fingerprint.of_cron(cron, near.data_sources, near.data_volumes, near.dependencies, near.crons)
+        for cron in world.crons.values():
+            heard = fingerprint.of_cron(cron, world)
             if self._is_news(cron, heard):
                 await self._executions.notify_cron(_ref(cron))
                 self._heard[_key(cron)] = heard
         await self._start_populations(world)
 
-    async def _start_populations(self, world: _World) -> None:
+    async def _start_populations(self, world: World) -> None:
         """Every DataVolume that is not complete has an execution; imports belong to their cron, whoever starts them."""
-        for volume in world.data_volumes:
+        for volume in world.data_volumes.values():
             if volume.status.phase in _ENDED:
                 continue
-            heard = fingerprint.of_volume(volume, world.data_sources, world.data_volumes)
+            heard = fingerprint.of_volume(volume, world)
             if self._is_news(volume, heard):
                 await self._executions.notify_volume(self._population_of(volume, world))
                 self._heard[_key(volume)] = heard
 
-    def _population_of(self, volume: DataVolume, world: _World) -> VolumeInput:
+    def _population_of(self, volume: DataVolume, world: World) -> VolumeInput:
         namespace, annotations = volume.metadata.namespace, volume.metadata.annotations
         owner = volume.metadata.labels.get(naming.LABEL_CRON)
-        cron = next((c for c in world.crons if (c.metadata.namespace, c.metadata.name) == (namespace, owner)), None)
+        cron = world.crons.get((namespace, owner)) if owner else None
         digest = annotations.get(naming.ANNOTATION_DIGEST, "")
         if cron is None or not digest:
             return VolumeInput(site=self._executions.site, namespace=namespace, name=volume.metadata.name)
@@ -170,18 +150,18 @@ class Binding:
             manifest_digest=annotations.get(naming.ANNOTATION_MANIFEST_DIGEST, ""),
         )
 
-    async def _look_for_volumes(self, world: _World, *, everything: bool) -> None:
+    async def _look_for_volumes(self, world: World, *, everything: bool) -> None:
         """Notice the removal of a volume that a DataSource names, at each resync, and its return at once.
 
         A DataVolume says Succeeded for good; a person who removes its file tells nobody.
         """
         named = {
             (pvc.namespace or data_source.metadata.namespace, pvc.name)
-            for data_source in world.data_sources
+            for data_source in world.data_sources.values()
             if (pvc := data_source.spec.source.pvc) is not None
         }
         lost = set()
-        for volume in world.data_volumes:
+        for volume in world.data_volumes.values():
             metadata = volume.metadata
             known = metadata.uid in self._lost
             if volume.status.phase != Phase.SUCCEEDED or (metadata.namespace, metadata.name) not in named:
@@ -192,20 +172,20 @@ class Binding:
                     logger.warning("the volume of DataVolume %s/%s is gone", metadata.namespace, metadata.name)
         self._lost = lost
 
-    async def _project_data_sources(self, world: _World) -> None:
+    async def _project_data_sources(self, world: World) -> None:
         """A DataSource has no execution: its status follows from its spec and what that names."""
-        there = [volume for volume in world.data_volumes if volume.metadata.uid not in self._lost]
-        volumes = {(v.metadata.namespace, v.metadata.name): v for v in there}
-        sources = {(s.metadata.namespace, s.metadata.name): s for s in world.data_sources}
-        for data_source in world.data_sources:
+        volumes = {place: it for place, it in world.data_volumes.items() if it.metadata.uid not in self._lost}
+        for data_source in world.data_sources.values():
             namespace = data_source.metadata.namespace
             pvc, pointer = data_source.spec.source.pvc, data_source.spec.source.data_source
             after = data_source_status(
                 data_source,
                 self._now(),
                 volume=volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None,
-                target=sources.get((pointer.namespace or namespace, pointer.name)) if pointer else None,
+                target=world.data_sources.get((pointer.namespace or namespace, pointer.name)) if pointer else None,
             )
+            if after == data_source:
+                continue
             try:
                 await self._objects.patch(data_source, after)
             except (ConflictError, ObjectNotFoundError):
@@ -250,8 +230,8 @@ class Binding:
                 resource = await self._objects.get(kind, problem.namespace, problem.name)
                 await self._events.emit(resource, "Warning", "EngineProblem", problem.message)
 
-    async def _read(self) -> _World:
-        return _World(
+    async def _read(self) -> World:
+        return World(
             crons=await self._objects.list(DataImportCron),
             data_sources=await self._objects.list(DataSource),
             data_volumes=await self._objects.list(DataVolume),

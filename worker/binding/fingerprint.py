@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from dataimportcron import naming
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.projection import erroneous, failure_of
+from worker.binding.world import World
 
 _INPUTS = (
     naming.ANNOTATION_POLL_REQUESTED,
@@ -19,25 +20,20 @@ _INPUTS = (
     naming.ANNOTATION_SUSPEND,
 )
 
+_POINTERS = 2
+"""DataSources on the way from a DataVolume to its source: one may point to another."""
 
-def of_cron(
-    cron: DataImportCron,
-    data_sources: Iterable[DataSource],
-    data_volumes: Iterable[DataVolume],
-    dependencies: Iterable[ConfigMap | Secret],
-    crons: Iterable[DataImportCron],
-) -> str:
-    """What a look of the cron depends on, apart from the registry; all that is given is of the cron's namespace."""
-    annotations = cron.metadata.annotations
-    named = [item for item in data_sources if item.metadata.name == cron.spec.managed_data_source]
-    managed = [item for item in named if not _is_as_made(item, cron)]
-    imports = [
-        item
-        for item in data_volumes
-        if item.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name
-        or naming.is_import_name(cron.spec.managed_data_source, item.metadata.name)
-    ]
-    owners = {item.metadata.labels.get(naming.LABEL_CRON) for item in (*managed, *imports)} - {cron.metadata.name}
+
+def of_cron(cron: DataImportCron, world: World) -> str:
+    """What a look of the cron depends on, apart from the registry."""
+    namespace, annotations = cron.metadata.namespace, cron.metadata.annotations
+    managed = world.data_sources.get((namespace, cron.spec.managed_data_source))
+    if managed is not None and _is_as_made(managed, cron):
+        managed = None
+    imports = world.imports(cron)
+    labelled = [*([managed] if managed else []), *imports]
+    owners = {item.metadata.labels.get(naming.LABEL_CRON, "") for item in labelled} - {cron.metadata.name}
+    rivals = [world.crons[namespace, owner] for owner in sorted(owners) if (namespace, owner) in world.crons]
     inputs = {key: annotations[key] for key in _INPUTS if key in annotations}
     if not cron.spec.schedule:
         inputs[naming.ANNOTATION_DESIRED_DIGEST] = annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
@@ -47,23 +43,35 @@ def of_cron(
             cron.metadata.labels,
             inputs,
             _plain(cron.spec),
-            [_of_data_source(item) for item in managed],
+            _of_data_source(managed) if managed else None,
             [_of_import(item) for item in imports],
-            [_of_rival(item) for item in crons if item.metadata.name in owners],
-            [_of_dependency(item) for item in dependencies if item.metadata.name in _names(cron)],
+            [_of_rival(item) for item in rivals],
+            [_of_dependency(item) for item in world.dependencies(cron)],
         ]
     )
 
 
-def of_volume(volume: DataVolume, data_sources: Iterable[DataSource], data_volumes: Iterable[DataVolume]) -> str:
-    """What the preparation of a DataVolume depends on: every source that it may clone from."""
-    return _digest(
-        [
-            volume.metadata.uid,
-            [_of_data_source(item) for item in data_sources],
-            [_of_volume(item) for item in data_volumes if item.metadata.uid != volume.metadata.uid],
-        ]
-    )
+def of_volume(volume: DataVolume, world: World) -> str:
+    """What the preparation of a DataVolume depends on: the source that it clones from, if it does."""
+    return _digest([volume.metadata.uid, *_sources(volume, world)])
+
+
+def _sources(volume: DataVolume, world: World) -> Iterator[list[object]]:
+    """What leads from a clone to its source, as far as it is there."""
+    namespace, reference = volume.metadata.namespace, volume.spec.source_ref
+    pvc = volume.spec.source.pvc if volume.spec.source else None
+    place = (reference.namespace or namespace, reference.name) if reference else None
+    for _ in range(_POINTERS):
+        data_source = world.data_sources.get(place) if place else None
+        if place is None or data_source is None:
+            break
+        yield _of_data_source(data_source)
+        source = data_source.spec.source
+        pvc, pointer, namespace = source.pvc, source.data_source, place[0]
+        place = (pointer.namespace or namespace, pointer.name) if pointer else None
+    origin = world.data_volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None
+    if origin is not None:
+        yield _of_volume(origin)
 
 
 def _of_data_source(data_source: DataSource) -> list[object]:
@@ -92,12 +100,6 @@ def _of_rival(cron: DataImportCron) -> list[object]:
 
 def _of_dependency(dependency: ConfigMap | Secret) -> list[object]:
     return [_key(dependency), dependency.metadata.resource_version]
-
-
-def _names(cron: DataImportCron) -> set[str]:
-    source = cron.spec.template.spec.source
-    registry = source.registry if source else None
-    return {name for name in (registry.secret_ref, registry.cert_config_map) if name} if registry else set()
 
 
 def _key(resource: Resource) -> str:

@@ -14,9 +14,9 @@ from typing import Final
 
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.host.files import try_lock_existing
+from dataimportcron.host.folders import HIDDEN, StorageFolders
 from dataimportcron.host.records import read_records
 from dataimportcron.host.state import StateFolder
-from dataimportcron.host.volumes import HIDDEN, HostVolumes
 from worker.cli.text import size, span
 from worker.doctor.finding import Finding, bad, failed, good, note
 
@@ -97,16 +97,17 @@ def check_storage(state: StateFolder, largest: int) -> Iterator[Finding]:
         state: whose settings name them.
         largest: bytes of the largest volume that a cron may want to make.
     """
-    settings, volumes = state.settings(), HostVolumes(state)
-    folders = {volumes.folder_of(name)[0]: f"storage {name or '(default)'}" for name in ["", *settings.storage_classes]}
-    for folder, what in folders.items():
-        yield from _storage(folder, what, largest)
+    default, *others = StorageFolders(state).all()
+    names = {Path(folder): name for name, folder in state.settings().storage_classes.items()}
+    yield from _storage(default, "storage (default)", largest)
+    for folder in others:
+        if folder in names or folder.exists():
+            yield from _storage(folder, f"storage {names.get(folder, '(earlier default)')}", largest)
 
 
 def check_leftovers(state: StateFolder) -> Iterator[Finding]:
     """Half-written volumes that no DataVolume will ever finish."""
-    settings, volumes = state.settings(), HostVolumes(state)
-    for folder in dict.fromkeys(volumes.folder_of(name)[0] for name in ["", *settings.storage_classes]):
+    for folder in StorageFolders(state).all():
         for partial in sorted((folder / HIDDEN).glob("*/*.partial")):
             if not any(read_records(state.status, "DataVolume", partial.parent.name, partial.stem)):
                 taken = size(partial.stat().st_blocks * 512)

@@ -1,0 +1,103 @@
+"""A year of polls in skipped time: neither the history nor the worker grows.
+
+Two crons, one that polls weekly and one every five minutes, each for as much of a year as its time by the clock allows.
+The last quarter is compared with the first. A cron's history ends where it continues as new, so its length is that of
+the longest one seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+
+from temporalio.client import Client
+
+from benchmarks.engine import NAMESPACE, SITE, WorkerProcess, crons
+from benchmarks.measure import MIB, against
+from dataimportcron import naming
+from dataimportcron.api.types import DataImportCron
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from dataimportcron.messages import CronInput, ObjectRef
+from tests.support.temporal import time_skipping
+from workflows.data_import_cron import DataImportCronWorkflow
+
+_YEAR = timedelta(days=364)
+_SAMPLES = 52
+_FLAT = 1.10
+"""The last quarter may have this much of the first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """The cron after some more of the year: its polls, events of its present history, resident bytes of the worker."""
+
+    polls: int
+    events: int
+    memory: int
+
+
+def main() -> None:
+    """Print both years."""
+    print(f"{'':<20}{'days':>6}{'polls':>8}{'polls/s':>9}{'events, quarters 1-4':>28}{'MiB RSS, quarters 1-4':>28}")
+    for name, schedule, seconds in (("weekly", "0 3 * * 1", 60.0), ("every five minutes", "*/5 * * * *", 240.0)):
+        work = Path(tempfile.mkdtemp(prefix="dataimportcron-bench-"))
+        try:
+            asyncio.run(_year(name, schedule, seconds, work))
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+async def _year(name: str, schedule: str, seconds: float, work: Path) -> None:
+    async with time_skipping() as env:
+        [cron] = crons(work, 1, schedule)
+        found = Store(StateFolder(work)).list(DataImportCron)[0].metadata
+        ref = ObjectRef(namespace=NAMESPACE, name=found.name, uid=found.uid)
+        worker = WorkerProcess("unbound", env.client.service_client.config.target_host, str(work))
+        worker.usage()
+        await env.client.start_workflow(
+            DataImportCronWorkflow.run,
+            CronInput(site=SITE, cron=ref),
+            id=cron,
+            task_queue=naming.task_queue(SITE),
+        )
+        begin, samples, step = time.monotonic(), [], _YEAR / _SAMPLES
+        # The year is cut where the clock says so: its steps are small enough that a quarter has some.
+        piece = step if schedule.startswith("0") else timedelta(days=1)
+        days = timedelta()
+        while days < _YEAR and time.monotonic() - begin < seconds:
+            await env.sleep(piece)
+            days += piece
+            samples.append(await _sample(env.client, cron, worker))
+        taken = time.monotonic() - begin
+        worker.stop()
+    _print(name, days, samples, taken)
+
+
+async def _sample(client: Client, cron: str, worker: WorkerProcess) -> _Sample:
+    described = await client.get_workflow_handle(cron).describe()
+    used = worker.usage()
+    return _Sample(polls=used.polls, events=described.history_length, memory=used.memory)
+
+
+def _print(name: str, days: timedelta, samples: list[_Sample], taken: float) -> None:
+    size = max(len(samples) // 4, 1)
+    quarters = [samples[at * size : (at + 1) * size] for at in range(4)]
+    events = [max(one.events for one in quarter) for quarter in quarters if quarter]
+    memory = [median(one.memory for one in quarter) for quarter in quarters if quarter]
+    print(
+        f"{name:<20}{days.days:>6}{samples[-1].polls:>8}{samples[-1].polls / taken:>9.0f}"
+        f"{' '.join(map(str, events)):>28}{' '.join(f'{one / MIB:.0f}' for one in memory):>28}"
+    )
+    print(against(f"{name}: events, last quarter to first", events[-1] / events[0], _FLAT))
+    print(against(f"{name}: memory, last quarter to first", memory[-1] / memory[0], _FLAT))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""Records as they were last read, so that a look at a thousand objects reads what changed and no more.
+
+Every write of a record is a rename into its folder, which moves the folder's time of modification: a folder that has
+not moved needs no look at its files. What is returned is shared by all readers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from dataimportcron.api.types import Resource
+from dataimportcron.host.records import Record, Stamp, stamp_from, stamp_of
+
+_COARSE = 2_000_000_000
+"""Nanoseconds. The clock of files stands still for milliseconds, on some file systems for a second or two: what was
+modified so recently may be modified again without looking so."""
+
+
+@dataclass(slots=True)
+class Cached:
+    """A record, and its object once somebody has asked for it."""
+
+    record: Record
+    stamp: Stamp
+    _resource: Resource | None = None
+
+    @property
+    def resource(self) -> Resource:
+        """The object, shared: its models are immutable, and nobody changes the dictionaries and lists in them."""
+        if self._resource is None:
+            self._resource = self.record.resource()
+        return self._resource
+
+
+class RecordCache:
+    """Records by file, and by folder."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, Cached] = {}
+        self._folders: dict[Path, tuple[Stamp, Sequence[Cached]]] = {}
+
+    def load(self, path: Path) -> Cached | None:
+        """One record, None if it is not there."""
+        try:
+            return self._load(str(path), stamp_of(path))
+        except FileNotFoundError:
+            self.drop(path)
+            return None
+
+    def folder(self, path: Path) -> Sequence[Cached]:
+        """The records of a folder, ordered by name; none if it is not there."""
+        moment = time.time_ns()
+        try:
+            stamp = stamp_of(path)
+            known = self._folders.get(path)
+            if known is not None and known[0] == stamp:
+                return known[1]
+            found = self._read(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+        if is_settled(stamp, moment):
+            self._folders[path] = (stamp, found)
+        else:
+            self._folders.pop(path, None)
+        return found
+
+    def drop(self, path: Path) -> None:
+        """Forget one record: it is gone, or must surely be read."""
+        self._files.pop(str(path), None)
+
+    def _read(self, folder: Path) -> Sequence[Cached]:
+        with os.scandir(folder) as entries:
+            files = [(entry.name.removesuffix(".json"), entry) for entry in entries if entry.name.endswith(".json")]
+        found = []
+        for _, entry in sorted(files, key=lambda file: file[0]):
+            # Paths would cost more than all the rest, for a thousand files.
+            with suppress(FileNotFoundError):
+                found.append(self._load(entry.path, stamp_from(entry.stat())))
+        return found
+
+    def _load(self, path: str, stamp: Stamp) -> Cached:
+        cached = self._files.get(path)
+        if cached is None or cached.stamp != stamp:
+            cached = Cached(Record.from_json(Path(path).read_bytes()), stamp)
+            self._files[path] = cached
+        return cached
+
+
+def is_settled(stamp: Stamp, moment: int) -> bool:
+    """Whether what had this stamp at a moment, in nanoseconds, has another one when it is modified after that."""
+    return moment - stamp[0] > _COARSE
+
+
+def folders_of(path: Path) -> Iterator[Path]:
+    """The folders in a folder, ordered by name; none if it is not there."""
+    try:
+        with os.scandir(path) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir())
+    except FileNotFoundError:
+        return
+    for name in names:
+        yield path / name
