@@ -14,11 +14,12 @@ test: ## all tests, with seconds per stage (STAGES="unit e2e" runs some)
 check: ## ruff, mypy and the import contracts
 	@tools/setup.sh python tools/stages.sh check
 
-bench: ## figures, as ratios against peers in the same run, a quarter of an hour
+bench: ## figures, as ratios against peers in the same run, most of an hour (python -m benchmarks NAME runs one)
 	@tools/setup.sh bench python -m benchmarks
 
 requirements: ## pin the dependencies of pyproject.toml anew, with hashes
 	@tools/setup.sh python uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt
+	@echo hatchling | tools/setup.sh python uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.txt pyproject.toml - -o deploy/requirements.txt
 
 clean: ## remove what tools left in the tree, and this checkout's environments
 	@tools/setup.sh clean
