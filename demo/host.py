@@ -76,9 +76,10 @@ class Host:
         }
 
     def prepare(self) -> None:
-        """Make the folder, with its settings."""
+        """Make the folder, with its settings; its volumes lie in it unless these say otherwise."""
         self.state.prepare()
-        (self.folder / "settings.toml").write_text(f'default_folder = "{self.folder}/volumes"\n{self.settings}')
+        own = "" if "default_folder" in self.settings else f'default_folder = "{self.folder}/volumes"\n'
+        (self.folder / "settings.toml").write_text(own + self.settings)
 
     def mirror(self, registry: str, by: RunningRegistry) -> None:
         """Let `registry` be read from `by` alone: `server` names the mirror, so nobody else is asked."""

@@ -47,7 +47,7 @@ def publish(running, work):
 
 @pytest.fixture(scope="module")
 def home(work, running, publish):
-    settings = f'default_folder = "{work}/images"\nimport_rate = {RATE}\n'
+    settings = f"import_rate = {RATE}\n"
     with host(work / "state", settings) as prepared:
         prepared.mirror("quay.io", running)
         trust(prepared, running.ca, work)
@@ -181,7 +181,7 @@ def test_doctor_finds_what_was_broken_and_says_the_cure(home, publish, work):
     file = home.store.path_of("DataImportCron", NAMESPACE, CRON)
     good = file.read_text()
     current = home.points_to(NAMESPACE, DATA_SOURCE)
-    image = work / "images" / NAMESPACE / f"{current}.img"
+    image = home.file(NAMESPACE, current)
     image.rename(work / "hidden.img")
     delete_tag(publish.http, REPOSITORY, "latest")
     file.write_text(good.replace("30 1 * * 1", "61 * * * *"))
