@@ -155,7 +155,8 @@ def test_temporal_that_goes_away_is_said_once(home):
 def test_while_temporal_is_away_files_are_read_all_the_same(home, tmp_path):
     folder = tmp_path / "dataimportcron.d"
     folder.mkdir()
-    (home.folder / "settings.toml").write_text(f'manifest_folders = ["{folder}"]\n')
+    with (home.folder / "settings.toml").open("a") as settings:
+        settings.write(f'manifest_folders = ["{folder}"]\n')
     (folder / "images.yaml").write_text((SAMPLES / "fedora.yaml").read_text())
     started(home, TEMPORAL_ADDRESS="127.0.0.1:1")
     wait_for("the object", 60, lambda: home.cron(NAMESPACE, CRON))
@@ -178,7 +179,8 @@ def test_a_configuration_of_temporal_that_is_not_there_is_an_error(home):
 def test_objects_in_a_manifest_folder(home, http, tmp_path):
     folder = tmp_path / "dataimportcron.d"
     folder.mkdir()
-    (home.folder / "settings.toml").write_text(f'manifest_folders = ["{folder}"]\n')
+    with (home.folder / "settings.toml").open("a") as settings:
+        settings.write(f'manifest_folders = ["{folder}"]\n')
     disk = tmp_path / "disk.img"
     disk.write_bytes(b"manifest" * 1000)
     push(http, REPOSITORY, "latest", Image(layers=(disk_layer(disk, tmp_path),)))
