@@ -19,6 +19,7 @@ from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import (
     CloneWithoutSourceError,
+    ConflictError,
     DataImportCronError,
     InvalidObjectError,
     ObjectError,
@@ -63,7 +64,7 @@ class PopulationActivities:
             return await self._importer.run(image, digest, wanted, report)
 
         await self._give_notice(volume, wanted)
-        return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
+        return await self._populate(populate, volume, Phase.IMPORT_IN_PROGRESS, run)
 
     @activity.defn
     @translated
@@ -82,7 +83,7 @@ class PopulationActivities:
             return await self._cloner.run((namespace, name), wanted, report)
 
         await self._give_notice(volume, wanted)
-        return await self._populate(populate, Phase.CLONE_IN_PROGRESS, run)
+        return await self._populate(populate, volume, Phase.CLONE_IN_PROGRESS, run)
 
     @activity.defn
     @translated
@@ -96,7 +97,7 @@ class PopulationActivities:
             return Transfer(phase="Complete")
 
         await self._give_notice(volume, wanted)
-        return await self._populate(populate, Phase.IMPORT_IN_PROGRESS, run)
+        return await self._populate(populate, volume, Phase.IMPORT_IN_PROGRESS, run)
 
     async def _size_of(self, namespace: str, name: str) -> int:
         found = await self._volumes.find(namespace, name)
@@ -117,6 +118,7 @@ class PopulationActivities:
     async def _populate(
         self,
         populate: PopulateInput,
+        volume: DataVolume,
         phase: Phase,
         run: Callable[[Callable[[Transfer], None]], Awaitable[Transfer]],
     ) -> Populated:
@@ -128,20 +130,29 @@ class PopulationActivities:
             last = transfer
             activity.heartbeat(asdict(transfer))
 
-        await self._write(populate, lambda volume: data_volume_status(volume, phase, populate.now, progress="N/A"))
-        reporter = asyncio.create_task(self._report_progress(populate, phase, lambda: last))
+        await self._write(volume, lambda fresh: data_volume_status(fresh, phase, populate.now, progress="N/A"))
+        reporter = asyncio.create_task(self._report_progress(populate, volume, phase, lambda: last))
         try:
             done = await run(report)
         except DataImportCronError as error:
             await _stop(reporter)
-            await self._write_failure(populate, phase, error)
+            await self._write_failure(populate, volume, phase, error)
             raise application_error(error, activity.info().attempt) from error
         finally:
             await _stop(reporter)
-        await self._write(populate, lambda volume: data_volume_status(volume, Phase.SUCCEEDED, populate.now))
+        # A volume that is whole is said to be, even if a cancellation comes now: the answer must be what stands.
+        ending = asyncio.create_task(
+            self._write(volume, lambda fresh: data_volume_status(fresh, Phase.SUCCEEDED, populate.now))
+        )
+        try:
+            await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await ending
         return Populated(bytes_read=done.done, bytes_written=done.written, message=done.phase)
 
-    async def _report_progress(self, populate: PopulateInput, phase: Phase, latest: Callable[[], Transfer]) -> None:
+    async def _report_progress(
+        self, populate: PopulateInput, volume: DataVolume, phase: Phase, latest: Callable[[], Transfer]
+    ) -> None:
         """Heartbeat and write the progress until cancelled; one that did not change is not written again."""
         while True:
             await asyncio.sleep(_REPORT_INTERVAL)
@@ -150,32 +161,44 @@ class PopulationActivities:
             progress = f"{100 * transfer.done / transfer.total:.2f}%" if transfer.total else "N/A"
             try:
                 await self._write(
-                    populate,
-                    lambda volume: data_volume_status(volume, phase, populate.now, progress=progress),  # noqa: B023 -- called within the iteration
+                    volume,
+                    lambda fresh: data_volume_status(fresh, phase, populate.now, progress=progress),  # noqa: B023 -- called within the iteration
                 )
             except ObjectError as error:
                 activity.logger.warning("progress of %s is not written: %s", populate.name, error)
 
-    async def _write_failure(self, populate: PopulateInput, phase: Phase, error: DataImportCronError) -> None:
+    async def _write_failure(
+        self, populate: PopulateInput, volume: DataVolume, phase: Phase, error: DataImportCronError
+    ) -> None:
         """Say at once what went wrong; a transient failure keeps its phase and counts as a restart."""
 
-        def change(volume: DataVolume) -> DataVolume:
-            failed = data_volume_status(volume, phase, populate.now, reason="Error", message=str(error))
-            return with_status(failed, restart_count=(volume.status.restart_count or 0) + 1)
+        def change(fresh: DataVolume) -> DataVolume:
+            failed = data_volume_status(fresh, phase, populate.now, reason="Error", message=str(error))
+            return with_status(failed, restart_count=(fresh.status.restart_count or 0) + 1)
 
         try:
-            volume = await self._write(populate, change)
+            written = await self._write(volume, change)
         except ObjectNotFoundError:
             return
-        await self._events.emit(volume, "Warning", error.reason, str(error))
+        await self._events.emit(written, "Warning", error.reason, str(error))
 
-    async def _write(self, populate: PopulateInput, change: Callable[[DataVolume], DataVolume]) -> DataVolume:
-        """Write a status; one that stands at Succeeded is another worker's, while this one was stopped."""
+    async def _write(self, volume: DataVolume, change: Callable[[DataVolume], DataVolume]) -> DataVolume:
+        """Write the status of the DataVolume that the step began with.
 
-        def unless_done(volume: DataVolume) -> DataVolume:
-            return volume if volume.status.phase == Phase.SUCCEEDED else change(volume)
+        One that stands at Succeeded is another worker's, while this one was stopped.
 
-        return await update(self._objects, DataVolume, populate.namespace, populate.name, unless_done)
+        Raises:
+            ConflictError: there is another DataVolume of its name now; the next attempt begins with that one.
+        """
+        metadata = volume.metadata
+
+        def fenced(fresh: DataVolume) -> DataVolume:
+            if fresh.metadata.uid != metadata.uid:
+                what = f"DataVolume {metadata.namespace}/{metadata.name}"
+                raise ConflictError(f"{what} was deleted and made anew while it was populated")
+            return fresh if fresh.status.phase == Phase.SUCCEEDED else change(fresh)
+
+        return await update(self._objects, DataVolume, metadata.namespace, metadata.name, fenced)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -1,5 +1,6 @@
 """A worker that was stopped in the middle of an activity and wakes up late writes nothing wrong, wherever it stood."""
 
+import asyncio
 from contextlib import suppress
 from datetime import timedelta
 from itertools import count
@@ -8,6 +9,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 
 from activities.data_source import DataSourceActivities
+from activities.population import PopulationActivities
 from activities.retention import RetentionActivities
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataSource, DataVolume
@@ -126,6 +128,59 @@ async def test_a_late_failure_never_spoils_a_complete_volume(steps, home):
     volume = home.store.get(DataVolume, NAMESPACE, decision.data_volume)
     assert volume.status.phase == Phase.SUCCEEDED
     assert next(c for c in volume.status.conditions if c.type == "Running").reason == "Completed"
+
+
+def populating(home, before, meanwhile):
+    objects = Stopped(home.home.objects, before, meanwhile)
+    return PopulationActivities(
+        objects, home.source, home.home.volumes, home.importer, home.home.cloner, home.home.events
+    ), objects
+
+
+@pytest.mark.parametrize("before", [2, 3, 4, 5])
+async def test_a_late_import_writes_nothing_into_a_data_volume_that_was_made_anew(steps, home, before):
+    home.release(b"one")
+    ref = home.apply()
+    populate = steps.populate(ref, await steps.look(ref))
+    await steps.run(steps.volume.prepare_data_volume, populate)
+    anew = []
+
+    async def it_is_made_anew():
+        volume = home.store.get(DataVolume, NAMESPACE, populate.name)
+        home.store.delete(volume)
+        await home.home.volumes.delete(NAMESPACE, populate.name)
+        home.store.forget(volume.metadata.uid)
+        await steps.run(steps.volume.prepare_data_volume, populate)
+        anew.append(home.store.get(DataVolume, NAMESPACE, populate.name))
+
+    late, objects = populating(home, before, it_is_made_anew)
+    with pytest.raises(ApplicationError, match="was deleted and made anew") as conflict:
+        await steps.run(late.import_data_volume, populate)
+    assert not conflict.value.non_retryable
+    assert objects.calls > before
+    assert [home.store.get(DataVolume, NAMESPACE, populate.name)] == anew
+    await steps.run(late.import_data_volume, populate)
+    assert home.volumes() == {populate.name: "Succeeded"}
+
+
+async def test_a_cancellation_that_comes_when_the_volume_is_whole_does_not_hide_it(steps, home):
+    home.release(b"one")
+    ref = home.apply()
+    populate = steps.populate(ref, await steps.look(ref))
+    await steps.run(steps.volume.prepare_data_volume, populate)
+    entered, go_on = asyncio.Event(), asyncio.Event()
+
+    async def it_is_cancelled():
+        entered.set()
+        await go_on.wait()
+
+    late, _ = populating(home, 4, it_is_cancelled)
+    running = asyncio.ensure_future(steps.run(late.import_data_volume, populate))
+    await entered.wait()
+    running.cancel()
+    go_on.set()
+    assert (await running).message == "Complete"
+    assert home.volumes() == {populate.name: "Succeeded"}
 
 
 async def test_x12_a_look_never_writes_over_what_others_wrote_meanwhile(steps, home):
