@@ -259,6 +259,9 @@ class DataImportCronWorkflow:
 
     async def _act(self, decision: Decision) -> None:
         if decision.verdict is Verdict.GONE:
+            # Whoever deleted the object may have changed its policy before, and no look has seen that.
+            if not self._deleted and workflow.patched("await-last-policy"):
+                await self._wait(options.LAST_POLICY_PATIENCE, "the last policy is told", lambda: self._deleted)
             self._deleted = True
         elif decision.verdict is Verdict.IMPORT:
             await self._start_import(decision)

@@ -68,6 +68,8 @@ LONGEST_RUN = timedelta(days=7)
 """Age at which a run continues as new even if the server does not suggest it."""
 UNKNOWN_TICK_DELAY = timedelta(minutes=5)
 """Until the next look when one ended without a decision."""
+LAST_POLICY_PATIENCE = timedelta(seconds=10)
+"""How long a cron whose object is gone waits to be told by which policy to clean up; the binding sees it within one."""
 CANCEL_PATIENCE = timedelta(minutes=2)
 """How long a cron waits for its cancelled import to say that it has stopped."""
 SOURCE_PATIENCE = timedelta(minutes=1)

@@ -9,8 +9,9 @@ from temporalio.client import WorkflowExecutionStatus
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron, DataSource
 from dataimportcron.api.validation import validate
-from dataimportcron.messages import CronState, Outcome, PollResult, RunningImport
+from dataimportcron.messages import CronState, ObjectDeleted, Outcome, PollResult, RunningImport, Verdict
 from dataimportcron.naming import import_name
+from dataimportcron.planning import clean_up_of
 from tests.support.home import DATA_SOURCE, NAMESPACE, URL, TestHome, cron_document
 from tests.support.temporal import dev_server, eventually
 from tests.workflow.conftest import SITE
@@ -135,6 +136,40 @@ async def test_deletion_with_retention_none_removes_everything(bound, home):
         await eventually(closed)
         await eventually(lambda: not home.volumes() and not file.exists())
         await eventually(lambda: not home.store.deletions())
+
+
+async def test_a_cron_that_finds_its_object_gone_is_told_its_last_policy_before_it_cleans_up(dev, home, running):
+    digest = home.release(b"one")
+    async with running(dev.client, home) as cron:
+        ref = home.apply(retentionPolicy="None")
+        await cron.start(ref)
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        home.apply(retentionPolicy="All")
+        last = home.cron()
+        home.store.delete(last)
+        await cron.handle.signal(DataImportCronWorkflow.changed, ref.uid)
+
+        async def found_gone():
+            return (await cron.state()).decision.verdict is Verdict.GONE
+
+        await eventually(found_gone)
+        gone = ObjectDeleted(uid=ref.uid, clean_up=clean_up_of(last))
+        await cron.handle.signal(DataImportCronWorkflow.object_deleted, gone)
+        assert await asyncio.wait_for(cron.handle.result(), 20) == "deleted"
+        assert home.volumes() == {import_name(DATA_SOURCE, digest): "Succeeded"}
+        assert home.points_to() == import_name(DATA_SOURCE, digest)
+
+
+async def test_a_cron_that_nobody_tells_cleans_up_by_the_policy_that_it_knows(skipping, home, running):
+    home.release(b"one")
+    async with running(skipping.client, home) as cron:
+        ref = home.apply(retentionPolicy="None")
+        await cron.start(ref)
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        home.store.delete(home.cron())
+        await cron.handle.signal(DataImportCronWorkflow.changed, ref.uid)
+        assert await cron.handle.result() == "deleted"
+        assert home.volumes() == {}
 
 
 async def test_continue_as_new_in_mid_import_loses_nothing(home, running):
