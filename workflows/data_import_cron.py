@@ -34,6 +34,7 @@ from dataimportcron.messages import (
     Verdict,
 )
 from workflows import imports, options
+from workflows.cancellation import cancel_requested, heed_cancellation
 from workflows.details import IMPORT_FAILED, details_of, phase_of
 
 _PHASE = SearchAttributeKey.for_keyword(naming.SEARCH_PHASE)
@@ -131,6 +132,7 @@ class DataImportCronWorkflow:
         del start  # __init__ has it
         try:
             while True:
+                heed_cancellation()
                 self._show()
                 if self._deleted:
                     if await self._end():
@@ -144,7 +146,7 @@ class DataImportCronWorkflow:
                 else:
                     await self._sleep()
         except (asyncio.CancelledError, FailureError):
-            if _cancel_requested():
+            if cancel_requested():
                 await self._cancel_import()
             raise
 
@@ -252,7 +254,7 @@ class DataImportCronWorkflow:
         try:
             return await handle
         except FailureError as error:
-            if _cancel_requested():
+            if cancel_requested():
                 raise
             workflow.logger.warning("the look ended without a decision: %s", error.cause or error)
             return None
@@ -291,7 +293,7 @@ class DataImportCronWorkflow:
         try:
             await imports.promote(self._cron, data_volume, digest, manifest_digest)
         except FailureError as error:
-            if _cancel_requested():
+            if cancel_requested():
                 raise
             workflow.logger.warning("promotion of %s failed: %s", data_volume, error.cause or error)
 
@@ -359,9 +361,3 @@ class DataImportCronWorkflow:
             updates = [_PHASE.value_set(phase)]
             workflow.upsert_search_attributes([*updates, _DIGEST.value_set(digest)] if digest else updates)
         workflow.set_current_details(details_of(self._state))
-
-
-def _cancel_requested() -> bool:
-    """Whether this execution is being cancelled; a look that we cancel ourselves ends with the same exception."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

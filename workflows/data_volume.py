@@ -23,6 +23,7 @@ from dataimportcron.messages import (
     Step,
     VolumeInput,
 )
+from workflows.cancellation import heed_cancellation
 from workflows.options import POPULATE, SOURCE_PATIENCE, STEP
 
 _PHASE = SearchAttributeKey.for_keyword(naming.SEARCH_PHASE)
@@ -85,6 +86,7 @@ class DataVolumeWorkflow:
                 summary=f"prepare {self._start.name}",
                 **STEP,
             )
+            heed_cancellation()
             self._show(ready.step, ready.message)
             if ready.step in _POPULATIONS:
                 if (ended := await self._run_step(ready)) is not None:
