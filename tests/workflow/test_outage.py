@@ -17,7 +17,7 @@ from worker.run import serve
 from worker.temporal import Endpoint
 
 SITE = "test-host"
-EVERY = 5.0
+EVERY = 3.0
 """Seconds between two polls."""
 
 

@@ -71,11 +71,27 @@ class Executions:
 
         One that was cancelled or terminated is started anew with the memory of the closed run.
         """
+        workflow_id = self._cron_id(cron)
+        described = await self._describe(workflow_id)
+        if described is not None and described.status is WorkflowExecutionStatus.RUNNING:
+            # Not as a start with a signal: one that ends just now would be started anew without its memory.
+            if await self._signal_running(workflow_id, cron.uid):
+                return
+            described = await self._describe(workflow_id)
         state = None
-        described = await self._describe(self._cron_id(cron))
         if described is not None and described.status is not WorkflowExecutionStatus.RUNNING:
             state = await self._last_state(cron, described)
         await self._start_cron(cron, state, "changed", cron.uid)
+
+    async def _signal_running(self, workflow_id: str, uid: str) -> bool:
+        """Signal a change; False where the execution has ended."""
+        try:
+            await self._client.get_workflow_handle(workflow_id).signal(DataImportCronWorkflow.changed, uid)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return False
+        return True
 
     async def end_cron(self, cron: ObjectRef, clean_up: CleanUp) -> None:
         """Let the cron's execution clean up after its object; one that does not run is started just for that."""
