@@ -12,7 +12,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from dataimportcron.errors import ConflictError, DataImportCronError, TooManyRequestsError
 
@@ -27,13 +27,20 @@ _CONFLICT_DELAY = timedelta(milliseconds=200)
 
 def application_error(error: DataImportCronError, attempt: int = 1) -> ApplicationError:
     """The error as an activity fails with it in its so-manieth attempt: same words, its reason as the type."""
-    delay = None
+    delay, category = None, ApplicationErrorCategory.UNSPECIFIED
     if isinstance(error, ConflictError):
-        delay = _CONFLICT_DELAY
+        # Two that write one object are daily life: no warning, no failure in the metrics.
+        delay, category = _CONFLICT_DELAY, ApplicationErrorCategory.BENIGN
     elif isinstance(error, TooManyRequestsError) and error.retry_after:
         patience = min(_PATIENCE * 2 ** min(attempt - 1, 10), _MOST_PATIENCE)
         delay = max(timedelta(seconds=error.retry_after), patience)
-    return ApplicationError(str(error), type=error.reason, non_retryable=error.permanent, next_retry_delay=delay)
+    return ApplicationError(
+        str(error),
+        type=error.reason,
+        non_retryable=error.permanent,
+        next_retry_delay=delay,
+        category=category,
+    )
 
 
 def translated(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:

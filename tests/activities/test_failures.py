@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from temporalio.exceptions import ApplicationErrorCategory
 
 from activities.failures import application_error
 from dataimportcron import errors
@@ -53,3 +54,8 @@ def test_a_registry_is_left_alone_as_long_as_it_asks_and_longer_each_time(retry_
 def test_a_conflict_is_tried_again_at_once_and_a_registry_that_is_down_by_the_policy():
     assert application_error(ConflictError("x")).next_retry_delay < timedelta(seconds=1)
     assert application_error(RegistryUnavailableError("x")).next_retry_delay is None
+
+
+def test_a_conflict_alarms_nobody():
+    assert application_error(ConflictError("x")).category is ApplicationErrorCategory.BENIGN
+    assert application_error(RegistryUnavailableError("x")).category is ApplicationErrorCategory.UNSPECIFIED

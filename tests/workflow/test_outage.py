@@ -11,6 +11,7 @@ from datetime import timedelta
 from dataimportcron.host import dev_server
 from dataimportcron.host.state import StateFolder
 from tests.support.temporal import eventually
+from worker import engine
 from worker.binding import outage
 from worker.engine import await_engine, saying_outages
 from worker.run import serve
@@ -35,6 +36,7 @@ def server(state, endpoint):
 
 async def test_an_outage_is_said_and_healed_by_one_poll(home, caplog, monkeypatch):
     monkeypatch.setattr(outage, "_PERIOD", 0.5)
+    monkeypatch.setattr(engine, "_LONGEST_DELAY", 1.0)
     monkeypatch.setattr(outage, "GRACE", timedelta(seconds=1))
     caplog.set_level(logging.INFO)
     state = StateFolder(home.folder)

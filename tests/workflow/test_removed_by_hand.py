@@ -48,6 +48,22 @@ async def test_it_is_noticed_waited_for_and_imported_again(bound, home, monkeypa
         assert home.importer.started == [digest, digest]
 
 
+async def test_i07_a_current_import_whose_object_is_deleted_is_made_anew_and_the_data_source_heals(bound, home):
+    digest = home.release(b"one")
+    async with bound():
+        home.apply()
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        (name,) = home.volumes()
+        before = home.store.get(DataVolume, NAMESPACE, name)
+        home.store.delete(before)
+        await eventually(lambda: home.volumes() == {name: "Succeeded"}, 40)
+        await eventually(lambda: ready(home)[:2] == ("True", "Ready"))
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        assert home.points_to() == name
+        assert home.store.get(DataVolume, NAMESPACE, name).metadata.uid != before.metadata.uid
+        assert home.importer.started == [digest, digest]
+
+
 async def test_a_clone_whose_source_goes_while_it_is_queued_waits_too(bound, home, monkeypatch):
     home.release(b"one")
     refused, clone = [], home.home.cloner.run
