@@ -60,8 +60,11 @@ def import_finished(state: CronState, finished: ImportFinished, now: datetime) -
         message=finished.message,
         run_id=finished.run_id,
     )
-    others = tuple(entry for entry in state.history if entry is not known)
-    return replace(state, history=(record, *others)[:HISTORY_LENGTH], running=None if running else state.running)
+    if known is None:
+        history = (record, *state.history)[:HISTORY_LENGTH]
+    else:  # in its place: a newer import may have ended meanwhile
+        history = tuple(record if entry is known else entry for entry in state.history)
+    return replace(state, history=history, running=None if running else state.running)
 
 
 def import_forgotten(state: CronState) -> CronState:

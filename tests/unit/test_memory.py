@@ -108,6 +108,13 @@ def test_an_adopted_import_that_is_seen_and_told_is_one_import():
     assert (record.run_id, record.duration) == ("run-9", 300.0)
 
 
+def test_an_end_that_is_told_after_a_newer_import_ended_keeps_its_place():
+    seen = memory.decided(importing(), replace(WAIT, ended=Ended(outcome=Outcome.SUCCEEDED)), Trigger.CHANGE, LATER)
+    newer = memory.import_finished(seen, finished("fedora-b", run_id="run-2"), LATER)
+    told = memory.import_finished(newer, finished(), LATER).history
+    assert [(record.data_volume, record.bytes_read) for record in told] == [("fedora-b", 7), ("fedora-a", 7)]
+
+
 def test_a_failed_end_that_is_only_seen_is_recorded_with_its_words():
     ended = Ended(outcome=Outcome.FAILED, message="no disk")
     (record,) = memory.decided(importing(), replace(WAIT, ended=ended), Trigger.CHANGE, LATER).history
