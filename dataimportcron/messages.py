@@ -266,7 +266,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What the preparation of a DataVolume found. `uid` is the DataVolume's; a step for another uid does nothing."""
+    """What the preparation of a DataVolume found. `uid` is the DataVolume's, for whoever reads the history."""
 
     step: Step
     reason: str
