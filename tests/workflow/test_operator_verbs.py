@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio.client import WorkflowExecutionStatus
 
@@ -168,6 +168,12 @@ async def test_a_cron_that_nobody_tells_cleans_up_by_the_policy_that_it_knows(sk
         await eventually(lambda: home.condition("UpToDate")[0] == "True")
         home.store.delete(home.cron())
         await cron.handle.signal(DataImportCronWorkflow.changed, ref.uid)
+
+        async def found_gone():
+            return (await cron.state()).decision.verdict is Verdict.GONE
+
+        await eventually(found_gone)
+        await skipping.sleep(timedelta(seconds=30))
         assert await cron.handle.result() == "deleted"
         assert home.volumes() == {}
 
