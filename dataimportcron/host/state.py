@@ -177,7 +177,7 @@ class StateFolder:
         """
         path = self.path / "settings.toml"
         try:
-            text = path.read_text()
+            text = path.read_text("utf-8")
         except FileNotFoundError:
             text = ""
         except UnicodeDecodeError as error:

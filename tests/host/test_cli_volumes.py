@@ -113,6 +113,17 @@ def test_a_forgotten_namespace_is_named(program, data_source):
     assert "there is one in the namespace golden; name it with -n" in words
 
 
+@pytest.mark.parametrize("named", [["dv", "one", "two"], ["dv/one", "datavolume/two"]])
+def test_several_objects_are_deleted_by_either_form_of_their_names(program, store, volume, named):
+    volume("one")
+    volume("two")
+    mixed = program("delete", "dv", "datavolume/one", "-n", "golden")
+    assert (mixed[0], mixed[1]) == (2, "")
+    assert "Expected KIND NAME or KIND/NAME, found 'dv datavolume/one'" in mixed[2]
+    assert program("delete", *named, "-n", "golden")[:2] == (0, "datavolume/one deleted\ndatavolume/two deleted\n")
+    assert store.list(DataVolume) == []
+
+
 def test_a_volume_in_use_is_not_deleted(program, store, volume, tmp_path):
     file, other = volume("fedora-1"), volume("fedora-0")
     overlay = file.with_name("vm.qcow2")

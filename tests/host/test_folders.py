@@ -153,6 +153,11 @@ async def test_a_folder_that_is_not_mounted(make, tmp_path):
         await cloner.blank(spec(storage_class="fast"))
     assert "mount it or make it" in raised.value.hint
     assert not (tmp_path / "nvme").exists()
+    settings = state.path / "settings.toml"
+    settings.write_text(f'default_folder = "{tmp_path}/away"\n')
+    with pytest.raises(StorageUnavailableError, match=r"/away of the default storage class does not exist"):
+        StorageFolders(state).ready("unknown-here")
+    keep_volumes_inside(state, f'[storage_classes]\nfast = "{tmp_path}/nvme"\n')
     await cloner.blank(spec("elsewhere"))
     assert f"the folder {tmp_path}/nvme cannot be read" in await volumes.in_use("golden", "elsewhere")
     with mounted("tmpfs", tmp_path / "nvme", "-t", "tmpfs"):

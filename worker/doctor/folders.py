@@ -97,12 +97,28 @@ def check_storage(state: StateFolder, largest: int) -> Iterator[Finding]:
         state: whose settings name them.
         largest: bytes of the largest volume that a cron may want to make.
     """
-    default, *others = StorageFolders(state).all()
+    folders = StorageFolders(state)
+    default = folders.default()
+    others = [folder for folder in folders.all() if folder != default]
     names = {Path(folder): name for name, folder in state.settings().storage_classes.items()}
-    yield from _storage(default, "storage (default)", largest)
+    yield from _storage(default, "storage (default)", largest, made=not state.settings().default_folder)
     for folder in others:
         if folder in names or folder.exists():
-            yield from _storage(folder, f"storage {names.get(folder, '(earlier default)')}", largest)
+            yield from _storage(folder, f"storage {names.get(folder, '(earlier default)')}", largest, made=False)
+
+
+def check_overlays(state: StateFolder) -> Iterator[Finding]:
+    """Where disks of virtual machines keep the volumes that they are based on; elsewhere nobody sees them."""
+    watched = StorageFolders(state).watched()
+    for folder in map(Path, state.settings().overlay_folders):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            yield bad(
+                "overlays",
+                f"{folder} cannot be read, so no volume is ever pruned",
+                "mount it, or take it out of overlay_folders in settings.toml",
+            )
+    below = ", ".join(map(str, dict.fromkeys(watched)))
+    yield good("overlays", f"keep their base where they are below {below}; more: overlay_folders in settings.toml")
 
 
 def check_leftovers(state: StateFolder) -> Iterator[Finding]:
@@ -114,7 +130,7 @@ def check_leftovers(state: StateFolder) -> Iterator[Finding]:
                 yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {partial}")
 
 
-def _storage(folder: Path, what: str, largest: int) -> Iterator[Finding]:
+def _storage(folder: Path, what: str, largest: int, *, made: bool) -> Iterator[Finding]:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         yield bad(what, f"{nearest} is no folder", "name another in settings.toml")
@@ -123,6 +139,9 @@ def _storage(folder: Path, what: str, largest: int) -> Iterator[Finding]:
         yield bad(
             what, f"{nearest} cannot be written", f"run as the user {_owner(nearest)}, or let this one write there"
         )
+        return
+    if nearest != folder and not made:
+        yield bad(what, f"{folder} does not exist", "mount it or make it, or name another in settings.toml")
         return
     if nearest != folder:
         yield note(what, f"{folder} is not there yet; the first volume makes it")
