@@ -49,7 +49,7 @@ def entry() -> NoReturn:
     Temporal's runtime may abort the interpreter while that shuts down (sdk-python#300); all is closed and flushed here.
     """
     if sys.stdout is None:  # closed by the shell's >&-
-        sys.stdout = Path(os.devnull).open("w")
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- for as long as the process lives
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -101,14 +101,27 @@ def _module(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- a mod
 
 
 def _run(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
-    """Run the command, or show its help; an error is one sentence and a hint."""
+    """Answer, though the reader of the output may go away, or the output have no room."""
+    try:
+        try:
+            return _answer(argv, its_parser)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 1
+    except OSError as error:
+        _drop_output()
+        return _failed(f"{error.filename or 'standard output'}: {error.strerror}", hint="", code=1)
+
+
+def _answer(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
+    """Run the command; an error is one sentence and a hint."""
     from dataimportcron.errors import DataImportCronError, InvalidObjectError
 
     try:
-        arguments = _parsed(its_parser, argv)
-        code = int(_module(arguments.command).run(arguments))
-        sys.stdout.flush()
-        return code
+        arguments = its_parser.parse_args(argv)
+        return int(_module(arguments.command).run(arguments))
     except InvalidObjectError as error:
         return _failed(*(error.faults or (error.message,)), hint=error.hint, code=2)
     except DataImportCronError as error:
@@ -116,26 +129,12 @@ def _run(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
     except PermissionError as error:
         words = f"{error.filename} cannot be read or written by this user"
         return _failed(words, hint="run as the user that `dataimportcron up` runs as", code=2)
-    except BrokenPipeError:
-        _drop_output()
-        return 1
-    except OSError as error:
-        _drop_output()
-        return _failed(f"{error.filename or 'standard output'}: {error.strerror}", hint="", code=1)
     except KeyboardInterrupt:
         return 130
 
 
-def _parsed(its_parser: argparse.ArgumentParser, argv: Sequence[str]) -> argparse.Namespace:
-    try:
-        return its_parser.parse_args(argv)
-    except SystemExit:
-        sys.stdout.flush()  # a help that nobody reads
-        raise
-
-
 def _drop_output() -> None:
-    """Write what is still to be written, or else forget it: the interpreter would try again at its end, and complain."""
+    """Write what is left, or else forget it: at its end the interpreter would try again, and complain."""
     try:
         sys.stdout.flush()
     except OSError:

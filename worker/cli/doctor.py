@@ -80,13 +80,8 @@ async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
 
 
 async def _with_settings(state: StateFolder, crons: list[DataImportCron]) -> AsyncIterator[Finding]:
-    storage = folders.check_storage(state, objects.largest_volume(crons))
-    for finding in (
-        *storage,
-        *folders.check_overlays(state),
-        *folders.check_leftovers(state),
-        *objects.check_volumes(state),
-    ):
+    storage = (*folders.check_storage(state, objects.largest_volume(crons)), *folders.check_overlays(state))
+    for finding in (*storage, *folders.check_leftovers(state), *objects.check_volumes(state)):
         yield finding
     reachable = []
     for cron in crons:
