@@ -14,6 +14,7 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.manifests import with_status
 from tests.support.home import NAME, NAMESPACE, cron_document
+from tests.support.storage import mounted
 from worker.doctor import engine, folders, machine, objects
 from worker.doctor.finding import Level
 from worker.temporal import Endpoint
@@ -101,6 +102,14 @@ def test_storage_folders_are_named_with_their_file_system_and_space(state, tmp_p
     full = list(folders.check_storage(state, 1 << 60))
     assert levels(full)[0] == ("storage (default)", Level.NOTE)
     assert not list((tmp_path / "images").iterdir())
+
+
+def test_a_folder_on_a_read_only_file_system_is_not_another_users(state, tmp_path):
+    settings(state, f'default_folder = "{tmp_path}/images"\n')
+    with mounted("tmpfs", tmp_path / "images", "-t", "tmpfs", "-o", "ro") as images:
+        (finding,) = folders.check_storage(state, 0)
+    assert finding.found == f"{images} cannot be written"
+    assert finding.cure == "its file system is read-only: mount it for writing"
 
 
 def test_the_default_folder_is_the_one_that_the_next_volume_goes_to(state, tmp_path, monkeypatch):

@@ -44,7 +44,7 @@ def check_state(state: StateFolder) -> Iterator[Finding]:
         return
     shut = [path for path in (state.path, *(state.path / name for name in _PRIVATE)) if not os.access(path, os.W_OK)]
     if shut:
-        yield bad("state folder", f"{shut[0]} cannot be written", f"run as the user {_owner(shut[0])}")
+        yield bad("state folder", f"{shut[0]} cannot be written", _cure_of_shut(shut[0]))
         return
     yield good("state folder", str(state.path))
 
@@ -136,9 +136,7 @@ def _storage(folder: Path, what: str, largest: int, *, made: bool) -> Iterator[F
         yield bad(what, f"{nearest} is no folder", "name another in settings.toml")
         return
     if not os.access(nearest, os.W_OK | os.X_OK):
-        yield bad(
-            what, f"{nearest} cannot be written", f"run as the user {_owner(nearest)}, or let this one write there"
-        )
+        yield bad(what, f"{nearest} cannot be written", _cure_of_shut(nearest))
         return
     if nearest != folder and not made:
         yield bad(what, f"{folder} does not exist", "mount it or make it, or name another in settings.toml")
@@ -203,9 +201,13 @@ def _changed(path: Path) -> float:
         return time.time()
 
 
-def _owner(path: Path) -> str:
-    uid = path.stat().st_uid
+def _cure_of_shut(folder: Path) -> str:
+    """What to do about a folder that cannot be written."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return "its file system is read-only: mount it for writing"
+    uid = folder.stat().st_uid
     try:
-        return pwd.getpwuid(uid).pw_name
+        owner = pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(uid)
+        owner = str(uid)
+    return f"run as the user {owner}"
