@@ -116,6 +116,9 @@ def test_the_default_folder_is_the_one_that_the_next_volume_goes_to(state, tmp_p
     settings(state, "")
     libvirts = tmp_path / "libvirts"
     monkeypatch.setattr(storage, "LIBVIRT_IMAGES", libvirts)
+    settings(state, f'default_folder = "{state.path}/volumes"\n')
+    assert [finding.level for finding in folders.check_storage(state, 0)] == [Level.NOTE, Level.OK]
+    settings(state, "")
     not_yet, room = folders.check_storage(state, 0)
     assert "volumes is not there yet; the first volume makes it" in not_yet.found
     assert " free; clones " in room.found

@@ -13,6 +13,7 @@ from dataimportcron.errors import MissingDependencyError
 from dataimportcron.host import clock
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
+from worker import logs
 from worker.cli import text
 from worker.cli.common import endpoint_for, own_temporal, state_option
 from worker.doctor import engine, folders, machine, objects
@@ -75,6 +76,7 @@ async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
     except MissingDependencyError as error:
         yield failed("Temporal", error)
         return
+    logs.leave_to_the_command()
     async for finding in engine.check(endpoint, state.identity().site, crons, clock.now()):
         yield finding
 

@@ -101,7 +101,7 @@ def check_storage(state: StateFolder, largest: int) -> Iterator[Finding]:
     default = folders.default()
     others = [folder for folder in folders.all() if folder != default]
     names = {Path(folder): name for name, folder in state.settings().storage_classes.items()}
-    yield from _storage(default, "storage (default)", largest, made=not state.settings().default_folder)
+    yield from _storage(default, "storage (default)", largest, made=default == state.path / "volumes")
     for folder in others:
         if folder in names or folder.exists():
             yield from _storage(folder, f"storage {names.get(folder, '(earlier default)')}", largest, made=False)
