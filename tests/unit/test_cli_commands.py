@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stdout, suppress
+from dataclasses import fields
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state import Settings, StateFolder
 from dataimportcron.host.store import Store
 from tests.support.home import NAME, NAMESPACE, cron_document
 from worker.cli import COMMANDS, main, parser
@@ -289,6 +291,15 @@ def test_an_output_that_nobody_reads_or_that_is_full_or_closed_makes_no_tracebac
     with Path("/dev/full").open("w") as full:
         assert call(program, stdout=full) == (1, "error: standard output: No space left on device\n")
     assert call(["sh", "-c", '"$@" >&-', "sh", *program]) == (0, "")
+
+
+def test_the_documentation_has_each_setting_with_its_number():
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", DOCS, re.MULTILINE)
+    told = {key: value for keys, values in rows for key, value in zip_longest(keys.split(", "), values.split(", "))}
+    assert {key for key in told if key} >= {f"`{setting.name}`" for setting in fields(Settings)}
+    for setting in fields(Settings):
+        if isinstance(setting.default, int):
+            assert told[f"`{setting.name}`"] == str(setting.default)
 
 
 def test_settings_are_utf_8_whatever_the_locale(state, tmp_path):
