@@ -57,12 +57,10 @@ class StorageFolders:
 
     def watched(self) -> list[Path]:
         """Every folder in which there may be overlays on our volumes: the storage folders, and the users' own."""
-        settings = self._state.settings()
         own = [folder for folder in (self._own,) if folder.exists()]
         storage = [folder for folder in self.all() if folder != self._own]
-        if settings.overlay_folders:
-            return [*storage, *own, *(Path(folder) for folder in settings.overlay_folders)]
-        return [*storage, *own, *_usual_folders()]
+        users = [Path(folder) for folder in self._state.settings().overlay_folders]
+        return list(dict.fromkeys([*storage, *own, *users, *_usual_folders()]))
 
     def ready(self, storage_class: str) -> Path:
         """Folder of a storage class, in which something can be made.

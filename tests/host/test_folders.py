@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -216,4 +217,4 @@ def test_where_overlays_may_be(make, images, tmp_path, monkeypatch):
     assert folders.watched() == [images, session]
     keep_volumes_inside(state, 'overlay_folders = ["/vms"]\n[storage_classes]\nfast = "/nvme"\n')
     (state.path / "volumes").mkdir()
-    assert [str(folder) for folder in folders.watched()] == ["/nvme", str(state.path / "volumes"), "/vms"]
+    assert folders.watched() == [Path("/nvme"), state.path / "volumes", Path("/vms"), images, session]

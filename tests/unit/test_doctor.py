@@ -135,7 +135,7 @@ def test_where_overlays_are_seen_is_said_and_a_folder_that_cannot_be_read(state,
     wrong, seen = folders.check_overlays(state)
     assert (wrong.level, seen.level) == (Level.WRONG, Level.OK)
     assert f"{tmp_path}/gone cannot be read" in wrong.found
-    assert f"below {tmp_path}/images, {tmp_path}/vms, {tmp_path}/gone;" in seen.found
+    assert f"below {tmp_path}/images, {tmp_path}/vms, {tmp_path}/gone" in seen.found
 
 
 def test_a_half_written_volume_without_its_object_is_a_leftover(state, tmp_path):

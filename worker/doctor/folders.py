@@ -109,7 +109,6 @@ def check_storage(state: StateFolder, largest: int) -> Iterator[Finding]:
 
 def check_overlays(state: StateFolder) -> Iterator[Finding]:
     """Where disks of virtual machines keep the volumes that they are based on; elsewhere nobody sees them."""
-    watched = StorageFolders(state).watched()
     for folder in map(Path, state.settings().overlay_folders):
         if not os.access(folder, os.R_OK | os.X_OK):
             yield bad(
@@ -117,7 +116,7 @@ def check_overlays(state: StateFolder) -> Iterator[Finding]:
                 f"{folder} cannot be read, so no volume is ever pruned",
                 "mount it, or take it out of overlay_folders in settings.toml",
             )
-    below = ", ".join(map(str, dict.fromkeys(watched)))
+    below = ", ".join(map(str, StorageFolders(state).watched()))
     yield good("overlays", f"keep their base where they are below {below}; more: overlay_folders in settings.toml")
 
 
