@@ -6,6 +6,7 @@ as the next retry delay: the attempt gives its slot back while it waits.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from functools import wraps
@@ -23,6 +24,9 @@ _PATIENCE, _MOST_PATIENCE = timedelta(seconds=15), timedelta(minutes=10)
 """A registry that asks for patience is left alone so long at least, twice as long each time, whatever it asks for."""
 _CONFLICT_DELAY = timedelta(milliseconds=200)
 """A conflict is over as soon as the object is read again."""
+
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+"""What a disk may say at any moment; where in the code it said so is nobody's concern."""
 
 
 def application_error(error: DataImportCronError, attempt: int = 1) -> ApplicationError:
@@ -52,5 +56,9 @@ def translated(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Cor
             return await function(*args, **kwargs)
         except DataImportCronError as error:
             raise application_error(error, activity.info().attempt) from error
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            raise ApplicationError(f"{error.filename}: {error.strerror}", type=type(error).__name__) from error
 
     return call

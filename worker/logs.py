@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
@@ -47,3 +48,9 @@ def set_up() -> None:
     logging.getLogger("httpx").setLevel(logging.WARNING)
     activity.logger.activity_info_on_message = False
     workflow.logger.workflow_info_on_message = False
+
+
+def leave_to_the_command() -> None:
+    """Keep the SDK's core silent, unless something has chosen already: a command says itself what went wrong."""
+    with suppress(RuntimeError):
+        Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter="OFF"))))

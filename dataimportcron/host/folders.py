@@ -39,6 +39,14 @@ class StorageFolders:
             return Path(mapped), True
         return self._default(), not storage_class
 
+    def default(self) -> Path:
+        """Folder that the next volume of the default storage class goes to; nothing is claimed by asking."""
+        settings = self._state.settings()
+        if settings.default_folder:
+            return Path(settings.default_folder)
+        free = self._has_claim(LIBVIRT_IMAGES) or (_is_usable(LIBVIRT_IMAGES) and _is_stale(_claim_of(LIBVIRT_IMAGES)))
+        return LIBVIRT_IMAGES if free else self._own
+
     def all(self) -> list[Path]:
         """Every folder in which volumes may be, the one for new ones first; each once."""
         settings = self._state.settings()
@@ -49,12 +57,10 @@ class StorageFolders:
 
     def watched(self) -> list[Path]:
         """Every folder in which there may be overlays on our volumes: the storage folders, and the users' own."""
-        settings = self._state.settings()
         own = [folder for folder in (self._own,) if folder.exists()]
         storage = [folder for folder in self.all() if folder != self._own]
-        if settings.overlay_folders:
-            return [*storage, *own, *(Path(folder) for folder in settings.overlay_folders)]
-        return [*storage, *own, *_usual_folders()]
+        users = [Path(folder) for folder in self._state.settings().overlay_folders]
+        return list(dict.fromkeys([*storage, *own, *users, *_usual_folders()]))
 
     def ready(self, storage_class: str) -> Path:
         """Folder of a storage class, in which something can be made.
@@ -62,11 +68,11 @@ class StorageFolders:
         Raises:
             StorageUnavailableError: the settings name it, and it is not there.
         """
-        folder, _ = self.of(storage_class)
+        folder, named = self.of(storage_class)
         if folder == self._own:
             make_folder(folder)
         elif not folder.is_dir():
-            of = f"storage class {storage_class}" if storage_class else "the default storage class"
+            of = f"storage class {storage_class}" if storage_class and named else "the default storage class"
             raise StorageUnavailableError(
                 f"The folder {folder} of {of} does not exist",
                 hint="mount it or make it, or name another in settings.toml; it is tried again",
@@ -87,9 +93,9 @@ class StorageFolders:
         """Take a folder that is there for us, if nobody else has it; whether it is ours now."""
         if self._has_claim(folder):
             return True
-        if not folder.is_dir() or not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        if not _is_usable(folder):
             return False
-        claim = folder / HIDDEN / "owner.json"
+        claim = _claim_of(folder)
         try:
             make_folder(claim.parent)
             with locked(claim.with_name("owner.lock")):
@@ -103,7 +109,7 @@ class StorageFolders:
 
     def _has_claim(self, folder: Path) -> bool:
         """Whether the claim is ours; also by another name of the state folder, and after it was moved."""
-        claim = _read(folder / HIDDEN / "owner.json")
+        claim = _read(_claim_of(folder))
         machine = claim.get("machine")
         if not machine or machine != _read(self._state.path / "identity.json").get("machine"):
             return False
@@ -122,6 +128,14 @@ def make_folder(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir()
         folder.chmod(0o755)
+
+
+def _claim_of(folder: Path) -> Path:
+    return folder / HIDDEN / "owner.json"
+
+
+def _is_usable(folder: Path) -> bool:
+    return folder.is_dir() and os.access(folder, os.R_OK | os.W_OK | os.X_OK)
 
 
 def _is_stale(claim: Path) -> bool:

@@ -23,7 +23,7 @@ def read_documents(path: Path) -> list[Document]:
     """The objects of a file.
 
     Raises:
-        InvalidObjectError: it is none, or is too large, or no text, or no YAML.
+        InvalidObjectError: it is none, is empty or too large, or no text, or no YAML.
         OSError: it cannot be read.
     """
     # A pipe without a writer would block for ever; a device may do anything when it is opened.
@@ -44,6 +44,9 @@ def read_documents(path: Path) -> list[Document]:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidObjectError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
+    if not text.strip():
+        # What an editor leaves behind when the disk is full; images must not go for that.
+        raise InvalidObjectError(f"{path} is empty (to delete its objects remove the file)")
     return load_documents(text, source=str(path))
 
 

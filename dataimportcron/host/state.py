@@ -54,8 +54,8 @@ class Settings:
         storage_classes: folder of each storage class by name; what is not listed is in the default folder.
         default_folder: folder of the default storage class; "" means libvirt's /var/lib/libvirt/images where that can
             be written and no other state folder has it, else `volumes` in the state folder.
-        overlay_folders: where users keep disks that may be overlays on our volumes, beside the storage folders; none
-            means libvirt's folders that can be read, for the machine and for the user.
+        overlay_folders: where else users keep disks that may be overlays on our volumes, beside the storage folders and
+            those of libvirt's folders, for the machine and for the user, that can be read.
         architecture: of container disks without `platform`; "" means this machine's.
         certs_dirs: more folders of containerd's hosts.toml files, beside `certs.d` in the state folder.
         insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
@@ -177,7 +177,7 @@ class StateFolder:
         """
         path = self.path / "settings.toml"
         try:
-            text = path.read_text()
+            text = path.read_text("utf-8")
         except FileNotFoundError:
             text = ""
         except UnicodeDecodeError as error:

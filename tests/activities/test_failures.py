@@ -1,11 +1,13 @@
 """What Temporal is told of a failure: whether to retry, and when."""
 
+import errno
+import os
 from datetime import timedelta
 
 import pytest
-from temporalio.exceptions import ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from activities.failures import application_error
+from activities.failures import application_error, translated
 from dataimportcron import errors
 from dataimportcron.errors import ConflictError, DataImportCronError, RegistryUnavailableError, TooManyRequestsError
 
@@ -59,3 +61,23 @@ def test_a_conflict_is_tried_again_at_once_and_a_registry_that_is_down_by_the_po
 def test_a_conflict_alarms_nobody():
     assert application_error(ConflictError("x")).category is ApplicationErrorCategory.BENIGN
     assert application_error(RegistryUnavailableError("x")).category is ApplicationErrorCategory.UNSPECIFIED
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+async def test_what_a_disk_says_is_an_answer_and_is_tried_again(number):
+    @translated
+    async def write():
+        raise OSError(number, os.strerror(number), "status/cron.json")
+
+    with pytest.raises(ApplicationError, match=f"^OSError: status/cron.json: {os.strerror(number)}$") as raised:
+        await write()
+    assert not raised.value.non_retryable
+
+
+async def test_another_error_of_the_system_is_a_surprise_and_keeps_its_traceback():
+    @translated
+    async def write():
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        await write()

@@ -211,6 +211,38 @@ def test_a_poll_that_fails_ends_with_1_and_its_words_which_describe_repeats(home
     assert home.run("get", "dic", "-A").stdout.splitlines()[1].split()[7] == "False"
 
 
+def test_a_poll_whose_temporal_goes_away_says_so_and_nothing_else(home):
+    """Nobody answers the poll, as the worker stands still; then nobody can, as nobody restarts the server."""
+    stopped = [home.pid_of("worker worker"), home.up.pid]
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        poll = subprocess.Popen(
+            [*PROGRAM, "poll", *ON_CRON],
+            env=home.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            stdout=subprocess.PIPE,
+        )
+        wait_for("it is asked", 30, lambda: _connected(poll.pid))
+        home.kill("start-dev")
+        out, words = poll.communicate(timeout=120)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    assert (poll.returncode, out) == (1, "")
+    assert [line.partition(":")[0] for line in words.splitlines()] == ["error", "hint"]
+    wait_for("it answers again", 90, lambda: "ImageNotFound" in home.run("poll", *ON_CRON, check=False).stdout)
+
+
+def _connected(pid):
+    """Whether a process has a connection over TCP."""
+    links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208, PTH115 -- names alone
+    with open("/proc/net/tcp") as table:  # noqa: PTH123 -- not a file of ours
+        established = {line.split()[9] for line in table.readlines()[1:] if line.split()[3] == "01"}
+    return any(link == f"socket:[{inode}]" for link in links for inode in established)
+
+
 def test_doctor_says_that_nothing_runs(home):
     home.stop()
     done = home.run("doctor", check=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
+from tests.support.storage import mounted
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +115,17 @@ def test_a_forgotten_namespace_is_named(program, data_source):
     assert "there is one in the namespace golden; name it with -n" in words
 
 
+@pytest.mark.parametrize("named", [["dv", "one", "two"], ["dv/one", "datavolume/two"]])
+def test_several_objects_are_deleted_by_either_form_of_their_names(program, store, volume, named):
+    volume("one")
+    volume("two")
+    mixed = program("delete", "dv", "datavolume/one", "-n", "golden")
+    assert (mixed[0], mixed[1]) == (2, "")
+    assert "Expected KIND NAME or KIND/NAME, found 'dv datavolume/one'" in mixed[2]
+    assert program("delete", *named, "-n", "golden")[:2] == (0, "datavolume/one deleted\ndatavolume/two deleted\n")
+    assert store.list(DataVolume) == []
+
+
 def test_a_volume_in_use_is_not_deleted(program, store, volume, tmp_path):
     file, other = volume("fedora-1"), volume("fedora-0")
     overlay = file.with_name("vm.qcow2")
@@ -132,3 +145,22 @@ def test_a_volume_in_use_is_not_deleted(program, store, volume, tmp_path):
     assert program("delete", "-f", str(listed))[0] == 0
     assert store.list(DataVolume) == store.list(DataSource) == []
     assert other.exists()  # until a worker follows
+
+
+def test_a_full_state_folder_is_said_in_one_sentence(state, program, data_source, tmp_path):
+    data_source("fedora", pvc={"name": "fedora-1", "namespace": "golden"})
+    kind = state.path / "objects" / "datasource"
+    shutil.rmtree(kind)
+    other = tmp_path / "other.yaml"
+    other.write_text(
+        "apiVersion: cdi.kubevirt.io/v1beta1\nkind: DataSource\nmetadata: {name: other, namespace: golden}\n"
+        "spec: {source: {pvc: {name: a, namespace: golden}}}\n"
+    )
+    with mounted("tmpfs", kind, "-t", "tmpfs", "-o", "size=4k,mode=777"):
+        (kind / "golden").mkdir()
+        (kind / "golden" / "fill").write_bytes(bytes(4096))
+        code, out, words = program("apply", "-f", str(other))
+        left = sorted(path.name for path in (kind / "golden").iterdir())
+    assert (code, out) == (1, "")
+    assert words == f"error: {kind}/golden/other.yaml: No space left on device\n"
+    assert left == ["fill"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -153,6 +154,11 @@ async def test_a_folder_that_is_not_mounted(make, tmp_path):
         await cloner.blank(spec(storage_class="fast"))
     assert "mount it or make it" in raised.value.hint
     assert not (tmp_path / "nvme").exists()
+    settings = state.path / "settings.toml"
+    settings.write_text(f'default_folder = "{tmp_path}/away"\n')
+    with pytest.raises(StorageUnavailableError, match=r"/away of the default storage class does not exist"):
+        StorageFolders(state).ready("unknown-here")
+    keep_volumes_inside(state, f'[storage_classes]\nfast = "{tmp_path}/nvme"\n')
     await cloner.blank(spec("elsewhere"))
     assert f"the folder {tmp_path}/nvme cannot be read" in await volumes.in_use("golden", "elsewhere")
     with mounted("tmpfs", tmp_path / "nvme", "-t", "tmpfs"):
@@ -211,4 +217,4 @@ def test_where_overlays_may_be(make, images, tmp_path, monkeypatch):
     assert folders.watched() == [images, session]
     keep_volumes_inside(state, 'overlay_folders = ["/vms"]\n[storage_classes]\nfast = "/nvme"\n')
     (state.path / "volumes").mkdir()
-    assert [str(folder) for folder in folders.watched()] == ["/nvme", str(state.path / "volumes"), "/vms"]
+    assert folders.watched() == [Path("/nvme"), state.path / "volumes", Path("/vms"), images, session]

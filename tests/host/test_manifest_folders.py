@@ -348,3 +348,21 @@ def test_the_scanner_reads_no_folder_unless_it_is_told(store, folder):
     assert Scanner(store).scan(1.0) == []
     with pytest.raises(ObjectNotFoundError):
         get(store, "a")
+
+
+@pytest.mark.parametrize("text", ["", " \n\n"])
+def test_a_file_that_was_emptied_keeps_its_objects_until_it_is_removed(store, clock, file, text):
+    file.write_text(text)
+    told = clock.scans(4)
+    assert told
+    assert f"{file} is empty (to delete its objects remove the file)" in told[0]
+    assert names(store) == ["a", "b"]
+    file.unlink()
+    clock.scans(6)
+    assert names(store) == []
+
+
+def test_objects_that_are_commented_out_are_deleted(store, clock, file):
+    file.write_text("# none at the moment\n")
+    clock.scans(6)
+    assert names(store) == []

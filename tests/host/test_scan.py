@@ -85,7 +85,8 @@ def test_a_touched_file_changes_nothing(store, clock, path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "must hold one object, found 0"),
+        (b"", "is empty"),
+        (b"# nothing\n", "must hold one object, found 0"),
         (b"kind: DataImportCron\nmetadata: [", "line 2"),
         (b"\xff\xfe", "no UTF-8"),
         (b"kind: DataImportCro\n", "did you mean DataImportCron"),

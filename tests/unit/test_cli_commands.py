@@ -7,12 +7,14 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stdout, suppress
+from dataclasses import fields
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 import yaml
 
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state import Settings, StateFolder
 from dataimportcron.host.store import Store
 from tests.support.home import NAME, NAMESPACE, cron_document
 from worker.cli import COMMANDS, main, parser
@@ -265,3 +267,47 @@ def test_bash_completes_by_the_script(store, tmp_path):
     environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout == f"{NAME}\n", done.stderr
+
+
+@pytest.mark.usefixtures("state")
+@pytest.mark.parametrize(
+    "command", [["--help"], ["get", "--help"], ["version"], ["get", "dic", "-A"], ["next", "@daily"]]
+)
+def test_an_output_that_nobody_reads_or_that_is_full_or_closed_makes_no_traceback(command, store):
+    store.apply(cron_document())
+    program = [sys.executable, "-c", "from worker.cli import entry; entry()", *command]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+
+    def call(words, **options):
+        done = subprocess.run(
+            words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True, check=False, **options
+        )
+        return done.returncode, done.stderr
+
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert call(program, stdout=writer) == (1, "")
+    os.close(writer)
+    with Path("/dev/full").open("w") as full:
+        assert call(program, stdout=full) == (1, "error: standard output: No space left on device\n")
+    assert call(["sh", "-c", '"$@" >&-', "sh", *program]) == (0, "")
+
+
+def test_the_documentation_has_each_setting_with_its_number():
+    rows = re.findall(r"^\| (`.*?) \| (.*?) \|", DOCS, re.MULTILINE)
+    told = {key: value for keys, values in rows for key, value in zip_longest(keys.split(", "), values.split(", "))}
+    assert {key for key in told if key} >= {f"`{setting.name}`" for setting in fields(Settings)}
+    for setting in fields(Settings):
+        if isinstance(setting.default, int):
+            assert told[f"`{setting.name}`"] == str(setting.default)
+
+
+def test_settings_are_utf_8_whatever_the_locale(state, tmp_path):
+    (state.path / "settings.toml").write_text(f'default_folder = "{tmp_path}/Bilder für VMs"\n', "utf-8")
+    ascii_only = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "POSIX"}
+    told = subprocess.run(
+        [sys.executable, "-m", "worker", "doctor", "-o", "json"],
+        cwd=ROOT, env=os.environ | ascii_only, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    levels = {finding["what"]: finding["level"] for finding in json.loads(told.stdout)}
+    assert levels["settings.toml"] == "ok"

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dataimportcron.api.types import DataImportCron
+from dataimportcron.host import folders as storage
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.manifests import with_status
 from tests.support.home import NAME, NAMESPACE, cron_document
+from tests.support.storage import mounted
 from worker.doctor import engine, folders, machine, objects
 from worker.doctor.finding import Level
 from worker.temporal import Endpoint
@@ -93,14 +95,47 @@ def test_storage_folders_are_named_with_their_file_system_and_space(state, tmp_p
     (tmp_path / "file").write_text("")
     settings(state, f'default_folder = "{tmp_path}/images"\n[storage_classes]\nfast = "{tmp_path}/file"\n')
     found = list(folders.check_storage(state, 0))
-    assert levels(found)[:2] == [("storage (default)", Level.NOTE), ("storage (default)", Level.OK)]
-    assert "the first volume makes it" in found[0].found
-    assert " free; clones " in found[1].found
-    assert levels(found)[2:] == [("storage fast", Level.WRONG)]
+    assert levels(found) == [("storage (default)", Level.WRONG), ("storage fast", Level.WRONG)]
+    assert f"{tmp_path}/images does not exist" in found[0].found
     (tmp_path / "images").mkdir()
+    assert " free; clones " in next(folders.check_storage(state, 0)).found
     full = list(folders.check_storage(state, 1 << 60))
     assert levels(full)[0] == ("storage (default)", Level.NOTE)
     assert not list((tmp_path / "images").iterdir())
+
+
+def test_a_folder_on_a_read_only_file_system_is_not_another_users(state, tmp_path):
+    settings(state, f'default_folder = "{tmp_path}/images"\n')
+    with mounted("tmpfs", tmp_path / "images", "-t", "tmpfs", "-o", "ro") as images:
+        (finding,) = folders.check_storage(state, 0)
+    assert finding.found == f"{images} cannot be written"
+    assert finding.cure == "its file system is read-only: mount it for writing"
+
+
+def test_the_default_folder_is_the_one_that_the_next_volume_goes_to(state, tmp_path, monkeypatch):
+    settings(state, "")
+    libvirts = tmp_path / "libvirts"
+    monkeypatch.setattr(storage, "LIBVIRT_IMAGES", libvirts)
+    settings(state, f'default_folder = "{state.path}/volumes"\n')
+    assert [finding.level for finding in folders.check_storage(state, 0)] == [Level.NOTE, Level.OK]
+    settings(state, "")
+    not_yet, room = folders.check_storage(state, 0)
+    assert "volumes is not there yet; the first volume makes it" in not_yet.found
+    assert " free; clones " in room.found
+    libvirts.mkdir()
+    (finding,) = folders.check_storage(state, 0)
+    assert (finding.what, finding.found.split(":")[0]) == ("storage (default)", str(libvirts))
+    assert not list(libvirts.iterdir())
+    assert storage.StorageFolders(state).of("")[0] == libvirts
+
+
+def test_where_overlays_are_seen_is_said_and_a_folder_that_cannot_be_read(state, tmp_path):
+    (tmp_path / "vms").mkdir()
+    settings(state, f'default_folder = "{tmp_path}/images"\noverlay_folders = ["{tmp_path}/vms", "{tmp_path}/gone"]\n')
+    wrong, seen = folders.check_overlays(state)
+    assert (wrong.level, seen.level) == (Level.WRONG, Level.OK)
+    assert f"{tmp_path}/gone cannot be read" in wrong.found
+    assert f"below {tmp_path}/images, {tmp_path}/vms, {tmp_path}/gone" in seen.found
 
 
 def test_a_half_written_volume_without_its_object_is_a_leftover(state, tmp_path):

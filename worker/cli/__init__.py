@@ -11,6 +11,7 @@ import os
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 COMMANDS = {
@@ -47,6 +48,8 @@ def entry() -> NoReturn:
 
     Temporal's runtime may abort the interpreter while that shuts down (sdk-python#300); all is closed and flushed here.
     """
+    if sys.stdout is None:  # closed by the shell's >&-
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 -- for as long as the process lives
     code = main()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -64,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return import_disk(arguments[1:])
     # Not by the built-in `next`: the command of that name becomes an attribute of this package.
     chosen = [argument for argument in arguments if argument in COMMANDS][:1]
-    return _run(parser(*chosen).parse_args(arguments))
+    return _run(arguments, parser(*chosen))
 
 
 def parser(*configured: str) -> argparse.ArgumentParser:
@@ -97,11 +100,27 @@ def _module(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202 -- a mod
     return importlib.import_module(f"worker.cli.{name}")
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
+    """Answer, though the reader of the output may go away, or the output have no room."""
+    try:
+        try:
+            return _answer(argv, its_parser)
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return 1
+    except OSError as error:
+        _drop_output()
+        return _failed(f"{error.filename or 'standard output'}: {error.strerror}", hint="", code=1)
+
+
+def _answer(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
     """Run the command; an error is one sentence and a hint."""
     from dataimportcron.errors import DataImportCronError, InvalidObjectError
 
     try:
+        arguments = its_parser.parse_args(argv)
         return int(_module(arguments.command).run(arguments))
     except InvalidObjectError as error:
         return _failed(*(error.faults or (error.message,)), hint=error.hint, code=2)
@@ -110,12 +129,16 @@ def _run(arguments: argparse.Namespace) -> int:
     except PermissionError as error:
         words = f"{error.filename} cannot be read or written by this user"
         return _failed(words, hint="run as the user that `dataimportcron up` runs as", code=2)
-    except BrokenPipeError:
-        # The reader of our output has gone; nothing more can be said, not even by the interpreter at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _drop_output() -> None:
+    """Write what is left, or else forget it: at its end the interpreter would try again, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _failed(*sentences: str, hint: str, code: int) -> int:

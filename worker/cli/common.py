@@ -62,13 +62,17 @@ def kind_of(word: str) -> type[Resource]:
     return KINDS[kind_named(word)]
 
 
-def target_of(words: Sequence[str]) -> tuple[str, str]:
-    """Kind and name from `KIND NAME` or `KIND/NAME`."""
-    if len(words) == 1 and "/" in words[0]:
-        kind, _, name = words[0].partition("/")
-        return kind, name
-    if len(words) == 2:  # noqa: PLR2004 -- kind and name
-        return words[0], words[1]
+def targets_of(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Kinds and names from `KIND NAME ...` or `KIND/NAME ...`.
+
+    Raises:
+        InvalidObjectError: it is neither.
+    """
+    slashes = {"/" in word for word in words}
+    if slashes == {True}:
+        return [(kind, name) for kind, _, name in (word.partition("/") for word in words)]
+    if slashes == {False} and len(words) > 1:
+        return [(words[0], name) for name in words[1:]]
     raise InvalidObjectError(f"Expected KIND NAME or KIND/NAME, found {' '.join(words)!r}")
 
 

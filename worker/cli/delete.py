@@ -9,12 +9,20 @@ from dataimportcron.errors import InUseError
 from dataimportcron.host.manifest_folders import refuse_managed
 from dataimportcron.host.store import DEFAULT_NAMESPACE, Store
 from dataimportcron.host.volumes import HostVolumes
-from worker.cli.common import kind_of, namespace_option, open_state, read_documents, state_option, target_of, yaml_files
+from worker.cli.common import (
+    kind_of,
+    namespace_option,
+    open_state,
+    read_documents,
+    state_option,
+    targets_of,
+    yaml_files,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """What to delete."""
-    parser.add_argument("target", nargs="*", metavar="KIND NAME", help="an object, as KIND NAME or KIND/NAME")
+    parser.add_argument("target", nargs="*", metavar="KIND NAME", help="objects, as KIND NAME ... or KIND/NAME ...")
     parser.add_argument("-f", "--filename", action="append", default=[], metavar="FILE", help="the objects of a file")
     namespace_option(parser)
     state_option(parser)
@@ -30,8 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
             namespace = str(named.get("namespace") or DEFAULT_NAMESPACE)
             targets.append((str(document.get("kind")), namespace, str(named.get("name"))))
     if arguments.target or not targets:
-        kind, name = target_of(arguments.target)
-        targets.append((kind, arguments.namespace, name))
+        targets += [(kind, arguments.namespace, name) for kind, name in targets_of(arguments.target)]
     state = open_state(arguments)
     store, volumes, folders = Store(state), HostVolumes(state), state.manifest_folders()
     resources = [store.get(kind_of(kind), namespace, name) for kind, namespace, name in targets]

@@ -13,6 +13,7 @@ from dataimportcron.errors import MissingDependencyError
 from dataimportcron.host import clock
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
+from worker import logs
 from worker.cli import text
 from worker.cli.common import endpoint_for, own_temporal, state_option
 from worker.doctor import engine, folders, machine, objects
@@ -75,12 +76,13 @@ async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
     except MissingDependencyError as error:
         yield failed("Temporal", error)
         return
+    logs.leave_to_the_command()
     async for finding in engine.check(endpoint, state.identity().site, crons, clock.now()):
         yield finding
 
 
 async def _with_settings(state: StateFolder, crons: list[DataImportCron]) -> AsyncIterator[Finding]:
-    storage = folders.check_storage(state, objects.largest_volume(crons))
+    storage = (*folders.check_storage(state, objects.largest_volume(crons)), *folders.check_overlays(state))
     for finding in (*storage, *folders.check_leftovers(state), *objects.check_volumes(state)):
         yield finding
     reachable = []

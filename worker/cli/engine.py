@@ -15,6 +15,7 @@ from dataimportcron.errors import TransientError
 from dataimportcron.host.dev_server import endpoint_of
 from dataimportcron.host.state import StateFolder
 from dataimportcron.messages import CronState
+from worker import logs
 from worker.cli.common import endpoint_for
 from worker.temporal import connect
 from workflows.data_import_cron import DataImportCronWorkflow
@@ -63,6 +64,7 @@ async def open_engine(state: StateFolder) -> Engine:
         MissingDependencyError: it is not known where it is.
     """
     endpoint = endpoint_for(state)
+    logs.leave_to_the_command()
     client = await connect(endpoint)
     embedded = None if endpoint.profile else endpoint_of(state)
     return Engine(client=client, site=state.identity().site, ui=embedded.ui if embedded else _own_ui(client))

@@ -44,7 +44,7 @@ def check_state(state: StateFolder) -> Iterator[Finding]:
         return
     shut = [path for path in (state.path, *(state.path / name for name in _PRIVATE)) if not os.access(path, os.W_OK)]
     if shut:
-        yield bad("state folder", f"{shut[0]} cannot be written", f"run as the user {_owner(shut[0])}")
+        yield bad("state folder", f"{shut[0]} cannot be written", _cure_of_shut(shut[0]))
         return
     yield good("state folder", str(state.path))
 
@@ -97,12 +97,27 @@ def check_storage(state: StateFolder, largest: int) -> Iterator[Finding]:
         state: whose settings name them.
         largest: bytes of the largest volume that a cron may want to make.
     """
-    default, *others = StorageFolders(state).all()
+    folders = StorageFolders(state)
+    default = folders.default()
+    others = [folder for folder in folders.all() if folder != default]
     names = {Path(folder): name for name, folder in state.settings().storage_classes.items()}
-    yield from _storage(default, "storage (default)", largest)
+    yield from _storage(default, "storage (default)", largest, made=default == state.path / "volumes")
     for folder in others:
         if folder in names or folder.exists():
-            yield from _storage(folder, f"storage {names.get(folder, '(earlier default)')}", largest)
+            yield from _storage(folder, f"storage {names.get(folder, '(earlier default)')}", largest, made=False)
+
+
+def check_overlays(state: StateFolder) -> Iterator[Finding]:
+    """Where disks of virtual machines keep the volumes that they are based on; elsewhere nobody sees them."""
+    for folder in map(Path, state.settings().overlay_folders):
+        if not os.access(folder, os.R_OK | os.X_OK):
+            yield bad(
+                "overlays",
+                f"{folder} cannot be read, so no volume is ever pruned",
+                "mount it, or take it out of overlay_folders in settings.toml",
+            )
+    below = ", ".join(map(str, StorageFolders(state).watched()))
+    yield good("overlays", f"keep their base where they are below {below}; more: overlay_folders in settings.toml")
 
 
 def check_leftovers(state: StateFolder) -> Iterator[Finding]:
@@ -114,15 +129,16 @@ def check_leftovers(state: StateFolder) -> Iterator[Finding]:
                 yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {partial}")
 
 
-def _storage(folder: Path, what: str, largest: int) -> Iterator[Finding]:
+def _storage(folder: Path, what: str, largest: int, *, made: bool) -> Iterator[Finding]:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     if not nearest.is_dir():
         yield bad(what, f"{nearest} is no folder", "name another in settings.toml")
         return
     if not os.access(nearest, os.W_OK | os.X_OK):
-        yield bad(
-            what, f"{nearest} cannot be written", f"run as the user {_owner(nearest)}, or let this one write there"
-        )
+        yield bad(what, f"{nearest} cannot be written", _cure_of_shut(nearest))
+        return
+    if nearest != folder and not made:
+        yield bad(what, f"{folder} does not exist", "mount it or make it, or name another in settings.toml")
         return
     if nearest != folder:
         yield note(what, f"{folder} is not there yet; the first volume makes it")
@@ -184,9 +200,13 @@ def _changed(path: Path) -> float:
         return time.time()
 
 
-def _owner(path: Path) -> str:
-    uid = path.stat().st_uid
+def _cure_of_shut(folder: Path) -> str:
+    """What to do about a folder that cannot be written."""
+    if os.statvfs(folder).f_flag & os.ST_RDONLY:
+        return "its file system is read-only: mount it for writing"
+    uid = folder.stat().st_uid
     try:
-        return pwd.getpwuid(uid).pw_name
+        owner = pwd.getpwuid(uid).pw_name
     except KeyError:
-        return str(uid)
+        owner = str(uid)
+    return f"run as the user {owner}"
