@@ -28,8 +28,22 @@ logger = logging.getLogger(__name__)
 
 WORKFLOWS = (DataImportCronWorkflow, DataVolumeWorkflow)
 
-PASSED_THROUGH = ("dataimportcron", "activities", "pydantic", "pydantic_core", "croniter", "dateutil")
-"""Pure modules and the activities' signatures: loaded once, outside the sandbox. Workflow files stay inside."""
+PASSED_THROUGH = (
+    "dataimportcron",
+    "activities",
+    "pydantic",
+    "pydantic_core",
+    "croniter",
+    "dateutil",
+    "workflows.details",
+    "workflows.imports",
+    "workflows.options",
+)
+"""Pure modules and the activities' signatures: loaded once, outside the sandbox, not once more for each execution.
+
+The two files that define workflows stay inside. Of their neighbours, those that only build commands, constants or text
+from what they are given are passed through: they take every moment from their caller or from `workflow.now`.
+"""
 
 _GRACE = timedelta(seconds=10)
 """What a step may still take when the worker is told to stop; imports are handed over at once."""
