@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataimportcron.api.types import Resource
-from dataimportcron.host.records import Record, Stamp, stamp_from, stamp_of
+from dataimportcron.host.records import Record, Stamp, has_stamp, stamp_from, stamp_of
 
 _COARSE = 2_000_000_000
 """Nanoseconds. The clock of files stands still for milliseconds, on some file systems for a second or two: what was
@@ -28,6 +28,11 @@ class Cached:
     record: Record
     stamp: Stamp
     _resource: Resource | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the object is there already."""
+        return self._resource is not None
 
     @property
     def resource(self) -> Resource:
@@ -52,6 +57,16 @@ class RecordCache:
             self.drop(path)
             return None
 
+    def known(self, path: Path) -> Cached | None:
+        """One record as `load` has it, if nothing must be read for it; else None."""
+        cached = self._files.get(str(path))
+        return cached if cached is not None and has_stamp(path, cached.stamp) else None
+
+    def known_folder(self, path: Path) -> Sequence[Cached] | None:
+        """The records of a folder as `folder` has them, if nothing must be read for it; else None."""
+        known = self._folders.get(path)
+        return known[1] if known is not None and has_stamp(path, known[0]) else None
+
     def folder(self, path: Path) -> Sequence[Cached]:
         """The records of a folder, ordered by name; none if it is not there."""
         moment = time.time_ns()
@@ -68,6 +83,11 @@ class RecordCache:
         else:
             self._folders.pop(path, None)
         return found
+
+    def keep(self, path: Path, record: Record) -> Cached:
+        """A record that was just written, by the holder of the lock, who does not change it any more."""
+        cached = self._files[str(path)] = Cached(record, stamp_of(path))
+        return cached
 
     def drop(self, path: Path) -> None:
         """Forget one record: it is gone, or must surely be read."""

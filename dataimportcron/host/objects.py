@@ -1,4 +1,7 @@
-"""The port `Objects`, `Events` and the binding's news over the host's store: file work in threads, nothing else."""
+"""The port `Objects`, `Events` and the binding's news over the host's store: file work in threads, nothing else.
+
+What the store knows already is answered without a thread: a way to one and back costs more than the answer.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +30,13 @@ class HostObjects:
 
     async def get(self, kind: type[R], namespace: str, name: str) -> R:
         """See the port."""
-        return await asyncio.to_thread(self._store.get, kind, namespace, name)
+        known = self._store.known(kind, namespace, name)
+        return known if known is not None else await asyncio.to_thread(self._store.get, kind, namespace, name)
 
     async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
         """See the port."""
-        return await asyncio.to_thread(self._store.list, kind, namespace)
+        known = self._store.known_list(kind, namespace) if namespace else None
+        return list(known) if known is not None else await asyncio.to_thread(self._store.list, kind, namespace)
 
     async def create(self, resource: R) -> R:
         """See the port."""

@@ -60,12 +60,24 @@ class Store:
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
         return cached.record
 
+    def known_list(self, kind: type[R], namespace: str) -> Sequence[R] | None:
+        """`list` of one namespace, if that must neither read a file nor wait; else None."""
+        found = self._cache.known_folder(self._state.status / kind.__name__.lower() / namespace)
+        if found is None or not all(cached.is_read for cached in found):
+            return None
+        return [cached.resource for cached in found]  # type: ignore[misc]  # as in get
+
     def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
         """Read all objects of a kind, ordered by namespace and name; shared, as in `record`."""
         folder = self._state.status / kind.__name__.lower()
         folders = [folder / namespace] if namespace else folders_of(folder)
         found = (cached.resource for path in folders for cached in self._cache.folder(path))
         return list(found)  # type: ignore[arg-type]  # as in get
+
+    def known(self, kind: type[R], namespace: str, name: str) -> R | None:
+        """`get`, if that must neither read a file nor wait; else None. It looks at the file's stamp and no more."""
+        cached = self._cache.known(self._record_path(kind.__name__, namespace, name))
+        return cached.resource if cached is not None and cached.is_read else None  # type: ignore[return-value]  # as get
 
     def records(self) -> Iterator[Record]:
         """All records, of all kinds; shared, as in `record`."""
@@ -163,7 +175,8 @@ class Store:
                 self._write_spec(record, new.get("spec") or {})
             record.version += 1
             self._write(record)
-            return record.resource()  # type: ignore[return-value]  # the same kind
+            kept = self._cache.keep(self._record_path(before.kind, metadata.namespace, metadata.name), record)
+            return kept.resource  # type: ignore[return-value]  # the same kind
 
     def _write_spec(self, record: Record, spec: Document) -> None:
         """Give an object another spec: in its file where that is ours and nobody has touched it, else in its record."""

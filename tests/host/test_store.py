@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import signal
 import subprocess
 import sys
@@ -273,7 +274,7 @@ def test_another_process_sees_it_at_once(store, state, document):
         assert cron_of(store).metadata.annotations["answer"] == str(round_)
 
 
-def test_a_record_is_read_again_only_when_it_was_written(store, document, monkeypatch):
+def test_a_record_is_read_again_only_when_another_has_written_it(store, state, document, monkeypatch):
     store.apply(document)
     cron_of(store)
     read, parse = [], Record.from_json
@@ -282,10 +283,34 @@ def test_a_record_is_read_again_only_when_it_was_written(store, document, monkey
         assert cron_of(store).spec.schedule == "30 1 * * 1"
         assert [record.name for record in store.records()] == [NAME]
     assert read == []
-    store.patch(cron_of(store), with_labels(cron_of(store), {"ours": "1"}))
-    read.clear()
-    assert cron_of(store).metadata.labels == {"ours": "1"}
-    assert len(read) == 1
+    for writer, reads in ((store, 0), (Store(state), 1)):
+        label = {"ours": str(reads)}
+        writer.patch(cron_of(writer), with_labels(cron_of(writer), label))
+        read.clear()
+        assert cron_of(store).metadata.labels == label
+        assert len(read) == reads
+
+
+def test_what_is_known_is_what_is_there(store, state, document):
+    cron, _ = store.apply(document)
+    other = Store(state)
+
+    def known():
+        return other.known(DataImportCron, NAMESPACE, NAME), other.known_list(DataImportCron, NAMESPACE)
+
+    assert known() == (None, None), "nothing has been read yet"
+    assert other.list(DataImportCron) == [cron]
+    assert other.known(DataImportCron, NAMESPACE, NAME) == cron
+    folder = state.status / "dataimportcron" / NAMESPACE
+    os.utime(folder, (1, 1))
+    other.list(DataImportCron)
+    assert known() == (cron, [cron])
+    store.patch(cron, with_labels(cron, {"ours": "1"}))
+    assert known() == (None, None), "it is another one by now"
+    other.list(DataImportCron)
+    assert other.known(DataImportCron, NAMESPACE, NAME).metadata.labels == {"ours": "1"}
+    store.delete(cron)
+    assert known() == (None, None)
 
 
 def test_no_reader_can_spoil_what_the_next_one_reads(store):

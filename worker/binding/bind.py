@@ -74,6 +74,8 @@ class Binding:
         self._feed = feed
         self._now = now
         self._heard: dict[str, str] = {}
+        self._fingerprints = fingerprint.Fingerprints()
+        self._projected: dict[str, list[object]] = {}
         self._lost: set[str] = set()
         self._problems: set[str] = set()
         self._kept: dict[str, _Kept] = {}
@@ -114,11 +116,13 @@ class Binding:
         """One comparison of what is there with what was heard."""
         if forget:
             self._heard.clear()
+            self._fingerprints.forget()
+            self._projected.clear()
         world = await self._read()
         await self._look_for_volumes(world, everything=forget)
         await self._project_data_sources(world)
         for cron in world.crons.values():
-            heard = fingerprint.of_cron(cron, world)
+            heard = self._fingerprints.of_cron(cron, world)
             if self._is_news(cron, heard):
                 await self._executions.notify_cron(_ref(cron))
                 self._heard[_key(cron)] = heard
@@ -178,13 +182,14 @@ class Binding:
         for data_source in world.data_sources.values():
             namespace = data_source.metadata.namespace
             pvc, pointer = data_source.spec.source.pvc, data_source.spec.source.data_source
-            after = data_source_status(
-                data_source,
-                self._now(),
-                volume=volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None,
-                target=world.data_sources.get((pointer.namespace or namespace, pointer.name)) if pointer else None,
-            )
+            volume = volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None
+            target = world.data_sources.get((pointer.namespace or namespace, pointer.name)) if pointer else None
+            facts: list[object] = [data_source, volume, target]
+            if fingerprint.are_same(self._projected.get(data_source.metadata.uid, []), facts):
+                continue
+            after = data_source_status(data_source, self._now(), volume=volume, target=target)
             if after == data_source:
+                self._projected[data_source.metadata.uid] = facts
                 continue
             try:
                 await self._objects.patch(data_source, after)

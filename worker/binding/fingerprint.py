@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from dataimportcron import naming
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
@@ -24,16 +25,73 @@ _POINTERS = 2
 """DataSources on the way from a DataVolume to its source: one may point to another."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Around:
+    """The objects that a look of a cron depends on."""
+
+    cron: DataImportCron
+    managed: DataSource | None
+    imports: Sequence[DataVolume]
+    rivals: Sequence[DataImportCron]
+    dependencies: Sequence[ConfigMap | Secret]
+
+    def objects(self) -> list[object]:
+        """All of them; None stands for what is not there."""
+        return [self.cron, self.managed, *self.imports, *self.rivals, *self.dependencies]
+
+
+class Fingerprints:
+    """Fingerprints of crons, made anew where one of the objects is another than it was.
+
+    A home hands out the same object until it changes, and nobody changes an object.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[list[object], str]] = {}
+
+    def of_cron(self, cron: DataImportCron, world: World) -> str:
+        """See the function of that name."""
+        facts = _around(cron, world)
+        objects, known = facts.objects(), self._known.get(cron.metadata.uid)
+        if known is not None and are_same(known[0], objects):
+            return known[1]
+        made = _of_cron(facts)
+        self._known[cron.metadata.uid] = (objects, made)
+        return made
+
+    def forget(self) -> None:
+        """Make all of them anew."""
+        self._known.clear()
+
+
+def are_same(before: Sequence[object], now: Sequence[object]) -> bool:
+    """Whether all are the very objects that they were."""
+    return len(before) == len(now) and all(one is another for one, another in zip(before, now, strict=True))
+
+
 def of_cron(cron: DataImportCron, world: World) -> str:
     """What a look of the cron depends on, apart from the registry."""
-    namespace, annotations = cron.metadata.namespace, cron.metadata.annotations
+    return _of_cron(_around(cron, world))
+
+
+def _around(cron: DataImportCron, world: World) -> _Around:
+    namespace = cron.metadata.namespace
     managed = world.data_sources.get((namespace, cron.spec.managed_data_source))
-    if managed is not None and _is_as_made(managed, cron):
-        managed = None
     imports = world.imports(cron)
     labelled = [*([managed] if managed else []), *imports]
     owners = {item.metadata.labels.get(naming.LABEL_CRON, "") for item in labelled} - {cron.metadata.name}
-    rivals = [world.crons[namespace, owner] for owner in sorted(owners) if (namespace, owner) in world.crons]
+    return _Around(
+        cron=cron,
+        managed=managed,
+        imports=imports,
+        rivals=[world.crons[namespace, owner] for owner in sorted(owners) if (namespace, owner) in world.crons],
+        dependencies=world.dependencies(cron),
+    )
+
+
+def _of_cron(facts: _Around) -> str:
+    cron, annotations = facts.cron, facts.cron.metadata.annotations
+    managed = facts.managed if facts.managed is not None and not _is_as_made(facts.managed, cron) else None
     inputs = {key: annotations[key] for key in _INPUTS if key in annotations}
     if not cron.spec.schedule:
         inputs[naming.ANNOTATION_DESIRED_DIGEST] = annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
@@ -44,9 +102,9 @@ def of_cron(cron: DataImportCron, world: World) -> str:
             inputs,
             _plain(cron.spec),
             _of_data_source(managed) if managed else None,
-            [_of_import(item) for item in imports],
-            [_of_rival(item) for item in rivals],
-            [_of_dependency(item) for item in world.dependencies(cron)],
+            [_of_import(item) for item in facts.imports],
+            [_of_rival(item) for item in facts.rivals],
+            [_of_dependency(item) for item in facts.dependencies],
         ]
     )
 
