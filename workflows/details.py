@@ -10,6 +10,8 @@ IMPORT_FAILED = str(UpToDateReason.IMPORT_FAILED)
 
 _DIGEST = 12
 """Characters of a digest, as in the name of its DataVolume."""
+_GAP = 2 * "\N{NO-BREAK SPACE}"
+"""Behind a head: the UI leaves no room between columns, and Markdown takes no notice of spaces."""
 _ROWS = 20
 """Rows of the table; the query `state` has all."""
 
@@ -47,7 +49,8 @@ def _last_failure(failure: PollFailure) -> str:
 
 
 def _table(state: CronState) -> str:
-    rows = ["| started (UTC) | digest | seconds | MiB read | outcome |", "|---|---|---|---|---|"]
+    heads = ("started (UTC)", "digest", "seconds", "MiB read", "outcome")
+    rows = [f"| {f'{_GAP} | '.join(heads)} |", "|---|---|---|---|---|"]
     for record in state.history[:_ROWS]:
         outcome = record.outcome.value
         if record.outcome is not Outcome.SUCCEEDED and record.message:
