@@ -147,7 +147,12 @@ async def test_the_cron_is_ended_and_started_again_with_its_memory(bound, home, 
     home.release(b"one")
     async with bound() as cron:
         home.apply()
-        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+
+        async def has_imported():
+            # The condition is written before the execution hears of it: what it must remember is its own.
+            return home.condition("UpToDate")[0] == "True" and len((await cron.state()).history) == 1
+
+        await eventually(has_imported)
         ended = (await cron.handle.describe()).run_id
         await getattr(cron.handle, verb)()
 
