@@ -1,6 +1,9 @@
 """Recorded histories replay with today's code, and nobody changes the command sequence unawares."""
 
+import ast
+import inspect
 import json
+from importlib import import_module
 
 import pytest
 from temporalio.client import WorkflowHistory
@@ -10,6 +13,8 @@ from tests.replay import record
 from tests.replay.fingerprint import FINGERPRINT, fingerprint
 from worker.run import WORKFLOWS, workflow_runner
 
+ALLOWED = {"workflow.now"}
+"""The workflow's own clock."""
 RECORDED = sorted(record.HISTORIES.glob("*.json"))
 
 
@@ -35,6 +40,23 @@ async def test_a_changed_history_is_noticed():
     replayer = Replayer(workflows=list(WORKFLOWS), workflow_runner=workflow_runner())
     with pytest.raises(Exception, match=r"another_activity|[Nn]ondeterminism"):
         await replayer.replay_workflow(WorkflowHistory.from_json(path.name, changed))
+
+
+def test_the_sandbox_guards_what_defines_workflows_and_nothing_else_of_them_needs_it():
+    passed = workflow_runner().restrictions.passthrough_modules
+    assert not passed & {"workflows", *(workflow.__module__ for workflow in WORKFLOWS)}
+    neighbours = [import_module(name) for name in sorted(passed) if name.startswith("workflows.")]
+    assert neighbours
+    for module in neighbours:
+        tree = ast.parse(inspect.getsource(module))
+        used = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and _name(node) not in ALLOWED}
+        imported = {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+        assert not used & {"now", "utcnow", "today"}, f"{module.__name__} asks a clock"
+        assert not imported & {"os", "random", "secrets", "time", "uuid"}, module.__name__
+
+
+def _name(node):
+    return f"{node.value.id}.{node.attr}" if isinstance(node.value, ast.Name) else node.attr
 
 
 def test_the_command_sequence_is_the_recorded_one():
