@@ -12,8 +12,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.engine import WorkerProcess, add_cron, document, manifest, prepare, server, settled
+from benchmarks.engine import WorkerProcess, add_cron, document, manifest, prepare, server, unsettled
 from benchmarks.measure import MIB, against
+from dataimportcron.host.store import Store
 from demo.host import descendants, host, wait_for
 from tests.support.fault_registry import fault_registry
 
@@ -35,10 +36,11 @@ def main() -> None:
                 registry.answer(f"/v2/bench/{name}/manifests/latest", manifest())
                 add_cron(state, document(name, _WEEKLY, host=registry.host))
             home.start()
+            store = Store(state)
             bare = WorkerProcess("bare", endpoint.address)
             try:
                 bare.usage()
-                wait_for("the first polls", _PATIENCE, lambda: settled(home.folder))
+                wait_for("the first polls", _PATIENCE, lambda: not unsettled(store))
                 _watch(home.up.pid if home.up else 0)
             finally:
                 bare.stop()
