@@ -386,7 +386,7 @@ class Store:
         return locked(self._state.run / "store.lock")
 
     def _record_path(self, kind: str, namespace: str, name: str) -> Path:
-        return self._state.status / kind.lower() / (namespace or DEFAULT_NAMESPACE) / f"{name}.json"
+        return self._state.status.joinpath(kind.lower(), namespace or DEFAULT_NAMESPACE, f"{name}.json")
 
     def _record_of(self, path: Path) -> Path:
         return self._state.status / path.parent.parent.name / path.parent.name / f"{path.stem}.json"
