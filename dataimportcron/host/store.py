@@ -325,7 +325,7 @@ class Store:
 
     def path_of(self, kind: str, namespace: str, name: str) -> Path:
         """Where the file of an object belongs."""
-        return self.folder / kind.lower() / (namespace or DEFAULT_NAMESPACE) / f"{name}.yaml"
+        return self.folder.joinpath(kind.lower(), namespace or DEFAULT_NAMESPACE, f"{name}.yaml")
 
     def file_of(self, record: Record) -> Path:
         """The file of a record: the one of a manifest folder that it comes from, or its own."""
