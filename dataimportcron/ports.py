@@ -17,7 +17,11 @@ R = TypeVar("R", bound=Resource)
 
 
 class Objects(Protocol):
-    """The API objects of the home. What is returned is the caller's to change (a copy), except by `list`."""
+    """The API objects of the home.
+
+    What is read is shared by all who read it, because there may be thousands: nobody changes what is in it. What shall
+    be written is a changed copy (`manifests.with_*`).
+    """
 
     async def get(self, kind: type[R], namespace: str, name: str) -> R:
         """Read one object.
@@ -28,10 +32,7 @@ class Objects(Protocol):
         ...
 
     async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
-        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name.
-
-        They are shared by all who list, because there may be thousands: nobody changes what is in them.
-        """
+        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name."""
         ...
 
     async def create(self, resource: R) -> R:

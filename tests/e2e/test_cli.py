@@ -5,6 +5,8 @@ import os
 import re
 import signal
 import subprocess
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -216,20 +218,16 @@ def test_a_poll_whose_temporal_goes_away_says_so_and_nothing_else(home):
     stopped = [home.pid_of("worker worker"), home.up.pid]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    try:
-        poll = subprocess.Popen(
-            [*PROGRAM, "poll", *ON_CRON],
-            env=home.environment,
-            stderr=subprocess.PIPE,
-            text=True,
-            stdout=subprocess.PIPE,
-        )
-        wait_for("it is asked", 30, lambda: _connected(poll.pid))
-        home.kill("start-dev")
-        out, words = poll.communicate(timeout=120)
-    finally:
-        for pid in stopped:
-            os.kill(pid, signal.SIGCONT)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([*PROGRAM, "poll", *ON_CRON], env=home.environment, text=True, **pipes) as poll:
+        try:
+            wait_for("it is asked", 30, lambda: _connected(poll.pid))
+            home.kill("start-dev")
+            out, words = poll.communicate(timeout=120)
+        finally:
+            poll.kill()
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
     assert (poll.returncode, out) == (1, "")
     assert [line.partition(":")[0] for line in words.splitlines()] == ["error", "hint"]
     wait_for("it answers again", 90, lambda: "ImageNotFound" in home.run("poll", *ON_CRON, check=False).stdout)
@@ -237,10 +235,12 @@ def test_a_poll_whose_temporal_goes_away_says_so_and_nothing_else(home):
 
 def _connected(pid):
     """Whether a process has a connection over TCP."""
-    links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]  # noqa: PTH208, PTH115 -- names alone
-    with open("/proc/net/tcp") as table:  # noqa: PTH123 -- not a file of ours
-        established = {line.split()[9] for line in table.readlines()[1:] if line.split()[3] == "01"}
-    return any(link == f"socket:[{inode}]" for link in links for inode in established)
+    links = set()
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            links.add(str(descriptor.readlink()))
+    table = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[3] == "01" and f"socket:[{row[9]}]" in links for row in table)
 
 
 def test_doctor_says_that_nothing_runs(home):
