@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import tempfile
 from pathlib import Path
+
+from temporalio.client import WorkflowHistory
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
@@ -30,6 +33,7 @@ HISTORIES = Path(__file__).parent / "histories"
 SITE = "recorded"
 PATIENCE = 60.0
 """Seconds that a recording may take."""
+_STACK_TRACE = re.compile(r'"stackTrace": "(?:[^"\\]|\\.)*"')
 
 
 async def record(name: str) -> None:
@@ -80,9 +84,11 @@ async def record(name: str) -> None:
                 save(name, "import", await env.client.get_workflow_handle(child).fetch_history())
 
 
-def save(name: str, what: str, history: object) -> None:
+def save(name: str, what: str, history: WorkflowHistory) -> None:
+    """Write a recording; without stack traces, which replay nothing and name the folders of whoever recorded it."""
     HISTORIES.mkdir(exist_ok=True)
-    (HISTORIES / f"{name}.{what}.json").write_text(history.to_json() + "\n")
+    text = _STACK_TRACE.sub('"stackTrace": ""', history.to_json())
+    (HISTORIES / f"{name}.{what}.json").write_text(text + "\n")
 
 
 if __name__ == "__main__":

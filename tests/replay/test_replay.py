@@ -31,7 +31,10 @@ async def test_a_recorded_history_replays(path):
 async def test_a_recording_can_be_made(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "HISTORIES", tmp_path)
     await record.record("new")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.cron.json", "new.import.json"]
+    made = sorted(tmp_path.iterdir())
+    assert [path.name for path in made] == ["new.cron.json", "new.import.json"]
+    here = str(record.HISTORIES.parents[2])
+    assert not any(here in path.read_text() for path in made), "a recording names the folder that it was made in"
 
 
 async def test_a_changed_history_is_noticed():
