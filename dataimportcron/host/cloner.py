@@ -24,7 +24,7 @@ from dataimportcron.host.qemu_img import Stopped
 from dataimportcron.host.volumes import QCOW2, RAW, HostVolumes, storage_errors
 from dataimportcron.ports import Transfer, Volume, VolumeSpec
 
-_FICLONE = 0x40049409
+FICLONE = 0x40049409
 """ioctl of linux/fs.h: share all blocks of another file."""
 _CHUNK = 64 << 20
 _NOT_HERE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EPERM}
@@ -122,7 +122,7 @@ def _copy(
 ) -> tuple[str, int]:
     """Copy by the first way that works here; returns its name and the bytes written."""
     try:
-        fcntl.ioctl(target, _FICLONE, source)
+        fcntl.ioctl(target, FICLONE, source)
     except OSError as error:
         if error.errno not in _NOT_HERE:
             raise

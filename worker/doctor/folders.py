@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from dataimportcron.errors import DataImportCronError
+from dataimportcron.host.cloner import FICLONE
 from dataimportcron.host.files import try_lock_existing
 from dataimportcron.host.folders import HIDDEN, StorageFolders
 from dataimportcron.host.records import read_records
@@ -20,7 +21,6 @@ from dataimportcron.host.state import StateFolder
 from worker.cli.text import size, span
 from worker.doctor.finding import Finding, bad, failed, good, note
 
-_FICLONE: Final = 0x40049409
 _LEAST: Final = 256 << 20
 """Bytes that a file system must have left: the database and the records grow."""
 _PRIVATE: Final = ("objects", "status", "deleted", "run")
@@ -183,7 +183,7 @@ def _reflinks(folder: Path) -> bool:
         os.write(source, bytes(4096))
         target = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
         try:
-            fcntl.ioctl(target, _FICLONE, source)
+            fcntl.ioctl(target, FICLONE, source)
         finally:
             os.close(target)
     except OSError:
