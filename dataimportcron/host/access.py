@@ -7,8 +7,6 @@ process, gets them as files in a private folder, laid out as Kubernetes mounts t
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 import re
 import shutil
@@ -18,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dataimportcron.api.contents import certificates_in, missing, secret_contents
 from dataimportcron.api.types import ConfigMap, Secret
-from dataimportcron.errors import InvalidObjectError, MissingDependencyError, ObjectNotFoundError
+from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError
 from dataimportcron.host.files import locked, try_lock_existing
 from dataimportcron.host.state import Settings, StateFolder
 from dataimportcron.host.store import Store
@@ -132,31 +131,13 @@ class HostAccess:
             return folder, held
 
     def _secret(self, image: ImageSource) -> dict[str, bytes]:
-        where = f"Secret {image.namespace}/{image.secret}"
         try:
-            secret = self._store.get(Secret, image.namespace, image.secret)
+            return secret_contents(self._store.get(Secret, image.namespace, image.secret))
         except ObjectNotFoundError as error:
-            raise _missing(where, "secretRef") from error
-        decoded = {key: _decoded(where, key, value) for key, value in secret.data.items()}
-        return decoded | {key: value.encode() for key, value in secret.string_data.items()}
+            raise missing(f"Secret {image.namespace}/{image.secret}", "secretRef") from error
 
     def _certificates(self, image: ImageSource) -> dict[str, bytes]:
-        where = f"ConfigMap {image.namespace}/{image.cert_config_map}"
         try:
-            config_map = self._store.get(ConfigMap, image.namespace, image.cert_config_map)
+            return certificates_in(self._store.get(ConfigMap, image.namespace, image.cert_config_map))
         except ObjectNotFoundError as error:
-            raise _missing(where, "certConfigMap") from error
-        files = {key: value.encode() for key, value in config_map.data.items()}
-        files |= {key: _decoded(where, key, value) for key, value in config_map.binary_data.items()}
-        return {key: data for key, data in files.items() if key.endswith((".crt", ".pem"))}
-
-
-def _missing(where: str, member: str) -> MissingDependencyError:
-    return MissingDependencyError(f"{where}, named by {member}, does not exist", hint="apply it in that namespace")
-
-
-def _decoded(where: str, key: str, value: str) -> bytes:
-    try:
-        return base64.b64decode(value, validate=True)
-    except binascii.Error as error:
-        raise InvalidObjectError(f"{where}: the value of {key} is not base64") from error
+            raise missing(f"ConfigMap {image.namespace}/{image.cert_config_map}", "certConfigMap") from error

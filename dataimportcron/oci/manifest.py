@@ -49,6 +49,15 @@ class Platform:
         return cls(architecture=_ARCHITECTURES.get(name, name))
 
     @classmethod
+    def wanted(cls, architecture: str) -> tuple[Platform, bool]:
+        """Whose manifest counts, and whether an image that is no index must be for it: where somebody asks for one.
+
+        Args:
+            architecture: "" where nobody does.
+        """
+        return (cls(architecture=architecture), True) if architecture else (cls.default(), False)
+
+    @classmethod
     def parse(cls, text: str) -> Platform:
         """Read os/architecture[/variant], or an architecture alone.
 

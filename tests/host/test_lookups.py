@@ -18,9 +18,9 @@ from dataimportcron.errors import (
     RegistryUnavailableError,
     TooManyRequestsError,
 )
-from dataimportcron.host import source as module
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.source import HostSource
+from dataimportcron.oci import lookups as module
 from dataimportcron.ports import ImageSource
 from dataimportcron.reference import Reference
 from demo.push import OCI_MANIFEST
