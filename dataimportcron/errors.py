@@ -19,14 +19,21 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── DigestMismatchError         DigestMismatch       bytes are not what their digest says
     │   ├── VolumeTooSmallError         VolumeTooSmall       the disk is larger than the volume
     │   ├── TargetNotWritableError      TargetNotWritable    the user that imports must not write there
-    │   └── ForeignFileError            ForeignFile          a file of somebody else's has the volume's name
+    │   ├── ForeignFileError            ForeignFile          a file of somebody else's has the volume's name
+    │   ├── KubeconfigError             InvalidKubeconfig    nothing says how the cluster is reached, or not rightly
+    │   └── ForbiddenError              Forbidden            RBAC, Pod Security, a policy or a webhook forbids it
     ├── TransientError                  the same call may succeed later
     │   ├── RegistryUnavailableError    RegistryUnavailable  refused, reset, timed out, DNS, 5xx
     │   ├── TooManyRequestsError        TooManyRequests      429, 503 with Retry-After
     │   ├── NoSpaceError                NoSpace              the target's file system is full
     │   ├── TargetBusyError             TargetBusy           another process holds the target
     │   ├── InUseError                  InUse                somebody uses what is to be removed or replaced
-    │   └── StorageUnavailableError     StorageUnavailable   a storage folder is not there, or not mounted
+    │   ├── StorageUnavailableError     StorageUnavailable   a storage folder is not there, or not mounted
+    │   ├── ApiUnavailableError         ApiUnavailable       the API server: refused, reset, timed out, 429, 5xx
+    │   ├── NotAuthenticatedError       NotAuthenticated     the API server does not take our credentials
+    │   ├── NotServedError              NotServed            the API server knows no such kind: a CRD is missing
+    │   ├── QuotaExceededError          QuotaExceeded        a ResourceQuota of the namespace is used up
+    │   └── ExpiredVersionError         Expired              the API server no longer knows a resourceVersion
     └── ObjectError                     the object store's own answers
         ├── ObjectNotFoundError         NotFound
         ├── AlreadyExistsError          AlreadyExists
@@ -158,6 +165,18 @@ class ForeignFileError(PermanentError):
     reason = "ForeignFile"
 
 
+class KubeconfigError(PermanentError):
+    """Nothing says how the cluster is reached, or what says so is wrong."""
+
+    reason = "InvalidKubeconfig"
+
+
+class ForbiddenError(PermanentError):
+    """The cluster's rules forbid it: RBAC, Pod Security, an admission policy or webhook."""
+
+    reason = "Forbidden"
+
+
 class TransientError(DataImportCronError):
     """The same call may succeed later."""
 
@@ -200,6 +219,40 @@ class StorageUnavailableError(TransientError):
     """The folder of a storage class is not there; what lies on it is lost only to sight."""
 
     reason = "StorageUnavailable"
+
+
+class ApiUnavailableError(TransientError):
+    """The API server did not answer, or asks for patience; `retry_after` is in seconds, None where it says nothing."""
+
+    reason = "ApiUnavailable"
+
+    def __init__(self, message: str, *, retry_after: float | None = None, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NotAuthenticatedError(TransientError):
+    """The API server does not take our credentials; they are renewed by whoever gave them."""
+
+    reason = "NotAuthenticated"
+
+
+class NotServedError(TransientError):
+    """The API server knows no such kind: a CustomResourceDefinition is missing, or not established yet."""
+
+    reason = "NotServed"
+
+
+class QuotaExceededError(TransientError):
+    """A ResourceQuota of the namespace leaves no room."""
+
+    reason = "QuotaExceeded"
+
+
+class ExpiredVersionError(TransientError):
+    """The API server no longer knows a resourceVersion; what was read with it must be read anew."""
+
+    reason = "Expired"
 
 
 class ObjectError(DataImportCronError):

@@ -1,0 +1,419 @@
+"""The one way to the API server: requests by resource, plain dicts, our own errors.
+
+`kubernetes.aio` brings what is hard to get right (kubeconfig with its plugins, tokens that rotate, TLS, proxies) and is
+used for just that. Its typed APIs are not: they take two seconds and 200 MB to import, and lose fields that they do
+not know.
+"""
+
+# mypy: allow-untyped-calls
+# kubernetes.aio is generated code that annotates only a part of itself.
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio.client import ApiClient
+from kubernetes.aio.client.rest import RESTResponse
+
+from dataimportcron.cluster.answers import failure, failure_in_watch
+from dataimportcron.cluster.resources import PODS, Json, ResourceType
+from dataimportcron.errors import ApiUnavailableError, ExpiredVersionError, ObjectNotFoundError
+
+MERGE_PATCH: Final = "application/merge-patch+json"
+APPLY_PATCH: Final = "application/apply-patch+yaml"
+FIELD_MANAGER: Final = "dataimportcron"
+
+_PAGE: Final = 500
+"""Objects per page of a list, as kubectl's."""
+_TIMEOUT: Final = 30.0
+"""Seconds for a request and its answer."""
+_GRACE: Final = 15.0
+"""Seconds that a stream may last beyond the time that the server was asked to end it at."""
+_LONGEST_LINE: Final = 64 * 2**20
+"""Bytes of one event of a watch; an object has at most about 1.5 MiB in etcd."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """Objects as they were at one resourceVersion."""
+
+    items: list[Json]
+    resource_version: str
+
+
+class Connection:
+    """An API server. Every method may raise `ApiUnavailableError`, `NotAuthenticatedError` and `ForbiddenError`."""
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return str(self._api.configuration.host)
+
+    async def close(self) -> None:
+        """Close all connections; nothing is asked any more."""
+        await self._api.close()
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    async def get(self, resource: ResourceType, name: str, namespace: str = "") -> Json:
+        """Read one object.
+
+        Raises:
+            ObjectNotFoundError: there surely is none.
+            NotServedError: the kind is not known to the server.
+        """
+        return await self._json(f"get {_called(resource, namespace, name)}", "GET", resource.path(namespace, name))
+
+    async def list(
+        self, resource: ResourceType, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
+    ) -> list[Json]:
+        """Read all objects of a namespace, or of all."""
+        listing = await self.snapshot(resource, namespace, label_selector=label_selector, field_selector=field_selector)
+        return listing.items
+
+    async def snapshot(
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+    ) -> Listing:
+        """Read all objects page by page, with the resourceVersion from which a watch can go on.
+
+        Args:
+            resource: the kind.
+            namespace: "" for all.
+            label_selector: as kubectl's `-l`.
+            field_selector: as kubectl's `--field-selector`.
+            metadata_only: leave out everything but apiVersion, kind and metadata.
+        """
+        query = _query(labelSelector=label_selector, fieldSelector=field_selector, limit=str(_PAGE))
+        accept = _accept("PartialObjectMetadataList") if metadata_only else _JSON
+        items: list[Json] = []
+        while True:
+            try:
+                page = await self._json(
+                    f"list {_called(resource, namespace)}", "GET", resource.path(namespace), query, accept=accept
+                )
+            except ExpiredVersionError:
+                if "continue" not in query:
+                    raise
+                # The pages so far are too old: all of it once more, in one piece.
+                query.pop("continue")
+                query.pop("limit")
+                items.clear()
+                continue
+            items += page["items"]
+            following = page["metadata"].get("continue")
+            if not following:
+                break
+            query["continue"] = following
+        if not metadata_only:
+            items = [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in items]
+        return Listing(items=items, resource_version=page["metadata"]["resourceVersion"])
+
+    async def watch(  # noqa: PLR0913 -- as `snapshot`
+        self,
+        resource: ResourceType,
+        namespace: str = "",
+        *,
+        resource_version: str,
+        label_selector: str = "",
+        field_selector: str = "",
+        metadata_only: bool = False,
+        timeout: float = 290.0,  # noqa: ASYNC109 -- the server ends the stream, not we
+    ) -> AsyncIterator[tuple[str, Json]]:
+        """Changes after a resourceVersion: (ADDED, MODIFIED, DELETED or BOOKMARK, object), until the server ends it.
+
+        Raises:
+            ExpiredVersionError: the server no longer knows what happened since then.
+        """
+        what = f"watch {_called(resource, namespace)}"
+        query = _query(
+            watch="1",
+            allowWatchBookmarks="true",
+            resourceVersion=resource_version,
+            timeoutSeconds=str(max(1, round(timeout))),
+            labelSelector=label_selector,
+            fieldSelector=field_selector,
+        )
+        accept = _accept("PartialObjectMetadata") if metadata_only else _JSON
+        async for line in self._lines(what, resource.path(namespace), query, accept=accept, silence=timeout + _GRACE):
+            event = json.loads(line)
+            if event["type"] == "ERROR":
+                raise failure_in_watch(what, event["object"])
+            yield event["type"], event["object"]
+
+    async def resources_of(self, group: str, version: str) -> frozenset[str]:
+        """Names of what the server serves of a group, with subresources: datavolumes, datavolumes/status."""
+        path = f"/apis/{group}/{version}" if group else f"/api/{version}"
+        status, body, _ = await self._answer(f"discover {group}/{version}", "GET", path)
+        if status == HTTPStatus.NOT_FOUND:
+            return frozenset()
+        _require(f"discover {group}/{version}", status, body)
+        return frozenset(item["name"] for item in json.loads(body)["resources"])
+
+    async def raw(self, path: str) -> Json:
+        """What stands at a path, such as /version."""
+        return await self._json(f"get {path}", "GET", path)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    async def create(self, resource: ResourceType, body: Json) -> Json:
+        """Store a new object; returns it as the server completed it.
+
+        Raises:
+            AlreadyExistsError: one of that name exists.
+            InvalidObjectError: the server refuses it, with all faults.
+            QuotaExceededError: the namespace has no room for it.
+        """
+        metadata = body.get("metadata", {})
+        namespace = metadata.get("namespace", "")
+        what = f"create {_called(resource, namespace, metadata.get('name') or metadata.get('generateName', ''))}"
+        query = _query(fieldManager=FIELD_MANAGER)
+        document = {"apiVersion": resource.api_version, "kind": resource.kind} | body
+        return await self._json(what, "POST", resource.path(namespace), query, body=document)
+
+    async def patch(
+        self, resource: ResourceType, name: str, namespace: str, patch: Json, *, subresource: str = ""
+    ) -> Json:
+        """Write a JSON merge patch; `metadata.uid` and `metadata.resourceVersion` in it are preconditions.
+
+        Raises:
+            ObjectNotFoundError: it is gone.
+            ConflictError: a precondition does not hold.
+            InvalidObjectError: the server refuses the outcome.
+        """
+        what = f"patch {_called(resource, namespace, name, subresource)}"
+        path, query = resource.path(namespace, name, subresource), _query(fieldManager=FIELD_MANAGER)
+        return await self._json(what, "PATCH", path, query, body=patch, content_type=MERGE_PATCH)
+
+    async def apply(
+        self,
+        resource: ResourceType,
+        body: Json,
+        *,
+        field_manager: str = FIELD_MANAGER,
+        force: bool = True,
+        subresource: str = "",
+    ) -> Json:
+        """Server-side apply: make or change the object so that these fields are so, and are ours.
+
+        Raises:
+            ConflictError: without `force`, another manager owns a field.
+        """
+        metadata = body["metadata"]
+        namespace, name = metadata.get("namespace", ""), metadata["name"]
+        what = f"apply {_called(resource, namespace, name, subresource)}"
+        path = resource.path(namespace, name, subresource)
+        query = _query(fieldManager=field_manager, force="true" if force else "")
+        document = {"apiVersion": resource.api_version, "kind": resource.kind} | body
+        return await self._json(what, "PATCH", path, query, body=document, content_type=APPLY_PATCH)
+
+    async def delete(  # noqa: PLR0913 -- each precondition has a name
+        self,
+        resource: ResourceType,
+        name: str,
+        namespace: str = "",
+        *,
+        uid: str = "",
+        resource_version: str = "",
+        propagation: str = "Background",
+    ) -> None:
+        """Delete an object; it is no error if it is gone.
+
+        Args:
+            resource: the kind.
+            name: of the object.
+            namespace: of the object.
+            uid: only if it has this one.
+            resource_version: only if it has this one.
+            propagation: Background, Foreground or Orphan: what becomes of what it owns.
+
+        Raises:
+            ConflictError: a precondition does not hold.
+        """
+        what = f"delete {_called(resource, namespace, name)}"
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if preconditions := _query(uid=uid, resourceVersion=resource_version):
+            body["preconditions"] = preconditions
+        try:
+            await self._json(what, "DELETE", resource.path(namespace, name), body=body)
+        except ObjectNotFoundError:
+            return
+
+    # -- logs --------------------------------------------------------------------------------------------------------
+
+    async def log(
+        self, pod: str, namespace: str, container: str = "", *, tail: int | None = None, limit: int | None = None
+    ) -> str:
+        """What a container has printed.
+
+        Args:
+            pod: its name.
+            namespace: its namespace.
+            container: "" where the pod has only one.
+            tail: the last so many lines only.
+            limit: at most so many bytes.
+
+        Raises:
+            ObjectNotFoundError: there is no such pod.
+            InvalidObjectError: the container has not started.
+        """
+        what = f"read the log of {_called(PODS, namespace, pod)}"
+        query = _query(container=container, tailLines=_number(tail), limitBytes=_number(limit))
+        status, body, headers = await self._answer(what, "GET", PODS.path(namespace, pod, "log"), query, accept="*/*")
+        _require(what, status, body, headers)
+        return body.decode(errors="replace")
+
+    async def follow_log(
+        self, pod: str, namespace: str, container: str = "", *, since: str = "", silence: float = 300.0
+    ) -> AsyncIterator[str]:
+        """Lines that a container prints, from the start or since an RFC 3339 time, until it ends.
+
+        Args:
+            pod: its name.
+            namespace: its namespace.
+            container: "" where the pod has only one.
+            since: leave out what is older.
+            silence: seconds without a line after which the connection counts as lost.
+        """
+        what = f"follow the log of {_called(PODS, namespace, pod)}"
+        path, query = PODS.path(namespace, pod, "log"), _query(follow="true", container=container, sinceTime=since)
+        async for line in self._lines(what, path, query, accept="*/*", silence=silence):
+            yield line.decode(errors="replace")
+
+    # -- requests ----------------------------------------------------------------------------------------------------
+
+    async def _json(  # noqa: PLR0913 -- the parts of a request
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> Json:
+        status, answer, headers = await self._answer(
+            what, method, path, query, body=body, content_type=content_type, accept=accept
+        )
+        _require(what, status, answer, headers)
+        document: Json = json.loads(answer)
+        return document
+
+    async def _answer(  # noqa: PLR0913 -- the parts of a request
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        *,
+        body: Json | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> tuple[int, bytes, Mapping[str, str]]:
+        headers = {"Content-Type": content_type, "Accept": accept}
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        async with self._request(what, method, path, query or {}, headers, body, timeout) as response:
+            return response.status, await response.read(), response.headers
+
+    async def _lines(
+        self, what: str, path: str, query: Mapping[str, str], *, accept: str, silence: float
+    ) -> AsyncIterator[bytes]:
+        """Lines of an answer that goes on; `silence` is in seconds."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=silence)
+        async with self._request(what, "GET", path, query, {"Accept": accept}, None, timeout) as response:
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                _require(what, response.status, await response.read(), response.headers)
+            _notice_a_dead_peer(response.response)
+            rest = b""
+            async for chunk in response.response.content.iter_any():
+                *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
+                if len(rest) > _LONGEST_LINE:
+                    raise ApiUnavailableError(f"{what}: a line of more than {_LONGEST_LINE} bytes")
+                for line in lines:
+                    yield line
+            if rest:
+                yield rest
+
+    @asynccontextmanager
+    async def _request(  # noqa: PLR0913, PLR0917 -- the parts of a request
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str],
+        headers: dict[str, str],
+        body: Json | None,
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 -- aiohttp has one per request
+    ) -> AsyncIterator[RESTResponse]:
+        url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        headers |= self._api.default_headers
+        try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            response = await self._api.rest_client.request(
+                method, url, headers=headers, body=body, _request_timeout=timeout
+            )
+            try:
+                yield response
+            finally:
+                # Where all was read, the connection is in the pool already, and this does nothing.
+                response.response.close()
+        except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            found = str(error) or type(error).__name__
+            raise ApiUnavailableError(f"{what}: the API server {self.server} does not answer: {found}") from error
+
+
+_JSON: Final = "application/json"
+
+
+def _accept(kind: str) -> str:
+    return f"application/json;as={kind};g=meta.k8s.io;v=v1"
+
+
+def _query(**parameters: str) -> dict[str, str]:
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
+
+
+def _called(resource: ResourceType, namespace: str, name: str = "", subresource: str = "") -> str:
+    """An object as a person says it: DataVolume golden/fedora, or all of a kind: datavolumes.cdi.kubevirt.io."""
+    if not name:
+        return f"{resource}" + (f" in {namespace}" if namespace else "")
+    place = f"{namespace}/{name}" if namespace else name
+    return f"{resource.kind} {place}" + (f" {subresource}" if subresource else "")
+
+
+def _require(what: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise failure(what, status, body, (headers or {}).get("Retry-After", ""))
+
+
+def _notice_a_dead_peer(response: aiohttp.ClientResponse) -> None:
+    """Let the kernel find out within half a minute that the other end of a quiet stream is gone without a word."""
+    transport = response.connection.transport if response.connection else None
+    peer = transport.get_extra_info("socket") if transport else None
+    if peer is None:
+        return
+    for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
+        peer.setsockopt(socket.IPPROTO_TCP, option, value)
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
