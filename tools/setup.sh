@@ -7,6 +7,7 @@
 #          demo     and what `make demo` runs: a registry, qemu, tools that make disks, a kernel to boot
 #          test     and what the test suite runs besides
 #          bench    and the tools that figures are compared with
+#          image    the virtual environment, and what `make image` builds with
 #          clean    the other way: remove this checkout's environments and what tools left in the tree
 #
 # Debian packages are installed by apt-get, as root or by sudo, and only those that are missing. Everything else lies
@@ -14,6 +15,7 @@
 #     venv-<checkout>-<content>/   one environment per checkout, Python version and requirements.txt; never changed
 #                                  under a running program; bin/dataimportcron is this checkout's
 #     bench/                       the images of `make bench`, 8 GiB, made by it and kept for its next run
+#     image/                       layers of the container image, and each checkout's archive
 #     boot/                        kernel and busybox of Debian, downloaded and unpacked, not installed
 #     pip/ uv/                     download caches
 # COMMAND finds the environment's bin first in its PATH. A second run finds everything done and takes a second.
@@ -24,8 +26,9 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cache=${XDG_CACHE_HOME:-${HOME:?"HOME is not set, so there is no place for the cache"}/.cache}/dataimportcron
 export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$cache/uv
 
+image_packages=(mmdebstrap)
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
-test_packages=(chromium git libvirt-clients libvirt-daemon-system skopeo systemd virtinst xfsprogs)
+test_packages=("${image_packages[@]}" chromium git libvirt-clients libvirt-daemon-system lua5.1 skopeo systemd virtinst xfsprogs)
 bench_packages=(curl isal openssl zstd)
 
 say() { printf '== %s\n' "$*"; }
@@ -189,9 +192,10 @@ prepare_venv() {
 clean() {
     cd "$root"
     rm -rf "$cache/venv-$(printf '%s' "$root" | short_hash)"[-.]* build dist
+    rm -rf "$cache/image/checkout-$(printf '%s' "$root" | short_hash)"
     rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
     find . -name .git -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
-    say "clean: the packages of apt, $cache/boot and the images in $cache/bench stay"
+    say "clean: the packages of apt, $cache/boot, the layers in $cache/image and the images in $cache/bench stay"
 }
 
 # --- main ------------------------------------------------------------------------------------------------------------
@@ -201,10 +205,11 @@ main() {
     case $profile in
     clean) clean && return ;;
     python) ;;
+    image) packages=("${image_packages[@]}") ;;
     demo) packages=("${demo_packages[@]}") ;;
     test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
     bench) packages=("${demo_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
-    *) die "unknown profile '$profile'; expected python, demo, test, bench or clean" ;;
+    *) die "unknown profile '$profile'; expected python, image, demo, test, bench or clean" ;;
     esac
     find_python >/dev/null || packages+=(python3-venv)
     if ((${#packages[@]})); then
@@ -212,7 +217,7 @@ main() {
             die "there is no apt-get here; this needs Debian 12 or newer, or the like of: ${packages[*]}"
         install_missing "${packages[@]}"
     fi
-    [[ $profile == python ]] || prepare_boot
+    [[ $profile == python || $profile == image ]] || prepare_boot
     python=$(find_python) ||
         die "no Python 3.11 or newer that can make virtual environments was found (python3 is $(python3 --version 2>&1))" \
             "on Debian 12 or newer: apt-get install python3-venv; elsewhere set PYTHON=/path/to/python3.11"
@@ -225,7 +230,7 @@ main() {
     say "ready: $venv"
 }
 
-(($#)) || die "usage: tools/setup.sh python|demo|test|bench|clean [COMMAND [ARGUMENT…]]"
+(($#)) || die "usage: tools/setup.sh python|image|demo|test|bench|clean [COMMAND [ARGUMENT…]]"
 profile=$1
 shift
 mkdir -p "$cache"

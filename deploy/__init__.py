@@ -1,0 +1,1 @@
+"""What is deployed: manifests, units, samples, and the container image with the tool that builds it."""
