@@ -38,7 +38,7 @@ class Cluster(Access):
 
     def __init__(self) -> None:
         super().__init__(folder(), ADDRESSES.url)
-        self.registry_ca = self.folder / "registry-pki" / "ca.crt"
+        self.registry_ca = self.folder / "registry-ca" / "ca.crt"
 
     def push(self, source: str | Path, name: str) -> str:
         """Copy an image into the registry; returns its digest.
@@ -52,7 +52,7 @@ class Cluster(Access):
         """
         reference = f"oci-archive:{source}" if isinstance(source, Path) else source
         digest = self.folder / "pushed"
-        command = ["skopeo", "copy", "--quiet", "--insecure-policy", f"--digestfile={digest}"]
+        command = ["skopeo", "copy", "--quiet", "--insecure-policy", "--preserve-digests", f"--digestfile={digest}"]
         command += [f"--dest-cert-dir={self.registry_ca.parent}", reference, f"docker://{REGISTRY}/{name}"]
         _run(command)
         return digest.read_text()
@@ -117,13 +117,8 @@ def cluster() -> Iterator[Cluster]:
     if found and found["checkout"] == str(ROOT):
         yield Cluster()
         return
-    keeper = _start_keeper(_PATIENCE)
-    try:
+    with _start_keeper(_PATIENCE):
         yield Cluster()
-    finally:
-        assert keeper.stdin is not None
-        keeper.stdin.close()
-        keeper.wait()
 
 
 def _start_keeper(patience: float) -> subprocess.Popen[bytes]:
@@ -133,17 +128,15 @@ def _start_keeper(patience: float) -> subprocess.Popen[bytes]:
     keeper = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     )
-    assert keeper.stdin is not None
     assert keeper.stdout is not None
-    assert keeper.stderr is not None
     try:
-        if keeper.stdout.readline() == b"ready\n":
-            return keeper
-        raise TransientError(f"The test cluster did not start:\n{keeper.stderr.read().decode(errors='replace')}")
+        ready = keeper.stdout.readline() == b"ready\n"
     except BaseException:
-        keeper.stdin.close()
-        keeper.wait()
+        keeper.communicate()
         raise
+    if not ready:
+        raise TransientError(f"The test cluster did not start:\n{keeper.communicate()[1].decode(errors='replace')}")
+    return keeper
 
 
 def _run(command: list[str]) -> str:

@@ -12,8 +12,8 @@ from tests.cluster.binaries import binaries
 from tests.support.layout import MANIFEST, OCI, REF, ImageLayout, sha256, write_tar
 
 _APPLETS: Final = (
-    "cat chmod cp dd df echo env grep head httpd id ip ls mkdir mount mv nc nslookup od rm sed sh sha256sum sleep stat sync "
-    "tail test touch tr true wc"
+    "cat chmod cp dd df echo env grep head httpd id ip ls mkdir mount mv nc nslookup od printf rm sed sh sha256sum "
+    "sleep stat sync tail test touch tr true wc"
 )
 
 PAUSE: Final = "localhost/pause:1"
@@ -49,12 +49,12 @@ def pause(path: Path) -> str:
     return write_image(path, PAUSE, layer, Entrypoint=["/pause"], User="65535:65535")
 
 
-def busybox(path: Path) -> str:
+def busybox(path: Path, **config: Any) -> str:
     """Write an image with Debian's static busybox and a link per applet; returns its digest."""
     program = (cache_folder() / "boot" / "busybox").read_bytes()
     # By name, not by `busybox --list`: that one names busybox itself, and a link would replace it.
     layer = _tar({"bin/busybox": program}, {f"bin/{applet}": "busybox" for applet in _APPLETS.split()})
-    return write_image(path, "localhost/busybox:1", layer, Cmd=["/bin/sh"])
+    return write_image(path, "localhost/busybox:1", layer, **config)
 
 
 def _tar(programs: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:

@@ -2,10 +2,10 @@
 
     python -m tests.cluster.keeper PATIENCE
 
-It waits at most so many seconds for another cluster's end, says `ready` on its standard output, and ends the cluster when its
-standard input ends, unless it reads `stay` there first; then SIGTERM ends it. Processes, mounts, links, routes and rules are the namespaces', so the kernel takes them
-away however the node ends; cgroups, loop devices and the folder are taken away here, or by the next keeper where this
-one was killed.
+It waits at most so many seconds for another cluster's end, says `ready` on its standard output, and ends the cluster
+when its standard input ends, unless it reads `stay` there first; then SIGTERM ends it. Processes, mounts, links, routes
+and rules are the namespaces', so the kernel takes them away however the node ends; cgroups, loop devices and the folder
+are taken away here, or by the next keeper where this one was killed.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def cgroups() -> list[Path]:
     return [Path(fields[4]) / _CGROUP for fields in table if fields[fields.index("-") + 1] in kinds]
 
 
-def makecgroups() -> None:
+def _make_cgroups() -> None:
     """Make the cluster's groups."""
     for group in cgroups():
         group.mkdir()
@@ -208,7 +208,7 @@ def keep(patience: float) -> None:
     with only_one(patience):
         clean()
         folder().mkdir(parents=True)
-        makecgroups()
+        _make_cgroups()
         command = ["unshare", *_NAMESPACES, "--propagation=private", "--fork", "--kill-child=KILL"]
         command += [sys.executable, "-m", "tests.cluster.node", str(folder())]
         with (folder() / "node.log").open("wb") as log:
@@ -222,10 +222,11 @@ def keep(patience: float) -> None:
             )
         try:
             _watch(node)
+        except TransientError as error:
+            raise TransientError(f"{error}\n{(folder() / 'node.log').read_text(errors='replace')}") from None
         finally:
             node.kill()
             node.wait()
-            sys.stderr.write((folder() / "node.log").read_text(errors="replace"))
             clean()
 
 
@@ -244,7 +245,7 @@ def _watch(node: subprocess.Popen[bytes]) -> None:
                 sys.stdout.write("ready\n")
                 sys.stdout.flush()
             else:
-                raise TransientError("The test cluster's node ended; its words:")
+                raise TransientError("The test cluster's node ended, and said:")
         if sys.stdin.buffer in readable:
             if sys.stdin.buffer.readline() != b"stay\n":
                 return

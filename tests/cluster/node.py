@@ -9,6 +9,7 @@ With it the kernel ends all others, and takes mounts, links and rules away.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -140,9 +141,13 @@ class Node:
     def _start_runtime(self) -> None:
         authority = Authority(self.folder / "registry-pki", "registry")
         server = authority.server("registry", ADDRESSES.api, "localhost")
+        # Alone in its folder: clients take one with a key in it for a client's certificate.
+        ca = self.folder / "registry-ca" / "ca.crt"
+        ca.parent.mkdir()
+        shutil.copy(authority.certificate, ca)
         self._processes.start("registry", ["docker-registry", "serve", str(write_registry(self.folder, server))])
-        trust(self.folder / "certs.d", REGISTRY, authority.certificate)
-        trust(self.folder / "certs.d", REGISTRY, authority.certificate, mirror_of="quay.io")
+        trust(self.folder / "certs.d", REGISTRY, ca)
+        trust(self.folder / "certs.d", REGISTRY, ca, mirror_of="quay.io")
         self._processes.start("containerd", ["containerd", "--config", str(write_containerd(self.folder))])
 
     def _start_kubelet(self) -> None:
