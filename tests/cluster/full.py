@@ -97,16 +97,20 @@ def up(patience: float = 0) -> Cluster:
 
 
 def down() -> None:
-    """End the machine's cluster, whoever's it is, or remove what a killed one has left."""
+    """End this checkout's cluster, or remove what a killed one of whoever's has left.
+
+    Raises:
+        TransientError: another checkout's runs.
+    """
     found = owner()
-    if found:
+    if found and found["checkout"] == str(ROOT):
         os.kill(found["pid"], signal.SIGTERM)
         deadline = time.monotonic() + _END
         while owner() and time.monotonic() < deadline:
             time.sleep(0.05)
         if owner():
             os.kill(found["pid"], signal.SIGKILL)
-    with only_one(_END):
+    with only_one():
         clean()
 
 
