@@ -48,6 +48,8 @@ def main() -> None:
         commands[sys.argv[1]]()
     except DataImportCronError as error:
         sys.exit(f"cluster: {error}")
+    except KeyboardInterrupt:
+        sys.exit("cluster: interrupted; nothing of it is left")
 
 
 if __name__ == "__main__":

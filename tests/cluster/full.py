@@ -15,11 +15,9 @@ from typing import Final
 from dataimportcron.errors import TransientError
 from tests.cluster.access import Access
 from tests.cluster.binaries import binaries
-from tests.cluster.keeper import ROOT, cgroups, clean, folder, only_one, owner
+from tests.cluster.keeper import PATIENCE, ROOT, cgroups, clean, folder, only_one, owner
 from tests.cluster.node_files import ADDRESSES, HOST, REGISTRY, RUNTIME, trust
 
-_PATIENCE: Final = 900
-"""Seconds that tests wait for another checkout's cluster to end."""
 _END: Final = 30.0
 """Seconds that a keeper has for ending."""
 
@@ -82,14 +80,13 @@ class Cluster(Access):
                 os.kill(int(pid), signal.SIGKILL)
 
 
-def up(patience: float = 0) -> Cluster:
+def up() -> Cluster:
     """Bring a cluster up that stays until `down`; nothing of it is left where this fails or is interrupted.
 
     Raises:
-        MissingDependencyError: something that it needs is not installed.
-        TransientError: it does not start, or there is one.
+        TransientError: it does not start, or there is one; with the reason.
     """
-    keeper = _start_keeper(patience)
+    keeper = start_keeper(0)
     assert keeper.stdin is not None
     keeper.stdin.write(b"stay\n")
     keeper.stdin.close()
@@ -103,14 +100,15 @@ def down() -> None:
         TransientError: another checkout's runs.
     """
     found = owner()
-    if found and found["checkout"] == str(ROOT):
+    ours = found is not None and found.get("checkout") == str(ROOT)
+    if found and ours:
         os.kill(found["pid"], signal.SIGTERM)
         deadline = time.monotonic() + _END
         while owner() and time.monotonic() < deadline:
             time.sleep(0.05)
         if owner():
             os.kill(found["pid"], signal.SIGKILL)
-    with only_one():
+    with only_one(_END if ours else 0):
         clean()
 
 
@@ -118,15 +116,22 @@ def down() -> None:
 def cluster() -> Iterator[Cluster]:
     """A cluster until the end of the context, or the one that `make cluster-up` has started from this checkout."""
     found = owner()
-    if found and found["checkout"] == str(ROOT):
+    if found and found.get("checkout") == str(ROOT):
         yield Cluster()
         return
-    with _start_keeper(_PATIENCE):
+    with start_keeper():
         yield Cluster()
 
 
-def _start_keeper(patience: float) -> subprocess.Popen[bytes]:
-    """A keeper whose cluster is ready; it ends with its standard input."""
+def start_keeper(patience: float = PATIENCE) -> subprocess.Popen[bytes]:
+    """A keeper whose cluster is ready; it ends with its standard input.
+
+    Args:
+        patience: seconds to wait for another cluster's end.
+
+    Raises:
+        TransientError: it does not start; with its words.
+    """
     command = [sys.executable, "-m", "tests.cluster.keeper", str(patience)]
     # Of a session of its own: Ctrl-C is ours to handle, then it reads the end of its standard input.
     keeper = subprocess.Popen(

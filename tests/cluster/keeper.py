@@ -33,9 +33,17 @@ from tests.cluster.processes import die_with_parent
 LINK: Final = "dic-cluster"
 """The machine's end of the link to the node."""
 
+PATIENCE: Final = 900
+"""Seconds that tests wait for another checkout's cluster to end."""
 ROOT: Final = Path(__file__).parents[2]
 _LOCK: Final = Path("/run/lock/dataimportcron-cluster")
 _CGROUP: Final = "dataimportcron-cluster"
+# Of linux/loop.h.
+_LOOP_CLR_FD: Final = 0x4C01
+_LOOP_GET_STATUS64: Final = 0x4C05
+_LOOP_INFO64: Final = 232
+_LOOP_NAME_AT: Final = 56
+_LOOP_NAME: Final = 64
 _NAMESPACES: Final = ("--net", "--mount", "--pid", "--cgroup", "--ipc", "--uts")
 _PROGRAMS: Final = {
     "docker-registry": "docker-registry",
@@ -185,11 +193,16 @@ def _empty(group: Path) -> bool:
 
 
 def _detach_loop_devices() -> None:
-    """Those that the kubelet puts over block volumes; the driver's own go by themselves."""
-    listed = subprocess.run(["losetup", "--list", "--json"], check=True, capture_output=True, text=True).stdout
-    for device in json.loads(listed)["loopdevices"] if listed else []:
-        if device["back-file"].startswith(str(folder())):
-            run(["losetup", "--detach", device["name"]])
+    """Detach those that the kubelet puts over block volumes; the driver's own go when nothing is over them.
+
+    They are known by the name that they were given: the path that the kernel shows is the dead namespace's.
+    """
+    ours = os.fsencode(folder())[: _LOOP_NAME - 1]
+    for path in Path("/sys/block").glob("loop*/loop"):
+        with Path("/dev", path.parent.name).open("rb") as device, suppress(OSError):  # one that goes just now
+            status = fcntl.ioctl(device, _LOOP_GET_STATUS64, bytes(_LOOP_INFO64))
+            if status[_LOOP_NAME_AT : _LOOP_NAME_AT + _LOOP_NAME].startswith(ours):
+                fcntl.ioctl(device, _LOOP_CLR_FD)
 
 
 def keep(patience: float) -> None:

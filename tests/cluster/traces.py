@@ -6,16 +6,21 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.cluster.keeper import cgroups, folder
+from tests.cluster.keeper import PATIENCE, cgroups, folder, only_one
 
 
 def traces() -> dict[str, set[str]]:
-    """All that there is now, by kind."""
+    """All that there is when no cluster runs, by kind."""
+    with only_one(PATIENCE):
+        return _found()
+
+
+def _found() -> dict[str, set[str]]:
     ours = str(folder())
     return {
         "processes": {path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if ours in _read(path)},
         "mounts": set(_read(Path("/proc/self/mountinfo")).splitlines()),
-        "loop devices": _lines("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE"),
+        "loop devices": attached(),
         "links": _lines("ip", "-brief", "link"),
         "network namespaces": _lines("ip", "netns", "list"),
         "routes": _lines("ip", "route", "show", "table", "all"),
@@ -27,12 +32,18 @@ def traces() -> dict[str, set[str]]:
     }  # fmt: skip
 
 
+def attached() -> set[str]:
+    """The loop devices."""
+    return _lines("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE")
+
+
 def assert_no_new_traces(before: dict[str, set[str]]) -> None:
     """The kernel takes namespaces away a moment after their last process."""
     deadline = time.monotonic() + 20
-    while new := {kind: found - before[kind] for kind, found in traces().items() if found - before[kind]}:
-        assert time.monotonic() < deadline, new
-        time.sleep(0.1)
+    with only_one(PATIENCE):
+        while new := {kind: found - before[kind] for kind, found in _found().items() if found - before[kind]}:
+            assert time.monotonic() < deadline, new
+            time.sleep(0.1)
 
 
 def _lines(*command: str) -> set[str]:
