@@ -75,7 +75,8 @@ class Cluster(Access):
 
     def kill(self, program: str) -> None:
         """Kill the node's processes of a program with SIGKILL; those that the node started, it starts again."""
-        for pid in (cgroups()[0] / "cgroup.procs").read_text().split():
+        processes = [pid for path in cgroups()[0].rglob("cgroup.procs") for pid in path.read_text().split()]
+        for pid in processes:
             if Path(f"/proc/{pid}/exe").resolve().name == program:
                 os.kill(int(pid), signal.SIGKILL)
 

@@ -26,7 +26,7 @@ from typing import IO, Any, Final
 
 from dataimportcron.errors import MissingDependencyError, TransientError
 from tests.cluster.binaries import PARTS, binaries, cache
-from tests.cluster.node import UPLINK
+from tests.cluster.node import PRIVATE, UPLINK
 from tests.cluster.node_files import HOST, PLUGINS
 from tests.cluster.processes import die_with_parent
 
@@ -71,6 +71,13 @@ def check_machine() -> None:
     """
     if os.geteuid():
         raise MissingDependencyError("The test cluster needs root: it makes namespaces, mounts and loop devices")
+    used = (cache(), ROOT, Path(sys.prefix))
+    hidden = [f"{path}" for path in used if any(path.is_relative_to(private) for private in PRIVATE)]
+    if hidden:
+        raise MissingDependencyError(
+            f"The test cluster's node cannot see {', '.join(hidden)}: it has {', '.join(PRIVATE)} for itself",
+            hint="use another checkout, or another XDG_CACHE_HOME",
+        )
     missing = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
     if not (PLUGINS / "bridge").exists():
         missing.add("containernetworking-plugins")
@@ -157,8 +164,8 @@ def _make_cgroups() -> None:
     """Make the cluster's groups."""
     for group in cgroups():
         group.mkdir()
-        for setting in ("cpuset.cpus", "cpuset.mems"):  # a new group has none, and takes no process then
-            if (group / setting).exists():
+        for setting in ("cpuset.cpus", "cpuset.mems"):  # version 1: a new group has none, and takes no process then
+            if (group.parent / setting).exists():
                 (group / setting).write_text((group.parent / setting).read_text())
 
 
@@ -175,8 +182,9 @@ def clean() -> None:
         if time.monotonic() > deadline:
             raise TransientError(f"Processes of the test cluster do not end: {[str(group) for group in cgroups()]}")
         time.sleep(0.02)
-    while Path(f"/sys/class/net/{LINK}").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
+    # The kernel takes a namespace's links away when it comes to it, which can be seconds later.
+    if Path(f"/sys/class/net/{LINK}").exists():
+        subprocess.run(["ip", "link", "delete", LINK], check=False, capture_output=True)
     _detach_loop_devices()
     shutil.rmtree(folder(), ignore_errors=True)
 

@@ -71,9 +71,19 @@ def isolate() -> None:
 
 
 def _mount_cgroups() -> None:
+    """The machine's hierarchies, each from the cluster's group on."""
+    hierarchies = [line.split(":")[1] for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    if hierarchies == [""]:
+        _mount("-t", "cgroup2", "cgroup2", str(_CGROUPS))
+        # Version 2 gives its controllers to groups below one that has no process.
+        leaf = _CGROUPS / "node"
+        leaf.mkdir()
+        (leaf / "cgroup.procs").write_text("0")
+        controllers = (_CGROUPS / "cgroup.controllers").read_text().split()
+        (_CGROUPS / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in controllers))
+        return
     _mount("-t", "tmpfs", "tmpfs", str(_CGROUPS))
-    for line in Path("/proc/self/cgroup").read_text().splitlines():
-        _, controllers, _ = line.split(":", 2)
+    for controllers in hierarchies:
         folder = _CGROUPS / (controllers.removeprefix("name=") or "unified")
         folder.mkdir()
         if not controllers:
