@@ -31,7 +31,7 @@ export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$ca
 
 image_packages=(mmdebstrap)
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
-cluster_packages=(containernetworking-plugins e2fsprogs iproute2 iptables mount procps runc skopeo util-linux)
+cluster_packages=(containernetworking-plugins e2fsprogs iproute2 iptables mount runc skopeo util-linux)
 test_packages=("${image_packages[@]}" chromium git libvirt-clients libvirt-daemon-system lua5.1 systemd virtinst xfsprogs)
 bench_packages=(curl isal openssl zstd)
 

@@ -25,6 +25,7 @@ PARTS: Final[tuple[Part, ...]] = ("control-plane", "node", "own")
 
 _SOURCES: Final = Path(__file__).parent / "go"
 _OF_ALL: Final = ("go.mod", "go.sum", "build.sh")
+_GO: Final = ("go", "/usr/local/go/bin/go")
 _UNUSED: Final = 14 * 86400
 """Seconds after which what another version of the sources made goes."""
 
@@ -57,7 +58,7 @@ def _build(part: Part, kept: Path) -> None:
     unfinished.mkdir()
     started = time.monotonic()
     _say(f"building {part}, cold some minutes")
-    environment = os.environ | {"PATH": f"{_go().parent}:{os.environ['PATH']}"}
+    environment = os.environ | {"PATH": f"{find_go().parent}:{os.environ['PATH']}"}
     command = [str(_SOURCES / "build.sh"), part, str(unfinished)]
     ended = subprocess.run(command, env=environment, check=False, text=True, stderr=subprocess.PIPE)
     if ended.returncode:
@@ -79,12 +80,16 @@ def _fingerprint(part: Part) -> str:
     return found.hexdigest()[:12]
 
 
-def _go() -> Path:
-    """The first Go that is as new as go.mod asks for: of the PATH, of go.dev's own place, of tools/setup.sh."""
+def find_go() -> Path:
+    """The first Go that is as new as go.mod asks for: of the PATH, of go.dev's own place, of tools/setup.sh.
+
+    Raises:
+        MissingDependencyError: there is none.
+    """
     wanted = _version(re.search(r"^go (.*)", (_SOURCES / "go.mod").read_text(), re.MULTILINE))
     found = []
-    for place in (shutil.which("go"), "/usr/local/go/bin/go", str(cache_folder() / "go" / "go" / "bin" / "go")):
-        if place is None or not Path(place).exists():
+    for place in map(shutil.which, (*_GO, str(cache_folder() / "go" / "go" / "bin" / "go"))):
+        if place is None:
             continue
         said = subprocess.run([place, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
         if _version(re.match(r"go(.*)", said)) >= wanted:

@@ -135,7 +135,7 @@ class Node:
         crds = str(binaries("node") / "snapshot-crds.yaml")
         self._plane.kubectl("apply", "--server-side", "-f", crds)
         self._plane.wait("condition=Established", "-f", crds)
-        self._plane.kubectl("apply", "-f", str(Path(__file__).with_name("objects.yaml")))
+        self._plane.kubectl("apply", "-f", str(Path(__file__).with_name("starting_objects.yaml")))
         self._start_storage()
         self._wait_ready()
 

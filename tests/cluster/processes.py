@@ -37,8 +37,9 @@ class Processes:
         logs.mkdir(parents=True, exist_ok=True)
         self._commands: dict[str, list[str]] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        # Nothing of the caller's environment: a proxy's variables would lead out of the machine.
-        self.environment = {"PATH": os.pathsep.join([*map(str, path), os.defpath, "/usr/sbin:/sbin"]), "HOME": "/root"}
+        # Nothing of the caller's environment: proxies lead out of the machine, a home has credentials in it.
+        programs = [*map(str, path), os.defpath, "/usr/sbin:/sbin"]
+        self.environment = {"PATH": os.pathsep.join(programs), "HOME": "/nonexistent"}
 
     def start(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
         """Start a program; its words go to its log."""

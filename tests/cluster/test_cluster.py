@@ -1,6 +1,7 @@
 """What the other tests with a cluster rely on."""
 
 import io
+import re
 import tarfile
 import time
 from http.server import BaseHTTPRequestHandler
@@ -8,7 +9,9 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from dataimportcron.errors import TransientError
+from tests.cluster.full import up
 from tests.cluster.images import busybox, write_image
+from tests.cluster.keeper import ROOT, owner
 from tests.cluster.objects import claim, pod, run_pod
 from tests.support.loopback import serve
 
@@ -158,6 +161,13 @@ def test_an_image_that_is_loaded_is_not_pulled(cluster, namespace, tmp_path):
     loaded = pod(cluster, "loaded", namespace, "echo here")
     loaded["spec"]["containers"][0] |= {"image": "localhost/busybox:1", "imagePullPolicy": "Never"}
     assert run_pod(cluster, loaded) == "here\n"
+
+
+@pytest.mark.usefixtures("cluster")
+def test_there_is_one_cluster_on_a_machine_and_a_second_is_told_whose():
+    assert owner()["checkout"] == str(ROOT)
+    with pytest.raises(TransientError, match=re.escape(f"runs on this machine already, of {owner()}")):
+        up()
 
 
 def test_a_killed_api_server_comes_back_with_its_objects(cluster, namespace):

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from tests.cluster.keeper import PATIENCE, cgroups, folder, only_one
 
+_SYSCTLS = ("fs/inotify/max_user_instances", "kernel/panic", "kernel/panic_on_oops", "net/ipv4/ip_forward",
+            "vm/overcommit_memory", "vm/panic_on_oom")  # fmt: skip
+
 
 def traces() -> dict[str, set[str]]:
     """All that there is when no cluster runs, by kind."""
@@ -26,8 +29,7 @@ def _found() -> dict[str, set[str]]:
         "routes": _lines("ip", "route", "show", "table", "all"),
         "rules": {line for line in _lines("iptables-save") if line.startswith("-A")},
         "cgroups": {str(group) for group in cgroups() if group.exists()},
-        "sysctls": _lines("sysctl", "kernel.panic", "kernel.panic_on_oops", "vm.overcommit_memory", "vm.panic_on_oom",
-                          "net.ipv4.ip_forward", "fs.inotify.max_user_instances"),
+        "sysctls": {f"{name}={_read(Path('/proc/sys', name))}" for name in _SYSCTLS},
         "files": {str(path) for path in (folder(), Path("/var/lib/kubelet"), Path("/var/lib/cni")) if path.exists()},
     }  # fmt: skip
 
