@@ -1,6 +1,6 @@
 # Each target installs what it needs (tools/setup.sh), outside the tree, and can be run again. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench image cluster-up cluster-down requirements clean
+.PHONY: help demo test check bench crds image cluster-up cluster-down requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
@@ -16,6 +16,10 @@ check: ## ruff, mypy and the import contracts
 
 bench: ## figures, as ratios against peers in the same run, most of an hour (python -m benchmarks NAME runs one)
 	@tools/setup.sh bench python -m benchmarks
+
+crds: ## generate deploy/crds and the tables of docs/api.md from the models
+	@tools/setup.sh python python -m dataimportcron.api.crds deploy/crds
+	@tools/setup.sh python python -m dataimportcron.api.page docs/api.md
 
 image: ## the container image, as an OCI archive, with its SBOM (FRESH=1 takes Debian's newest packages)
 	@tools/setup.sh image python -m deploy.image $(if $(FRESH),--fresh)

@@ -113,6 +113,7 @@ class DataSourceActivities:
                 None,
                 promote.now,
                 decision,
+                usable=promote.data_volume,
             )
 
         await update(self._objects, DataImportCron, cron.metadata.namespace, cron.metadata.name, change)

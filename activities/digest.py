@@ -11,6 +11,7 @@ from activities.failures import translated
 from dataimportcron import naming, planning, polling
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
+from dataimportcron.api.validation import invalidity
 from dataimportcron.errors import (
     AlreadyExistsError,
     DataImportCronError,
@@ -72,8 +73,8 @@ class DigestActivities:
             return None
         data_source, rival = await self._data_source(cron)
         resolved: ResolvedImage | None = None
-        error: DataImportCronError | None = None
-        if not rival and polling.poll_due(cron, look.trigger, look.now):
+        error: DataImportCronError | None = invalidity(cron)
+        if error is None and not rival and polling.poll_due(cron, look.trigger, look.now):
             try:
                 forced = look.trigger is Trigger.POLL or polling.poll_requested(cron, look.now)
                 resolved = await self._resolve(cron, fresh=forced)

@@ -14,7 +14,8 @@ from datetime import UTC, datetime, timedelta
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase, UpToDateReason
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
-from dataimportcron.errors import DataImportCronError, InvalidReferenceError, InvalidScheduleError, TooManyRequestsError
+from dataimportcron.api.validation import invalidity
+from dataimportcron.errors import DataImportCronError, InvalidReferenceError, TooManyRequestsError
 from dataimportcron.manifests import (
     claimed,
     import_of,
@@ -78,15 +79,15 @@ class Plan:
 
 def plan(facts: Facts) -> Plan:
     """The policy of a DataImportCron, from the strongest rule to the weakest."""
+    invalid = invalidity(facts.cron)
+    if invalid is not None:
+        return _failed(facts, facts.cron, invalid, None, polled=False)
     cron = _consume_requests(facts)
-    try:
-        next_poll = next_poll_of(cron, facts.now, facts.jitter)
-    except InvalidScheduleError as error:
-        return _failed(facts, cron, error, next_poll=None)
+    next_poll = next_poll_of(cron, facts.now, facts.jitter)
     if facts.rival:
         message = f"DataSource {cron.spec.managed_data_source} is already managed by DataImportCron {facts.rival}"
         decision = _decision(cron, Verdict.FAILED, "ErrDataSourceAlreadyManaged", message, next_poll)
-        return Plan(decision=decision, cron=report(cron, None, facts.now, decision), warning=True)
+        return Plan(decision=decision, cron=_reported(facts, cron, None, decision), warning=True)
     if facts.error is not None:
         return _failed(facts, cron, facts.error, next_poll)
     if facts.resolved is not None:
@@ -94,7 +95,7 @@ def plan(facts: Facts) -> Plan:
     digest = cron.metadata.annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
     if not digest:
         decision = _decision(cron, Verdict.WAIT, *_said(UpToDateReason.NO_DIGEST), next_poll)
-        return Plan(decision=decision, cron=report(cron, None, facts.now, decision))
+        return Plan(decision=decision, cron=_reported(facts, cron, None, decision))
     try:
         return _plan_import(facts, cron, digest, next_poll)
     except InvalidReferenceError as error:  # a digest that somebody wrote by hand (NM-02)
@@ -121,10 +122,10 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
         message = f"Import {other.metadata.name} goes first"
         return Plan(
             decision=replace(decision, reason=UpToDateReason.OUTDATED, message=message),
-            cron=report(
+            cron=_reported(
+                facts,
                 cron,
                 other,
-                facts.now,
                 replace(decision, reason=UpToDateReason.OUTDATED, message=UpToDateReason.OUTDATED.message),
             ),
         )
@@ -154,9 +155,23 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
         said = replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING))
     return Plan(
         decision=decision,
-        cron=report(cron, wanted, facts.now, said),
+        cron=_reported(facts, cron, wanted, said),
         warning=decision.reason == UpToDateReason.IMPORT_FAILED and not _says(facts.cron, decision),
     )
+
+
+def _reported(facts: Facts, cron: DataImportCron, importing: DataVolume | None, decision: Decision) -> DataImportCron:
+    return report(cron, importing, facts.now, decision, usable=_usable(facts))
+
+
+def _usable(facts: Facts) -> str:
+    """The complete import that the DataSource points to; of a DataSource that is the user's own, the last one."""
+    last, data_source = facts.cron.status.last_imported_pvc, facts.data_source
+    if data_source is None:
+        return ""
+    pointed = data_source.spec.source.pvc if manages(data_source) else last
+    complete = {it.metadata.name for it in facts.imports if it.status.phase == Phase.SUCCEEDED} - facts.lost
+    return pointed.name if pointed is not None and pointed.name in complete else ""
 
 
 def _says(cron: DataImportCron, decision: Decision) -> bool:
@@ -354,20 +369,23 @@ def _decision(
     )
 
 
-def _failed(facts: Facts, cron: DataImportCron, error: DataImportCronError, next_poll: datetime | None) -> Plan:
-    """A poll that found no digest: said at once, and whatever was imported stays in use."""
+def _failed(
+    facts: Facts, cron: DataImportCron, error: DataImportCronError, next_poll: datetime | None, *, polled: bool = True
+) -> Plan:
+    """A poll that found no digest, or was not made: said at once, and whatever was imported stays in use."""
     retry_after = error.retry_after if isinstance(error, TooManyRequestsError) else None
     current = cron.status.current_imports
     decision = replace(
         _decision(cron, Verdict.FAILED, error.reason, str(error), next_poll),
-        polled=True,
+        polled=polled,
         ended=_ended(facts),
         data_volume=current[0].data_volume_name if current else "",
         transient=not error.permanent,
         retry_after=retry_after or 0.0,
     )
     importing = next((v for v in facts.imports if v.metadata.name == facts.running), None)
-    return Plan(decision=decision, cron=report(cron, importing, facts.now, decision), warning=True)
+    warning = polled or not _says(facts.cron, decision)
+    return Plan(decision=decision, cron=_reported(facts, cron, importing, decision), warning=warning)
 
 
 def _consume_requests(facts: Facts) -> DataImportCron:

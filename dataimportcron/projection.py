@@ -14,6 +14,7 @@ from dataimportcron.api.conditions import (
     DataSourceReason,
     Phase,
     ProgressingReason,
+    ReadyReason,
     RunningReason,
     UpToDateReason,
     phase_message,
@@ -24,7 +25,9 @@ from dataimportcron.manifests import with_status
 from dataimportcron.messages import Decision
 
 
-def report(cron: DataImportCron, importing: DataVolume | None, now: datetime, decision: Decision) -> DataImportCron:
+def report(
+    cron: DataImportCron, importing: DataVolume | None, now: datetime, decision: Decision, *, usable: str
+) -> DataImportCron:
     """The cron with the conditions that a decision leads to.
 
     Args:
@@ -32,11 +35,22 @@ def report(cron: DataImportCron, importing: DataVolume | None, now: datetime, de
         importing: the import that the decision is about, or that goes first.
         now: the workflow's clock.
         decision: its reason and message become those of `UpToDate`.
+        usable: name of the complete import that the DataSource points to, "" if it points to none.
     """
     status = "True" if decision.reason == UpToDateReason.UP_TO_DATE else "False"
     up_to_date = Condition(type="UpToDate", status=status, reason=decision.reason, message=decision.message)
-    conditions = with_condition(cron.status.conditions, progressing(importing), now)
-    return with_status(cron, conditions=with_condition(conditions, up_to_date, now))
+    conditions = cron.status.conditions
+    for condition in (progressing(importing), up_to_date, ready(cron, decision, usable)):
+        conditions = with_condition(conditions, condition, now)
+    return with_status(cron, conditions=conditions)
+
+
+def ready(cron: DataImportCron, decision: Decision, usable: str) -> Condition:
+    """The condition Ready of a cron: a poll that fails leaves it True, an invalid spec does not."""
+    if not usable or decision.reason == ReadyReason.INVALID_SPEC:
+        return Condition(type="Ready", status="False", reason=decision.reason, message=decision.message)
+    message = f"DataSource {cron.spec.managed_data_source} points to import {usable}"
+    return Condition(type="Ready", status="True", reason=str(ReadyReason.READY), message=message)
 
 
 def progressing(importing: DataVolume | None) -> Condition:

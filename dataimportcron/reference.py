@@ -25,9 +25,13 @@ _HOST = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?"
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _REGISTRY = re.compile(_HOST, re.ASCII)
 _REPOSITORY = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*", re.ASCII)
-_TAG = re.compile(r"[\w][\w.-]{0,127}", re.ASCII)
+_TAG_PATTERN = r"[\w][\w.-]{0,127}"
+_TAG = re.compile(_TAG_PATTERN, re.ASCII)
 _IMAGE_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}", re.ASCII)
+_DIGEST_PATTERN = r"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}"
+_DIGEST = re.compile(_DIGEST_PATTERN, re.ASCII)
+GRAMMAR = rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*(?::{_TAG_PATTERN})?(?:@(?:{_DIGEST_PATTERN}))?"
+"""What every reference matches, and little else: for who has a pattern and no parser, be it RE2's."""
 
 
 def is_digest(text: str) -> bool:

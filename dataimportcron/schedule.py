@@ -45,8 +45,8 @@ _ZONE_PREFIX = re.compile(r"(?:CRON_)?TZ=(?P<name>[^ ]*)(?P<rest> .*)?", re.DOTA
 _DURATION_TERM = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?(?P<unit>[^0-9.]*)")
 
 _YEARLY, _DAILY = "0 0 1 1 *", "0 0 * * *"
-_DESCRIPTORS = {"@yearly": _YEARLY, "@annually": _YEARLY, "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0"}
-_DESCRIPTORS |= {"@daily": _DAILY, "@midnight": _DAILY, "@hourly": "0 * * * *"}
+DESCRIPTORS = {"@yearly": _YEARLY, "@annually": _YEARLY, "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0"}
+DESCRIPTORS |= {"@daily": _DAILY, "@midnight": _DAILY, "@hourly": "0 * * * *"}
 _NANOSECONDS = {"ns": 1, "us": 10**3, "\N{MICRO SIGN}s": 10**3, "\N{GREEK SMALL LETTER MU}s": 10**3, "ms": 10**6}
 _NANOSECONDS |= {"s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
@@ -58,7 +58,7 @@ _Loop: TypeAlias = tuple[_Test, _Move, _Move, _Test]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Bounds:
+class Bounds:
     """What one field may hold: numbers from `low` to `high`, and lower-case names for some of them."""
 
     name: str
@@ -71,12 +71,12 @@ def _numbered(words: str, first: int) -> Mapping[str, int]:
     return {word: number for number, word in enumerate(words.split(), first)}
 
 
-_FIELDS = (
-    _Bounds(name="minute", low=0, high=59),
-    _Bounds(name="hour", low=0, high=23),
-    _Bounds(name="day of month", low=1, high=31),
-    _Bounds(name="month", low=1, high=12, names=_numbered("jan feb mar apr may jun jul aug sep oct nov dec", 1)),
-    _Bounds(name="day of week", low=0, high=6, names=_numbered("sun mon tue wed thu fri sat", 0)),
+FIELDS = (
+    Bounds(name="minute", low=0, high=59),
+    Bounds(name="hour", low=0, high=23),
+    Bounds(name="day of month", low=1, high=31),
+    Bounds(name="month", low=1, high=12, names=_numbered("jan feb mar apr may jun jul aug sep oct nov dec", 1)),
+    Bounds(name="day of week", low=0, high=6, names=_numbered("sun mon tue wed thu fri sat", 0)),
 )
 
 
@@ -133,7 +133,7 @@ class _Calendar:
         texts = [
             # A field that restricts nothing is full or, beside the other day field, empty.
             ",".join(map(str, sorted(numbers))) if 0 < len(numbers) <= bounds.high - bounds.low else "*"
-            for numbers, bounds in zip(sets, _FIELDS, strict=True)
+            for numbers, bounds in zip(sets, FIELDS, strict=True)
         ]
         if not self.starred and self.days and self.weekdays and "*" in (texts[2], texts[4]):
             texts[2] = texts[4] = "*"
@@ -208,13 +208,13 @@ def _parse(expression: str) -> Schedule:
     zone, spec = _zone(expression, refuse)
     if spec.startswith("@every "):
         return Schedule(expression=expression, _timing=_every(spec, refuse))
-    if spec.startswith("@") and spec not in _DESCRIPTORS:
-        hint = f"the descriptors are {', '.join(_DESCRIPTORS)} and @every with a duration"
+    if spec.startswith("@") and spec not in DESCRIPTORS:
+        hint = f"the descriptors are {', '.join(DESCRIPTORS)} and @every with a duration"
         raise refuse(f"unrecognized descriptor: {spec}", hint=hint)
-    words = _WORDS.findall(_DESCRIPTORS.get(spec, spec))
-    if len(words) != len(_FIELDS):
+    words = _WORDS.findall(DESCRIPTORS.get(spec, spec))
+    if len(words) != len(FIELDS):
         raise refuse(f"expected exactly 5 fields, found {len(words)}: [{' '.join(words)}]")
-    found = [_numbers(text, bounds, refuse) for text, bounds in zip(words, _FIELDS, strict=True)]
+    found = [_numbers(text, bounds, refuse) for text, bounds in zip(words, FIELDS, strict=True)]
     sets = dict(zip(("minutes", "hours", "days", "months", "weekdays"), [numbers for numbers, _ in found], strict=True))
     return Schedule(expression=expression, _timing=_Calendar(**sets, starred=found[2][1] or found[4][1], zone=zone))
 
@@ -242,7 +242,7 @@ def _zone(expression: str, refuse: _Refuse) -> tuple[tzinfo, str]:
         raise refuse(f"provided bad location {name}: not in the tz database", hint=_ZONE_EXAMPLE) from error
 
 
-def _numbers(text: str, bounds: _Bounds, refuse: _Refuse) -> tuple[frozenset[int], bool]:
+def _numbers(text: str, bounds: Bounds, refuse: _Refuse) -> tuple[frozenset[int], bool]:
     """A field's numbers and its star bit; elements may be empty, as in `1,,3`."""
     try:
         elements = [_element(element, bounds) for element in text.split(",") if element]
@@ -253,7 +253,7 @@ def _numbers(text: str, bounds: _Bounds, refuse: _Refuse) -> tuple[frozenset[int
     return frozenset().union(*(found for found, _ in elements)), any(star for _, star in elements)
 
 
-def _element(text: str, bounds: _Bounds) -> tuple[range, bool]:
+def _element(text: str, bounds: Bounds) -> tuple[range, bool]:
     """One element of a list, in robfig's order of checks, and whether it counts as a star."""
     head, *steps = text.split("/")
     first, *rest = head.split("-")

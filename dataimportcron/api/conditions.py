@@ -19,7 +19,7 @@ class ConditionType(StrEnum):
     UP_TO_DATE = "UpToDate"
     """Of a DataImportCron: the DataSource points to the newest digest."""
     READY = "Ready"
-    """Of a DataSource or DataVolume: it can be used."""
+    """It can be used; of a DataImportCron: its DataSource points to a complete import."""
     BOUND = "Bound"
     """Of a DataVolume: its volume exists."""
     RUNNING = "Running"
@@ -97,6 +97,15 @@ class UpToDateReason(Reason):
     """Ours: the import of the newest digest fails; the message says why."""
     ENGINE_UNAVAILABLE = "EngineUnavailable"
     """Ours: a poll is overdue because Temporal does not answer. The registry was not asked, so none has failed."""
+
+
+class ReadyReason(Reason):
+    """Reasons of a cron's Ready, which is ours; where it is False for another cause, that of UpToDate stands."""
+
+    READY = "Ready"
+    """The DataSource points to a complete import; the message names both."""
+    INVALID_SPEC = "InvalidSpec"
+    """The spec breaks a rule that no admission could know; nothing is polled until it is changed."""
 
 
 class DataSourceReason(Reason):

@@ -78,9 +78,15 @@ class Resource(Model):
 
 
 class Condition(Model):
-    """A condition as CDI's types write it.
+    """What is true of the object, and since when.
 
-    `last_transition_time` changes with the status only, `last_heartbeat_time` with status, reason or message.
+    Attributes:
+        type: what is said; there is one condition of each type.
+        status: True, False or Unknown.
+        reason: why, as one CamelCase word.
+        message: why, as a sentence for a person.
+        last_transition_time: when the status changed last.
+        last_heartbeat_time: when status, reason or message changed last.
     """
 
     type: str

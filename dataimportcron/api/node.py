@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from dataimportcron.api.faults import Fault, shown, sort_of
+from dataimportcron.api.refusals import Refusal
 
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -78,7 +79,7 @@ class Node:
 
     def missing(self, *, allowed: str = "") -> Fault:
         """That something must stand here."""
-        return Fault(path=self.path, message="is required", allowed=allowed)
+        return Fault(path=self.path, message=Refusal.REQUIRED, allowed=allowed)
 
     def mistyped(self, expected: str) -> Fault:
         """That something of another type must stand here; `expected` as in "a string"."""

@@ -16,6 +16,7 @@ from typing import Final
 from dataimportcron.api.faults import Fault, shown
 from dataimportcron.api.metadata import label_faults, name_faults
 from dataimportcron.api.node import Node
+from dataimportcron.api.refusals import Refusal
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.api.volume_rules import data_volume_faults, named_faults, source_faults, storage_faults
 from dataimportcron.errors import InvalidScheduleError
@@ -24,6 +25,7 @@ from dataimportcron.schedule import Schedule
 ALLOWED_SOURCES: Final = ("registry", "pvc")
 """What a cron can follow (V-07)."""
 
+GARBAGE_COLLECT: Final = ("Outdated", "Never")
 _LONGEST_LABEL: Final = 63
 _INT32: Final = 1 << 31
 _LONGEST_DATA: Final = 1 << 20
@@ -42,7 +44,7 @@ def data_import_cron_faults(document: Node) -> Iterator[Fault]:
     """V-01 to V-17, V-21."""
     spec, name = document["spec"], document["metadata"]["name"]
     if len(name.text or "") > _LONGEST_LABEL:
-        yield name.fault("Name cannot be longer than 63 characters", allowed="it becomes a label's value")
+        yield name.fault(Refusal.NAME_TOO_LONG, allowed="it becomes a label's value")
     if not spec.present:
         yield spec.missing()
         return
@@ -56,13 +58,13 @@ def data_import_cron_faults(document: Node) -> Iterator[Fault]:
         yield schedule.missing(allowed='"" polls by request only')
     yield from _schedule_faults(schedule)
     if not managed.given or len(managed.text or "") > _LONGEST_LABEL:
-        yield managed.fault("Illegal ManagedDataSource value", allowed="write a DataSource's name, 1 to 63 characters")
+        yield managed.fault(Refusal.DATA_SOURCE_NAME, allowed="write a DataSource's name, 1 to 63 characters")
     else:
-        yield from name_faults(managed, "Illegal ManagedDataSource value")
+        yield from name_faults(managed, Refusal.DATA_SOURCE_NAME)
     yield from _retention_faults(spec)
     account = spec["serviceAccountName"]
     if account.value == "":
-        yield Fault(path=account.path, message="must not be empty", allowed="leave it out for default")
+        yield Fault(path=account.path, message=Refusal.EMPTY, allowed="leave it out for default")
     yield from name_faults(account)
 
 
@@ -73,16 +75,16 @@ def _schedule_faults(schedule: Node) -> Iterator[Fault]:
             Schedule.parse(schedule.text)
         except InvalidScheduleError as error:
             reason = error.message.removeprefix(f'schedule "{schedule.text}": ')
-            yield schedule.fault("Illegal cron schedule", allowed="; ".join(filter(None, (reason, error.hint))))
+            yield schedule.fault(Refusal.SCHEDULE, allowed="; ".join(filter(None, (reason, error.hint))))
 
 
 def _retention_faults(spec: Node) -> Iterator[Fault]:
     """V-16, V-17; retentionPolicy is any string, and any but None means All."""
     keep, collect = spec["importsToKeep"], spec["garbageCollect"]
     if isinstance(keep.value, int) and not isinstance(keep.value, bool) and not 0 <= keep.value < _INT32:
-        yield keep.fault("Illegal ImportsToKeep value", allowed="0 to 2147483647")
-    if collect.text is not None and collect.text not in {"Never", "Outdated"}:
-        yield collect.fault("Illegal GarbageCollect value", allowed="Outdated or Never")
+        yield keep.fault(Refusal.IMPORTS_TO_KEEP, allowed="0 to 2147483647")
+    if collect.text is not None and collect.text not in GARBAGE_COLLECT:
+        yield collect.fault(Refusal.GARBAGE_COLLECT, allowed="Outdated or Never")
 
 
 def _template_faults(spec: Node) -> Iterator[Fault]:
@@ -90,18 +92,16 @@ def _template_faults(spec: Node) -> Iterator[Fault]:
     source = spec["source"]
     unsettable = [name for name in _UNSETTABLE if spec[name].value not in (None, "", [], False)]
     if unsettable:
-        message = "Unsettable fields: SourceRef, ContentType, Checkpoints, FinalCheckpoint"
-        yield Fault(path=spec.path, message=message, found=", ".join(unsettable))
+        yield Fault(path=spec.path, message=Refusal.UNSETTABLE, found=", ".join(unsettable))
     if not any(source[name].present for name in ALLOWED_SOURCES):
         found, allowed = ", ".join(source.keys), f"one of {', '.join(ALLOWED_SOURCES)} is needed"
-        yield Fault(path=source.path, message="Missing source", found=found, allowed=allowed)
+        yield Fault(path=source.path, message=Refusal.NO_CRON_SOURCE, found=found, allowed=allowed)
     else:
         yield from source_faults(source)
     for claim in ("pvc", "storage"):
         for name in ("dataSource", "dataSourceRef"):
             if spec[claim][name].present:
-                message = "External population is incompatible with Source and SourceRef"
-                yield Fault(path=spec[claim][name].path, message=message)
+                yield Fault(path=spec[claim][name].path, message=Refusal.EXTERNAL)
     yield from storage_faults(spec)
 
 

@@ -42,7 +42,7 @@ def shape_faults(model: type[BaseModel], node: Node, *, strict: bool = True) -> 
     if not isinstance(node.value, dict):
         yield node.mistyped("an object")
         return
-    known = _fields(model)
+    known = fields(model)
     for key in node.value:
         if not isinstance(key, str):
             yield Fault(path=node.path, message="keys must be strings", found=shown(key), allowed="quote it")
@@ -62,13 +62,13 @@ def _is_free(path: str, key: str) -> bool:
 
 
 @cache
-def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+def fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
     """The fields of a model by the names that a document has for them."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _value_faults(annotation: object, node: Node, *, strict: bool) -> Iterator[Fault]:
-    kinds = _alternatives(annotation)
+    kinds = alternatives(annotation)
     kind = kinds[0]
     if kinds == [int, str]:
         if isinstance(node.value, bool) or not isinstance(node.value, int | str):
@@ -106,12 +106,12 @@ def _map_faults(item: object, node: Node, *, strict: bool) -> Iterator[Fault]:
             yield from _value_faults(item, node[key], strict=strict)
 
 
-def _alternatives(annotation: object) -> list[object]:
+def alternatives(annotation: object) -> list[object]:
     """The types of an annotation, without None and without what Annotated adds."""
     if get_origin(annotation) is Annotated:
-        return _alternatives(get_args(annotation)[0])
+        return alternatives(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:
-        return [kind for part in get_args(annotation) if part is not type(None) for kind in _alternatives(part)]
+        return [kind for part in get_args(annotation) if part is not type(None) for kind in alternatives(part)]
     return [annotation]
 
 

@@ -1,8 +1,8 @@
 """What is refused, and why: all faults of a document at once.
 
 `validate` and `parse` are strict and are for what a person writes; `read` is tolerant and is for what an API server
-sends: types must fit, everything else passes. What no document can say by itself (whether a DataSource exists, whether
-a spec may change) is not decided here.
+sends: types must fit, everything else passes, and `invalidity` tells what that server could not know to be wrong. What
+no document can say by itself (whether a DataSource exists, whether a spec may change) is not decided here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataimportcron.api.shape import shape_faults
 from dataimportcron.api.types import CDI_GROUP, KINDS, OWN_GROUP, VERSION, Resource
 from dataimportcron.errors import InvalidObjectError
 
-__all__ = ["Fault", "api_versions", "parse", "read", "validate"]
+__all__ = ["Fault", "api_versions", "invalidity", "parse", "read", "validate"]
 
 
 def api_versions(kind: str) -> tuple[str, ...]:
@@ -56,6 +56,13 @@ def read(document: object) -> Resource:
         InvalidObjectError: it is of no known kind, or a field is of another type.
     """
     return _model_of(document, "", strict=False)
+
+
+def invalidity(resource: Resource) -> InvalidObjectError | None:
+    """What is wrong with an object that a server has admitted: the rules alone, for fields of a newer version pass."""
+    document = resource.document()
+    faults = tuple(map(str, RULES[type(resource)](Node(value=document))))
+    return InvalidObjectError(f"{_title(document, '')}: {'; '.join(faults)}", faults=faults) if faults else None
 
 
 def _model_of(document: object, source: str, *, strict: bool) -> Resource:
