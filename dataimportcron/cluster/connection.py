@@ -117,7 +117,7 @@ class Connection:
                 query.pop("limit")
                 items.clear()
                 continue
-            items += page["items"]
+            items += page["items"] or ()  # an empty list of metadata is null
             following = page["metadata"].get("continue")
             if not following:
                 break

@@ -50,7 +50,7 @@ class ClusterEvents:
         resource, metadata = self._dialect.resource(type(regarding)), regarding.metadata
         moment = f"{self._now():%Y-%m-%dT%H:%M:%SZ}"
         # The same words about the same object have the same name, whoever says them.
-        words = "\n".join((metadata.uid, event_type, reason, message))
+        words = f"{metadata.uid}\n{event_type}\n{reason}\n{message}"
         suffix = f".{hashlib.sha256(words.encode()).hexdigest()[:16]}"
         return {
             "metadata": {

@@ -66,7 +66,7 @@ class LeaseElection:
         name: str,
         identity: str,
         now: Callable[[], datetime],
-        terms: Terms = Terms(),  # noqa: B008 -- it is frozen
+        terms: Terms = Terms(),
     ) -> None:
         self._connection = connection
         self._namespace = namespace
@@ -99,7 +99,7 @@ class LeaseElection:
             await self._release()
 
     async def _acquire(self) -> None:
-        while not await self._try():
+        while not await self._try():  # noqa: ASYNC110 -- another process gives it back
             await asyncio.sleep(self._terms.retry)
 
     async def _work(self, work: Callable[[], Awaitable[None]]) -> bool:

@@ -164,7 +164,7 @@ class Reflector(Generic[T]):
             except ExpiredVersionError as error:
                 logger.info("%s are listed anew: %s", self._name, error)
                 self._outdated = failed = True
-            except (DataImportCronError, ValueError, KeyError) as error:
+            except (DataImportCronError, ValueError, KeyError, TypeError) as error:
                 failed = True
                 self._complain(error)
             lasted = monotonic() - began > _BACKOFF[1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from dataimportcron.api.types import DataImportCron, DataVolume, Resource
@@ -34,12 +35,10 @@ class ClusterWatch:
     async def look(self) -> tuple[bool, tuple[Resource, ...]]:
         """Wait for a change, or about a second; whether there was one, and objects that are gone until `forget`."""
         await self._objects.wait_synced()
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), _PAUSE)
             await asyncio.sleep(_GATHER)
-        except TimeoutError:
-            pass
-        while not self._is_leading():
+        while not self._is_leading():  # noqa: ASYNC110 -- time alone ends a Lease
             await asyncio.sleep(_GATHER)
         changed = self._news.is_set()
         self._news.clear()
