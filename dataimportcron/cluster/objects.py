@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
@@ -31,7 +32,6 @@ from dataimportcron.errors import (
     ForeignVolumeError,
     InvalidObjectError,
     ObjectNotFoundError,
-    TransientError,
 )
 
 R = TypeVar("R", bound=Resource)
@@ -68,7 +68,9 @@ class ClusterObjects:
         self._dialect = dialect
         self._claim = claim
         self._listeners: list[Callable[[Change[Resource]], None]] = []
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.refusal = ""
+        """Why nothing is written, in one sentence; while it is "", all is."""
 
         def stream(kind: type[Resource]) -> KindStream:
             resource = dialect.resource(kind)
@@ -164,12 +166,17 @@ class ClusterObjects:
             return self._model(kind, document)
         except ValueError as error:
             where = f"{kind.__name__} {metadata.get('namespace', '')}/{metadata['name']}"
-            raise InvalidObjectError(f"{where} cannot be read: {error}", faults=_faults(error)) from error
+            raise InvalidObjectError(f"{where} cannot be read: {error}", faults=(str(error),)) from error
 
     def _model(self, kind: type[R], document: Json) -> R:
+        """The object as its model; ValueError says what in it is odd, but not what stands there: it may be secret."""
         shown = self._shown(kind, document)
         metadata = {key: value for key, value in shown["metadata"].items() if key != "managedFields"}
-        return kind.model_validate(shown | {"metadata": metadata})
+        try:
+            return kind.model_validate(shown | {"metadata": metadata})
+        except ValidationError as error:
+            faults = [f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+            raise ValueError("; ".join(faults)) from None
 
     def _shown(self, kind: type[Resource], document: Json) -> Json:
         """The document in the models' spelling."""
@@ -250,34 +257,39 @@ class ClusterObjects:
 
     async def patch(self, before: R, after: R) -> R:
         """See the port. Where a status has a place of its own, and more than it differs, that makes two writes."""
-        kind, metadata = type(before), before.metadata
         main, status = self._differences(before, after)
         if not main and not status:
             return before
         self._require_writing()
         self._require_ours(before)
+        kind, metadata = type(before), before.metadata
+        what = f"{before.kind} {metadata.namespace}/{metadata.name}"
+        try:
+            async with self._turns.setdefault(metadata.uid, asyncio.Lock()):
+                return self._taken(kind, await self._write(before, main, status))
+        except ConflictError as error:
+            if await self._look_again(kind, metadata.namespace, metadata.name) is None:
+                raise ObjectNotFoundError(f"{what} does not exist") from error
+            version = metadata.resource_version
+            raise ConflictError(f"{what} changed since it was read at resourceVersion {version}") from error
+        except ObjectNotFoundError as error:
+            self._reflectors[kind].saw_deleted(metadata.namespace, metadata.name, metadata.uid)
+            raise ObjectNotFoundError(f"{what} does not exist") from error
+
+    async def _write(self, before: Resource, main: Json, status: Json) -> Json:
+        kind, metadata = type(before), before.metadata
         identity: Json = {
             "namespace": metadata.namespace,
             "name": metadata.name,
             "uid": metadata.uid,
             "resourceVersion": metadata.resource_version,
         }
-        try:
-            written: Json = {"metadata": identity}
-            if main:
-                written = await self._patch(kind, written["metadata"], main)
-            if status:
-                written = await self._patch(kind, written["metadata"], {"status": status}, "status")
-        except ConflictError as error:
-            await self._look_again(kind, metadata.namespace, metadata.name)
-            raise ConflictError(
-                f"{before.kind} {metadata.namespace}/{metadata.name} changed since it was read "
-                f"at resourceVersion {metadata.resource_version}"
-            ) from error
-        except ObjectNotFoundError as error:
-            self._reflectors[kind].saw_deleted(metadata.namespace, metadata.name, metadata.uid)
-            raise ObjectNotFoundError(f"{before.kind} {metadata.namespace}/{metadata.name} does not exist") from error
-        return self._taken(kind, written)
+        written: Json = {"metadata": identity}
+        if main:
+            written = await self._patch(kind, written["metadata"], main)
+        if status:
+            written = await self._patch(kind, written["metadata"], {"status": status}, "status")
+        return written
 
     def _differences(self, before: Resource, after: Resource) -> tuple[Json, Json]:
         """What is to be written to the object, and to its status where that has a place of its own."""
@@ -343,10 +355,10 @@ class ClusterObjects:
             self._reflectors[kind].saw_deleted(metadata.namespace, metadata.name, metadata.uid)
 
     async def _look_again(self, kind: type[R], namespace: str, name: str) -> R | None:
-        """Read an object that is not as the copy has it, so that the next try starts from the truth."""
+        """Read what is not as the copy has it, so that the next try starts from the truth; None where it is gone."""
         try:
             return await self._read(kind, namespace, name)
-        except (ObjectNotFoundError, InvalidObjectError, TransientError):
+        except ObjectNotFoundError:
             return None
 
     def _require_writing(self) -> None:
@@ -369,9 +381,3 @@ def _version_of(kind: type[Resource], document: Json) -> Resource:
     kept = ("name", "namespace", "uid", "resourceVersion")
     metadata: dict[str, Any] = {key: document["metadata"][key] for key in kept if key in document["metadata"]}
     return kind.model_validate({"metadata": metadata})
-
-
-def _faults(error: ValueError) -> tuple[str, ...]:
-    if not isinstance(error, ValidationError):
-        return (str(error),)
-    return tuple(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())

@@ -12,8 +12,8 @@ from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.reflector import Reflector
 from dataimportcron.cluster.resources import DATA_SOURCES, ResourceType
 from dataimportcron.cluster.streams import KindStream
-from tests.api_server import definitions
-from tests.api_server.conftest import prepare, running, until
+from tests.api_server.objects import definitions
+from tests.api_server.objects.conftest import prepare, running, until
 from tests.cluster.control_plane import API_SERVER
 from tests.cluster.control_plane import control_plane as run_control_plane
 
@@ -110,7 +110,7 @@ async def test_a_restart_of_the_server_in_mid_watch_tells_only_what_changed(plan
     await connection.create(DATA_SOURCES, source("b"))
     async with following(connection) as (reflector, told):
         told.take()
-        await asyncio.to_thread(plane.processes.restart, API_SERVER)
+        plane.processes.restart(API_SERVER)
         await asyncio.to_thread(plane.wait_ready)
         await set_value(connection, "a", "2")
         await until(lambda: reflector.get("golden", "a") == ("a", "2"), 90)
@@ -130,7 +130,7 @@ async def test_an_expired_version_leads_to_a_list_that_tells_the_difference(plan
     await connection.delete(DATA_SOURCES, "deleted", "golden")
     await connection.create(DATA_SOURCES, source("new"))
     await compact(plane)
-    await asyncio.to_thread(plane.processes.restart, API_SERVER)  # its own memory of what happened is gone too
+    plane.processes.restart(API_SERVER)  # its own memory of what happened is gone too
     await asyncio.to_thread(plane.wait_ready)
     async with running(reflector.run()):
         await until(lambda: reflector.lists == 2)
