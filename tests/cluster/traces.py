@@ -1,0 +1,57 @@
+"""What a cluster could leave on the machine."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+from tests.cluster.keeper import PATIENCE, cgroups, folder, only_one
+
+
+def traces() -> dict[str, set[str]]:
+    """All that there is when no cluster runs, by kind."""
+    with only_one(PATIENCE):
+        return _found()
+
+
+def _found() -> dict[str, set[str]]:
+    ours = str(folder())
+    return {
+        "processes": {path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if ours in _read(path)},
+        "mounts": set(_read(Path("/proc/self/mountinfo")).splitlines()),
+        "loop devices": attached(),
+        "links": _lines("ip", "-brief", "link"),
+        "network namespaces": _lines("ip", "netns", "list"),
+        "routes": _lines("ip", "route", "show", "table", "all"),
+        "rules": {line for line in _lines("iptables-save") if line.startswith("-A")},
+        "cgroups": {str(group) for group in cgroups() if group.exists()},
+        "sysctls": _lines("sysctl", "kernel.panic", "kernel.panic_on_oops", "vm.overcommit_memory", "vm.panic_on_oom",
+                          "net.ipv4.ip_forward", "fs.inotify.max_user_instances"),
+        "files": {str(path) for path in (folder(), Path("/var/lib/kubelet"), Path("/var/lib/cni")) if path.exists()},
+    }  # fmt: skip
+
+
+def attached() -> set[str]:
+    """The loop devices."""
+    return _lines("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE")
+
+
+def assert_no_new_traces(before: dict[str, set[str]]) -> None:
+    """The kernel takes namespaces away a moment after their last process."""
+    deadline = time.monotonic() + 20
+    with only_one(PATIENCE):
+        while new := {kind: found - before[kind] for kind, found in _found().items() if found - before[kind]}:
+            assert time.monotonic() < deadline, new
+            time.sleep(0.1)
+
+
+def _lines(*command: str) -> set[str]:
+    return set(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
