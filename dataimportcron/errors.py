@@ -20,6 +20,7 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── VolumeTooSmallError         VolumeTooSmall       the disk is larger than the volume
     │   ├── TargetNotWritableError      TargetNotWritable    the user that imports must not write there
     │   ├── ForeignFileError            ForeignFile          a file of somebody else's has the volume's name
+    │   ├── ForeignVolumeError          ForeignVolume        a claim of somebody else's has the volume's name
     │   ├── KubeconfigError             InvalidKubeconfig    nothing says how the cluster is reached, or not rightly
     │   └── ForbiddenError              Forbidden            RBAC, Pod Security, a policy or a webhook forbids it
     ├── TransientError                  the same call may succeed later
@@ -163,6 +164,12 @@ class ForeignFileError(PermanentError):
     """A file that we have not made has the name of a volume; it is never overwritten."""
 
     reason = "ForeignFile"
+
+
+class ForeignVolumeError(PermanentError):
+    """A PersistentVolumeClaim that we have not made has the name of a volume; it is left alone."""
+
+    reason = "ForeignVolume"
 
 
 class KubeconfigError(PermanentError):

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -117,7 +117,7 @@ class Connection:
                 query.pop("limit")
                 items.clear()
                 continue
-            items += page["items"]
+            items += page["items"] or ()  # an empty list of metadata is null
             following = page["metadata"].get("continue")
             if not following:
                 break
@@ -136,7 +136,7 @@ class Connection:
         field_selector: str = "",
         metadata_only: bool = False,
         timeout: float = 290.0,  # noqa: ASYNC109 -- the server ends the stream, not we
-    ) -> AsyncIterator[tuple[str, Json]]:
+    ) -> AsyncGenerator[tuple[str, Json], None]:
         """Changes after a resourceVersion: (ADDED, MODIFIED, DELETED or BOOKMARK, object), until the server ends it.
 
         Raises:
@@ -152,11 +152,13 @@ class Connection:
             fieldSelector=field_selector,
         )
         accept = _accept("PartialObjectMetadata") if metadata_only else _JSON
-        async for line in self._lines(what, resource.path(namespace), query, accept=accept, silence=timeout + _GRACE):
-            event = json.loads(line)
-            if event["type"] == "ERROR":
-                raise failure_in_watch(what, event["object"])
-            yield event["type"], event["object"]
+        stream = self._lines(what, resource.path(namespace), query, accept=accept, silence=timeout + _GRACE)
+        async with aclosing(stream) as lines:
+            async for line in lines:
+                event = json.loads(line)
+                if event["type"] == "ERROR":
+                    raise failure_in_watch(what, event["object"])
+                yield event["type"], event["object"]
 
     async def resources_of(self, group: str, version: str) -> frozenset[str]:
         """Names of what the server serves of a group, with subresources: datavolumes, datavolumes/status."""
@@ -233,8 +235,8 @@ class Connection:
         uid: str = "",
         resource_version: str = "",
         propagation: str = "Background",
-    ) -> None:
-        """Delete an object; it is no error if it is gone.
+    ) -> Json | None:
+        """Delete an object; it is no error if it is gone. Returns what is left of it while finalizers hold it.
 
         Args:
             resource: the kind.
@@ -252,9 +254,10 @@ class Connection:
         if preconditions := _query(uid=uid, resourceVersion=resource_version):
             body["preconditions"] = preconditions
         try:
-            await self._json(what, "DELETE", resource.path(namespace, name), body=body)
+            left = await self._json(what, "DELETE", resource.path(namespace, name), body=body)
         except ObjectNotFoundError:
-            return
+            return None
+        return left if "deletionTimestamp" in left.get("metadata", {}) and left["kind"] == resource.kind else None
 
     # -- logs --------------------------------------------------------------------------------------------------------
 
@@ -282,7 +285,7 @@ class Connection:
 
     async def follow_log(
         self, pod: str, namespace: str, container: str = "", *, since: str = "", silence: float = 300.0
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """Lines that a container prints, from the start or since an RFC 3339 time, until it ends.
 
         Args:
@@ -294,8 +297,9 @@ class Connection:
         """
         what = f"follow the log of {_called(PODS, namespace, pod)}"
         path, query = PODS.path(namespace, pod, "log"), _query(follow="true", container=container, sinceTime=since)
-        async for line in self._lines(what, path, query, accept="*/*", silence=silence):
-            yield line.decode(errors="replace")
+        async with aclosing(self._lines(what, path, query, accept="*/*", silence=silence)) as lines:
+            async for line in lines:
+                yield line.decode(errors="replace")
 
     # -- requests ----------------------------------------------------------------------------------------------------
 
@@ -335,7 +339,7 @@ class Connection:
 
     async def _lines(
         self, what: str, path: str, query: Mapping[str, str], *, accept: str, silence: float
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Lines of an answer that goes on; `silence` is in seconds."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=silence)
         async with self._request(what, "GET", path, query, {"Accept": accept}, None, timeout) as response:

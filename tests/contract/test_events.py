@@ -31,13 +31,6 @@ async def test_an_event_is_no_change_of_its_object(bench, data_source):
     assert await bench.home.objects.get(DataSource, "golden", "fedora") == data_source
 
 
-async def test_events_are_bounded(bench, data_source):
-    for number in range(60):
-        await bench.home.events.emit(data_source, "Normal", "Said", f"{number}")
-    messages = [event["message"] for event in bench.events_of(data_source)]
-    assert messages == [str(number) for number in range(10, 60)]
-
-
 async def test_an_event_of_what_is_gone_is_no_error(bench, data_source):
     await bench.home.objects.delete(data_source)
     again = await bench.home.objects.create(DataSource(metadata=ObjectMeta(name="fedora", namespace="golden")))

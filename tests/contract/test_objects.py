@@ -6,7 +6,15 @@ import asyncio
 
 import pytest
 
-from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, ObjectMeta
+from dataimportcron.api.types import (
+    ConfigMap,
+    DataImportCron,
+    DataSource,
+    DataSourceSource,
+    DataVolume,
+    NamespacedName,
+    ObjectMeta,
+)
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.manifests import with_annotations, with_labels, with_status
 
@@ -32,7 +40,6 @@ async def test_create_gives_identity(objects):
     metadata = made.metadata
     assert metadata.uid
     assert metadata.resource_version
-    assert metadata.generation == 1
     assert metadata.creation_timestamp is not None
     assert await objects.get(DataVolume, "golden", "fedora-1") == made
 
@@ -105,11 +112,13 @@ async def test_patch_writes_labels_annotations_spec_and_status(objects):
 
 
 async def test_generation_counts_changes_of_the_spec_only(objects):
-    before = await objects.create(volume())
+    before = await objects.create(DataSource(metadata=ObjectMeta(name="fedora", namespace="golden")))
+    assert before.metadata.generation == 1
     labelled = await objects.patch(before, with_labels(before, {"new": "2"}))
-    assert labelled.metadata.generation == before.metadata.generation
-    changed = labelled.model_copy(update={"spec": labelled.spec.model_copy(update={"content_type": "kubevirt"})})
-    assert (await objects.patch(labelled, changed)).metadata.generation == before.metadata.generation + 1
+    assert labelled.metadata.generation == 1
+    source = DataSourceSource(pvc=NamespacedName(namespace="golden", name="fedora-1"))
+    changed = labelled.model_copy(update={"spec": labelled.spec.model_copy(update={"source": source})})
+    assert (await objects.patch(labelled, changed)).metadata.generation == 2
 
 
 async def test_patch_removes(objects):

@@ -364,3 +364,11 @@ def test_kill_9_at_any_moment_leaves_readable_objects(store, state, clock):
         again = store.get(DataSource, NAMESPACE, "fedora")
         assert yaml.safe_load(text)["spec"]["source"]["pvc"]["name"] == again.spec.source.pvc.name
         store.patch(again, with_annotations(again, {"still": "writable" + str(version)}))
+
+
+def test_events_are_bounded(store):
+    made = store.create(data_source())
+    for number in range(60):
+        store.add_event(made, "Normal", "Said", f"{number}")
+    messages = [event["message"] for event in store.record(DataSource, NAMESPACE, made.metadata.name).events]
+    assert messages == [str(number) for number in range(10, 60)]

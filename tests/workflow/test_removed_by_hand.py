@@ -1,9 +1,11 @@
 """A golden volume's file is removed by a person: it is said, clones wait, and a poll brings it back."""
 
+from temporalio.client import WorkflowExecutionStatus
+
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import CloneWithoutSourceError
 from dataimportcron.messages import PollResult, Verdict
-from tests.support.home import DATA_SOURCE, NAMESPACE
+from tests.support.home import DATA_SOURCE, NAMESPACE, URL
 from tests.support.temporal import eventually
 from worker.binding import bind
 
@@ -81,3 +83,25 @@ async def test_a_clone_whose_source_goes_while_it_is_queued_waits_too(bound, hom
         home.store.apply(CLONE)
         await eventually(lambda: home.volumes()["clone"] == "Succeeded")
         assert refused == [(NAMESPACE, home.points_to())]
+
+
+async def test_a_population_whose_object_went_while_nobody_looked_is_stopped(bound, home, monkeypatch):
+    monkeypatch.setattr(bind, "RESYNC", 0.5)
+    monkeypatch.setattr(home.store, "deletions", list)
+    async with bound() as cron:
+        home.release(b"one")
+        home.importer.gate.clear()
+        storage = {"resources": {"requests": {"storage": "1Mi"}}}
+        mine = CLONE | {"spec": {"source": {"registry": {"url": URL}}, "storage": storage}}
+        mine, _ = home.store.apply(mine)
+        await eventually(lambda: home.importer.started)
+        home.store.delete(mine)
+        populating = cron.import_handle("clone")
+        await eventually(lambda: status_of(populating))
+        assert await status_of(populating) is WorkflowExecutionStatus.CANCELED
+
+
+async def status_of(handle):
+    """Of an execution that has ended, None while it runs."""
+    status = (await handle.describe()).status
+    return None if status is WorkflowExecutionStatus.RUNNING else status

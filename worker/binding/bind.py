@@ -217,12 +217,26 @@ class Binding:
         await self._feed.buried(deletion)
 
     async def _resync(self) -> None:
-        """Executions that run for objects that are not there are told to look; they find out by themselves."""
+        """Executions of objects that went while nobody looked: a cron's finds out by itself, a population is stopped.
+
+        A home may know nothing of what went then, so what a cron's clean-up needs is in its execution's state.
+        """
         crons = {(c.metadata.namespace, c.metadata.name) for c in await self._objects.list(DataImportCron)}
         async for namespace, name in self._executions.running_crons():
             if (namespace, name) not in crons:
                 await self._executions.nudge_cron(namespace, name)
+        async for namespace, name in self._executions.running_volumes():
+            if await self._is_gone(DataVolume, namespace, name):
+                await self._executions.stop_volume(namespace, name)
         await self._tell_problems()
+
+    async def _is_gone(self, kind: type[Resource], namespace: str, name: str) -> bool:
+        """Whether there surely is no such object now: what visibility tells may be of before."""
+        try:
+            await self._objects.get(kind, namespace, name)
+        except ObjectNotFoundError:
+            return True
+        return False
 
     async def _tell_problems(self) -> None:
         """Say on the object, and in the log, that Temporal cannot get on with its execution."""

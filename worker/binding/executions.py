@@ -132,10 +132,18 @@ class Executions:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
 
-    async def running_crons(self) -> AsyncIterator[tuple[str, str]]:
+    def running_crons(self) -> AsyncIterator[tuple[str, str]]:
         """Namespace and name of each cron of this site whose execution runs, as visibility knows it (it lags)."""
-        prefix = naming.cron_workflow_id(self.site, "", "").rstrip("/")
-        query = f"WorkflowType = 'DataImportCron' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{prefix}'"
+        return self._running("DataImportCron", naming.cron_workflow_id(self.site, "", "").rstrip("/"))
+
+    def running_volumes(self) -> AsyncIterator[tuple[str, str]]:
+        """Namespace and name of each DataVolume of this site that is being populated, as visibility knows it."""
+        return self._running("DataVolume", naming.volume_workflow_id(self.site, "", "").rstrip("/"))
+
+    async def _running(self, workflow_type: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+        query = (
+            f"WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{prefix}'"
+        )
         async for execution in self._client.list_workflows(query):
             namespace, _, name = execution.id.removeprefix(f"{prefix}/").partition("/")
             yield namespace, name

@@ -1,0 +1,187 @@
+"""A real API server, and the adapters on it: without CDI, with CDI's CRDs, and beside CDI."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from time import monotonic
+from types import SimpleNamespace
+
+import pytest
+
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.dialect import Dialect, beside, standalone
+from dataimportcron.cluster.events import ClusterEvents
+from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.objects import ClusterObjects
+from dataimportcron.cluster.resources import (
+    CONFIG_MAPS,
+    DATA_IMPORT_CRONS,
+    DATA_SOURCES,
+    DATA_VOLUMES,
+    EVENTS,
+    PVCS,
+    SECRETS,
+)
+from dataimportcron.errors import DataImportCronError, NotServedError
+from tests.api_server.objects import definitions
+from tests.cluster.control_plane import control_plane as run_control_plane
+from tests.cluster.fixtures import control_plane  # noqa: F401 -- a fixture
+
+SPACES = ("golden", "one", "two", "a", "a-b", "b", "none")
+OWN_CRONS = DATA_IMPORT_CRONS.of_group("dataimportcron.io")
+KINDS = (DATA_IMPORT_CRONS, OWN_CRONS, DATA_SOURCES, DATA_VOLUMES, PVCS, CONFIG_MAPS, SECRETS, EVENTS)
+
+
+def now():
+    return datetime.now(UTC)  # noqa: TID251 -- the tests' clock
+
+
+async def until(condition, seconds=30.0):
+    """Wait until something is so."""
+    end = monotonic() + seconds
+    while not (found := condition()):
+        assert monotonic() < end, "it has not come to be so"
+        await asyncio.sleep(0.02)
+    return found
+
+
+async def until_async(condition, seconds=30.0):
+    end = monotonic() + seconds
+    while not (found := await condition()):
+        assert monotonic() < end, "it has not come to be so"
+        await asyncio.sleep(0.05)
+    return found
+
+
+def prepare(plane, crds):
+    plane.apply(*crds, *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in SPACES))
+    for crd in crds:
+        plane.kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=30s")
+    return plane
+
+
+@pytest.fixture(scope="session")
+def alone(control_plane):  # noqa: F811 -- the fixture
+    """A cluster with our CRDs and no CDI."""
+    return prepare(control_plane, definitions.ours())
+
+
+@pytest.fixture(scope="session")
+def with_cdi(tmp_path_factory):
+    """A cluster with CDI's CRDs, and ours beside them."""
+    with run_control_plane(tmp_path_factory.mktemp("with-cdi")) as running:
+        yield prepare(running, definitions.with_cdi())
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The adapters on one cluster, and what the ports do not say about them."""
+
+    plane: object
+    connection: Connection
+    dialect: Dialect
+    objects: ClusterObjects
+    events: ClusterEvents
+
+    @property
+    def home(self):
+        return SimpleNamespace(objects=self.objects, events=self.events)
+
+    def events_of(self, resource):
+        found = self.plane.get("events", "-n", resource.metadata.namespace)["items"]
+        return [
+            event | {"first": event["firstTimestamp"], "last": event["lastTimestamp"]}
+            for event in found
+            if event["involvedObject"]["uid"] == resource.metadata.uid
+        ]
+
+
+async def claim(volume):
+    storage = volume.document()["spec"]["storage"]
+    return {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": storage["resources"]}}
+
+
+@asynccontextmanager
+async def running(task):
+    """Something that runs until cancelled, for as long as the context lasts."""
+    made = asyncio.ensure_future(task)
+    try:
+        yield made
+    finally:
+        made.cancel()
+        with suppress(asyncio.CancelledError):
+            await made
+
+
+async def empty(connection):
+    """Remove all objects of the tests' namespaces."""
+
+    async def left():
+        count = 0
+        for kind in KINDS:
+            try:
+                items = await connection.list(kind)
+            except NotServedError:
+                continue
+            for item in items:
+                metadata = item["metadata"]
+                if metadata["namespace"] in SPACES and metadata["name"] != "kube-root-ca.crt":
+                    count += 1
+                    with suppress(DataImportCronError):
+                        await connection.delete(kind, metadata["name"], metadata["namespace"])
+        return count
+
+    async def is_empty():
+        return await left() == 0
+
+    await until_async(is_empty)
+
+
+@asynccontextmanager
+async def bench_on(plane, dialect, **options):
+    async with connected(kubeconfig=str(plane.kubeconfig)) as connection:
+        objects = ClusterObjects(connection, dialect, claim=claim, **options)
+        try:
+            async with running(objects.run()):
+                await asyncio.wait_for(objects.wait_synced(), 30)
+                yield Bench(plane, connection, dialect, objects, ClusterEvents(connection, dialect, now=now))
+        finally:
+            await empty(connection)
+
+
+async def served(plane, group):
+    async with connected(kubeconfig=str(plane.kubeconfig)) as connection:
+        return await connection.resources_of(group, "v1beta1")
+
+
+@pytest.fixture
+async def connection(alone):
+    async with connected(kubeconfig=str(alone.kubeconfig)) as made:
+        yield made
+        await empty(made)
+
+
+@pytest.fixture(params=["standalone", "standalone with CDI's CRDs", "beside"])
+async def bench(request):
+    plane = request.getfixturevalue("alone" if request.param == "standalone" else "with_cdi")
+    if request.param == "beside":
+        dialect = beside(await served(plane, "dataimportcron.io"))
+    else:
+        dialect = standalone(await served(plane, "cdi.kubevirt.io"))
+    async with bench_on(plane, dialect) as made:
+        yield made
+
+
+@pytest.fixture
+async def standing(alone):
+    async with bench_on(alone, standalone(await served(alone, "cdi.kubevirt.io"))) as made:
+        yield made
+
+
+@pytest.fixture
+async def standing_beside(with_cdi):
+    async with bench_on(with_cdi, beside(await served(with_cdi, "dataimportcron.io"))) as made:
+        yield made
