@@ -3,9 +3,10 @@
 They are on record for as long as an execution lives, and a worker of another version reads them: a field is only ever
 added, with a default, and never renamed. No API model, credential or URL with a credential is ever part of one.
 Times are aware and in UTC; sizes are bytes; durations are seconds.
-"""
 
-from __future__ import annotations
+Annotations are no strings here: the converter resolves those of a class each time that it reads one, which made up
+two thirds of the cost of reading a decision.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -36,7 +36,7 @@ class HostObjects:
     async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
         """See the port."""
         known = self._store.known_list(kind, namespace) if namespace else None
-        return list(known) if known is not None else await asyncio.to_thread(self._store.list, kind, namespace)
+        return known if known is not None else await asyncio.to_thread(self._store.list, kind, namespace)
 
     async def create(self, resource: R) -> R:
         """See the port."""

@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -60,19 +61,18 @@ class Store:
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
         return cached.record
 
-    def known_list(self, kind: type[R], namespace: str) -> Sequence[R] | None:
+    def known_list(self, kind: type[R], namespace: str) -> list[R] | None:
         """`list` of one namespace, if that must neither read a file nor wait; else None."""
         found = self._cache.known_folder(self._state.status / kind.__name__.lower() / namespace)
-        if found is None or not all(cached.is_read for cached in found):
-            return None
-        return [cached.resource for cached in found]  # type: ignore[misc]  # as in get
+        return found.resources if found is not None and found.is_read else None  # type: ignore[return-value]  # as get
 
     def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
         """Read all objects of a kind, ordered by namespace and name; shared, as in `record`."""
         folder = self._state.status / kind.__name__.lower()
-        folders = [folder / namespace] if namespace else folders_of(folder)
-        found = (cached.resource for path in folders for cached in self._cache.folder(path))
-        return list(found)  # type: ignore[arg-type]  # as in get
+        if namespace:
+            return self._cache.folder(folder / namespace).resources  # type: ignore[return-value]  # as in get
+        found = (self._cache.folder(path).resources for path in folders_of(folder))
+        return list(chain.from_iterable(found))  # type: ignore[arg-type]  # as in get
 
     def known(self, kind: type[R], namespace: str, name: str) -> R | None:
         """`get`, if that must neither read a file nor wait; else None. It looks at the file's stamp and no more."""
@@ -82,7 +82,7 @@ class Store:
     def records(self) -> Iterator[Record]:
         """All records, of all kinds; shared, as in `record`."""
         for folder in self._folders():
-            for cached in self._cache.folder(folder):
+            for cached in self._cache.folder(folder).records:
                 yield cached.record
 
     def stamps(self) -> dict[Path, Stamp]:
@@ -290,7 +290,7 @@ class Store:
 
     def deletions(self) -> Sequence[Resource]:
         """Objects that are gone, and whose end is not done yet."""
-        return [cached.resource for cached in self._cache.folder(self._state.deleted)]
+        return self._cache.folder(self._state.deleted).resources
 
     def forget(self, uid: str) -> None:
         """The end of a deleted object is done."""
