@@ -23,7 +23,7 @@ from dataimportcron.api.validation import parse
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.host import clock
 from dataimportcron.host.cache import RecordCache, folders_of, is_settled
-from dataimportcron.host.files import locked, sync_folder, write_atomically
+from dataimportcron.host.files import locked, replace_whole, sync_folder, write_atomically
 from dataimportcron.host.records import Document, Record, Stamp, has_stamp, overlay_for, stamp_of
 from dataimportcron.host.state import StateFolder
 
@@ -158,25 +158,54 @@ class Store:
             ObjectNotFoundError: it is gone.
             ConflictError: it is another one, or it changed since.
         """
+        [written] = self.patch_all([(before, after)])
+        if isinstance(written, Exception):
+            raise written
+        return written  # type: ignore[return-value]  # the same kind
+
+    def patch_all(self, changes: Sequence[tuple[Resource, Resource]]) -> list[Resource | Exception]:
+        """`patch` of many, one after the other, as one durable write: of each the object, or what went wrong with it.
+
+        A record is on the disk before it takes its place; that it has taken it is made durable once for all. A thousand
+        polls at one tick would else wait for the disk twice as long, and for each other's lock.
+
+        Raises:
+            OSError: nobody can say which of them would survive a power cut.
+        """
+        results: list[Resource | Exception] = []
+        folders: set[Path] = set()
+        with self._lock():
+            for before, after in changes:
+                try:
+                    results.append(self._patch(before, after, folders))
+                except Exception as error:  # noqa: BLE001 -- what is wrong with one is no other's matter
+                    results.append(error)
+            for folder in folders:
+                sync_folder(folder)
+        return results
+
+    def _patch(self, before: R, after: R, folders: set[Path]) -> R:
+        """Patch one, for the holder of the lock, who syncs the `folders`."""
         old, new = before.document(), after.document()
         if old == new:
             return before
-        metadata = before.metadata
-        with self._lock():
-            record = self._read(self._record_path(before.kind, metadata.namespace, metadata.name))
-            if record is None:
-                raise ObjectNotFoundError(f"{before.kind} {metadata.namespace}/{metadata.name} does not exist")
-            _require_unchanged(record, before)
-            given = record.applied.get("metadata") or {}
-            record.labels = overlay_for(given.get("labels") or {}, after.metadata.labels)
-            record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
-            record.status = new.get("status") or {}
-            if old.get("spec") != new.get("spec"):
-                self._write_spec(record, new.get("spec") or {})
-            record.version += 1
-            self._write(record)
-            kept = self._cache.keep(self._record_path(before.kind, metadata.namespace, metadata.name), record)
-            return kept.resource  # type: ignore[return-value]  # the same kind
+        path = self._record_path(before.kind, before.metadata.namespace, before.metadata.name)
+        record = self._read(path)
+        if record is None:
+            raise ObjectNotFoundError(
+                f"{before.kind} {before.metadata.namespace}/{before.metadata.name} does not exist"
+            )
+        _require_unchanged(record, before)
+        given = record.applied.get("metadata") or {}
+        record.labels = overlay_for(given.get("labels") or {}, after.metadata.labels)
+        record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
+        record.status = new.get("status") or {}
+        if old.get("spec") != new.get("spec"):
+            self._write_spec(record, new.get("spec") or {})
+        record.version += 1
+        replace_whole(path, record.to_json(), mode=_mode(record.kind))
+        folders.add(path.parent)
+        return self._cache.keep(path, record).resource  # type: ignore[return-value]  # the same kind
 
     def _write_spec(self, record: Record, spec: Document) -> None:
         """Give an object another spec: in its file where that is ours and nobody has touched it, else in its record."""
@@ -369,7 +398,7 @@ class Store:
 
     def _write(self, record: Record) -> None:
         path = self._record_path(record.kind, record.namespace, record.name)
-        write_atomically(path, record.to_json(), mode=0o600 if record.kind == "Secret" else 0o644)
+        write_atomically(path, record.to_json(), mode=_mode(record.kind))
 
     def _read(self, path: Path) -> Record | None:
         """The record as it surely is, for whoever holds the lock, who may change it.
