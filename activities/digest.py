@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -35,7 +36,7 @@ class DigestActivities:
         self._source = source
         self._volumes = volumes
         self._events = events
-        self._known: dict[str, tuple[list[DataVolume], Imports]] = {}
+        self._known: dict[str, tuple[Sequence[DataVolume], Imports]] = {}
 
     @activity.defn
     @translated

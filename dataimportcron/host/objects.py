@@ -54,7 +54,7 @@ class HostObjects:
         known = self._store.known(kind, namespace, name)
         return known if known is not None else await asyncio.to_thread(self._store.get, kind, namespace, name)
 
-    async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
+    async def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
         """See the port."""
         known = self._store.known_list(kind, namespace) if namespace else None
         return known if known is not None else await asyncio.to_thread(self._store.list, kind, namespace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableSequence, Sequence
 from contextlib import AbstractContextManager, suppress
 from itertools import chain
 from pathlib import Path
@@ -38,6 +38,7 @@ class Store:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
+        self._objects = str(state.objects)
         self._cache = RecordCache()
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -61,12 +62,12 @@ class Store:
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
         return cached.record
 
-    def known_list(self, kind: type[R], namespace: str) -> list[R] | None:
+    def known_list(self, kind: type[R], namespace: str) -> Sequence[R] | None:
         """`list` of one namespace, if that must neither read a file nor wait; else None."""
         found = self._cache.known_folder(self._state.status / kind.__name__.lower() / namespace)
         return found.resources if found is not None and found.is_read else None  # type: ignore[return-value]  # as get
 
-    def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
+    def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
         """Read all objects of a kind, ordered by namespace and name; shared, as in `record`."""
         folder = self._state.status / kind.__name__.lower()
         if namespace:
@@ -163,7 +164,7 @@ class Store:
             raise written
         return written  # type: ignore[return-value]  # the same kind
 
-    def patch_all(self, changes: Sequence[tuple[Resource, Resource]]) -> list[Resource | Exception]:
+    def patch_all(self, changes: Sequence[tuple[Resource, Resource]]) -> Sequence[Resource | Exception]:
         """`patch` of many, one after the other, as one durable write: of each the object, or what went wrong with it.
 
         A record is on the disk before it takes its place; that it has taken it is made durable once for all. A thousand
@@ -172,7 +173,7 @@ class Store:
         Raises:
             OSError: nobody can say which of them would survive a power cut.
         """
-        results: list[Resource | Exception] = []
+        results: MutableSequence[Resource | Exception] = []
         folders: set[Path] = set()
         with self._lock():
             for before, after in changes:
@@ -354,7 +355,11 @@ class Store:
 
     def path_of(self, kind: str, namespace: str, name: str) -> Path:
         """Where the file of an object belongs."""
-        return self.folder.joinpath(kind.lower(), namespace or DEFAULT_NAMESPACE, f"{name}.yaml")
+        return Path(self.place_of(kind, namespace, name))
+
+    def place_of(self, kind: str, namespace: str, name: str) -> str:
+        """`path_of`, for whoever looks at thousands."""
+        return f"{self._objects}/{kind.lower()}/{namespace or DEFAULT_NAMESPACE}/{name}.yaml"
 
     def file_of(self, record: Record) -> Path:
         """The file of a record: the one of a manifest folder that it comes from, or its own."""
