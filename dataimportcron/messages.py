@@ -155,13 +155,17 @@ class ImportRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollFailure:
-    """Polls that failed in a row with the same words: `first` and `last` are the times of the first and the last."""
+    """Polls that failed in a row with the same words: `first` and `last` are the times of the first and the last.
+
+    A poll that succeeds after them has `ended` the row.
+    """
 
     reason: str
     message: str
     first: datetime
     last: datetime
     polls: int = 1
+    ended: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -287,13 +291,17 @@ class Populated:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailInput:
-    """A DataVolume's permanent failure, to be written into its status."""
+    """A DataVolume's permanent failure, to be written into its status.
+
+    `uid` is of the DataVolume that failed, whose successor of the same name has not; "" where that was not recorded.
+    """
 
     namespace: str
     name: str
     now: datetime
     reason: str
     message: str
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
