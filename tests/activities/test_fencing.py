@@ -233,7 +233,7 @@ async def test_x16_a_repeated_activity_changes_nothing(steps, home):
 
 
 @pytest.mark.parametrize(
-    ("whose", "phase"), [("another", Phase.IMPORT_SCHEDULED), ("its own", Phase.FAILED), ("", Phase.FAILED)]
+    ("whose", "phase"), [("another", Phase.IMPORT_SCHEDULED), ("its own", Phase.FAILED), ("not recorded", Phase.FAILED)]
 )
 async def test_a_late_failure_is_not_written_into_the_successor_of_its_volume(steps, home, whose, phase):
     ref = home.apply()
