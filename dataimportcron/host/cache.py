@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -149,3 +149,14 @@ def folders_of(path: Path) -> Iterator[Path]:
         return
     for name in names:
         yield path / name
+
+
+def stamps_of(folders: Iterable[Path]) -> dict[Path, Stamp]:
+    """The stamps of folders of records, and where one was written just now those of its records: see `is_settled`."""
+    moment, stamps = time.time_ns(), {}
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            stamps[folder] = stamp_of(folder)
+            if not is_settled(stamps[folder], moment):
+                stamps |= {path: stamp_of(path) for path in folder.glob("*.json")}
+    return stamps
