@@ -47,6 +47,8 @@ class DataVolumeActivities:
         """Write a permanent failure: phase Failed, with the words of what went wrong."""
 
         def change(volume: DataVolume) -> DataVolume:
+            if failure.uid not in {"", volume.metadata.uid}:
+                raise ObjectNotFoundError(f"DataVolume {failure.namespace}/{failure.name} is another one by now")
             if volume.status.phase == Phase.SUCCEEDED:
                 return volume
             return data_volume_status(volume, Phase.FAILED, failure.now, reason="Error", message=failure.message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -19,6 +20,7 @@ from dataimportcron.errors import (
     ObjectError,
     ObjectNotFoundError,
 )
+from dataimportcron.imports import Imports
 from dataimportcron.manifests import data_source_of
 from dataimportcron.messages import Decision, LookupInput, Trigger, Verdict
 from dataimportcron.ports import Events, Objects, ResolvedImage, Source, Volumes
@@ -35,6 +37,7 @@ class DigestActivities:
         self._source = source
         self._volumes = volumes
         self._events = events
+        self._known: dict[str, tuple[Sequence[DataVolume], Imports]] = {}
 
     @activity.defn
     @translated
@@ -126,14 +129,11 @@ class DigestActivities:
     async def _imports(self, cron: DataImportCron) -> tuple[DataVolume, ...]:
         """DataVolumes with the cron's label, and those that an earlier cron of its DataSource has left (I-12)."""
         namespace, own = cron.metadata.namespace, cron.metadata.name
-        everything, prefix = await self._objects.list(DataVolume, namespace), f"{cron.spec.managed_data_source}-"
-        # Each cron looks through all, so the quickest questions come first.
-        volumes = [
-            volume
-            for volume in everything
-            if volume.metadata.labels.get(naming.LABEL_CRON) == own
-            or (volume.metadata.name.startswith(prefix) and _may_be_taken_over(volume, cron))
-        ]
+        everything = await self._objects.list(DataVolume, namespace)
+        known = self._known.get(namespace)
+        if known is None or known[0] is not everything:
+            known = self._known[namespace] = (everything, Imports(everything))
+        volumes = [it for it in known[1].of(cron) if _owner(it) == own or _may_be_taken_over(it)]
         others = {_owner(volume) for volume in volumes} - {"", own}
         living = {other for other in others if await self._lives(namespace, other)}
         return tuple(volume for volume in volumes if _owner(volume) not in living)
@@ -176,8 +176,6 @@ def _owner(volume: DataVolume) -> str:
     return volume.metadata.labels.get(naming.LABEL_CRON, "")
 
 
-def _may_be_taken_over(volume: DataVolume, cron: DataImportCron) -> bool:
-    """Whether a volume of another owner, or of none, is an import for the cron's DataSource."""
-    return naming.ANNOTATION_DIGEST in volume.metadata.annotations and naming.is_import_name(
-        cron.spec.managed_data_source, volume.metadata.name
-    )
+def _may_be_taken_over(volume: DataVolume) -> bool:
+    """Whether a volume of another owner, or of none, that is named as an import is one."""
+    return naming.ANNOTATION_DIGEST in volume.metadata.annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypeGuard
 
 from temporalio import activity
@@ -95,7 +96,7 @@ class RetentionActivities:
             removed.append(what)
         return CleanedUp(object_exists=False, removed=tuple(removed), kept=tuple(kept))
 
-    async def _user_of(self, volume: DataVolume, everything: list[DataVolume]) -> str:
+    async def _user_of(self, volume: DataVolume, everything: Sequence[DataVolume]) -> str:
         """Who needs the volume of a DataVolume, in one sentence; "" when surely nobody does."""
         metadata = volume.metadata
         return _cloned_by(volume, everything) or await self._volumes.in_use(metadata.namespace, metadata.name)
@@ -118,7 +119,7 @@ def _is_import(resource: Resource) -> TypeGuard[DataVolume]:
     return isinstance(resource, DataVolume) and naming.ANNOTATION_DIGEST in resource.metadata.annotations
 
 
-def _cloned_by(victim: DataVolume, volumes: list[DataVolume]) -> str:
+def _cloned_by(victim: DataVolume, volumes: Sequence[DataVolume]) -> str:
     """The unfinished clone that reads the volume, queued or running (X-05), in one sentence; "" if there is none."""
     key = naming.object_key(victim.metadata.namespace, victim.metadata.name)
     for volume in volumes:

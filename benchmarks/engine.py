@@ -1,8 +1,9 @@
 """Our worker and a bare one as processes, beside the server that `up` starts, and what they cost.
 
 Ours is the worker as `up` runs it, with binding, object store and volumes, except for its source, which answers at
-once: `polls` has what a lookup costs. The peer, `benchmarks.bare`, has the same settings, sandbox, number of executions
-and ticks. The crons have their first import, a file of zeros: `imports` has what a real one costs.
+once: `polls` has what a lookup costs. The peer, `benchmarks.bare`, has the same settings, number of executions and
+ticks, and the SDK's own sandbox with the same modules passed through. The crons have their first import, a file of
+zeros: `imports` has what a real one costs.
 
 Each prints what it has used so far whenever it reads a line, and ends with its standard input.
 """
@@ -26,6 +27,7 @@ from unittest import mock
 
 from temporalio.client import Client
 from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from benchmarks.bare import TASK_QUEUE, BareWorkflow, NothingActivities, Ticks
 from dataimportcron import naming
@@ -36,6 +38,7 @@ from dataimportcron.host.dev_server import ServerEndpoint
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.host.volumes import HostVolumes
+from dataimportcron.importer.libc import return_freed_memory
 from dataimportcron.manifests import import_of, volume_spec
 from dataimportcron.ports import ImageSource, ResolvedImage, VolumeSpec
 from dataimportcron.projection import data_volume_status
@@ -312,6 +315,7 @@ class _Source:
 
 
 async def _ours(address: str, folder: Path, *, bound: bool, sourced: bool) -> None:
+    return_freed_memory()  # as `dataimportcron worker` does
     state = StateFolder(folder)
     home = host_home(state)
     source = _Source()
@@ -334,7 +338,8 @@ async def _bare(address: str) -> None:
         task_queue=TASK_QUEUE,
         workflows=[BareWorkflow],
         activities=[work.do_nothing],
-        workflow_runner=workflow_runner(),
+        # The SDK's own, which the peer would have; the same modules are passed through.
+        workflow_runner=SandboxedWorkflowRunner(restrictions=workflow_runner().restrictions),
         max_cached_workflows=2000,
         max_concurrent_activities=2000,
         graceful_shutdown_timeout=timedelta(seconds=10),

@@ -99,15 +99,16 @@ def _import_seen(state: CronState, decision: Decision, now: datetime) -> CronSta
 
 
 def _failures(known: tuple[PollFailure, ...], decision: Decision, now: datetime) -> tuple[PollFailure, ...]:
-    """The polls that failed, newest first; the same words in a row are one entry."""
+    """The polls that failed, newest first; the same words in a row, with no success in between, are one entry."""
     if known and decision.retries_failed:
         retried = replace(
             known[0], polls=known[0].polls + decision.retries_failed, last=decision.last_failed or known[0].last
         )
         known = (retried, *known[1:])
     if decision.verdict is not Verdict.FAILED:
-        return known
-    if known and (known[0].reason, known[0].message) == (decision.reason, decision.message):
+        over = known and decision.polled and not known[0].ended
+        return (replace(known[0], ended=True), *known[1:]) if over else known
+    if known and not known[0].ended and (known[0].reason, known[0].message) == (decision.reason, decision.message):
         return (replace(known[0], last=now, polls=known[0].polls + 1), *known[1:])
     failure = PollFailure(reason=decision.reason, message=decision.message, first=now, last=now)
     return (failure, *known)[:POLL_FAILURES_LENGTH]

@@ -89,12 +89,6 @@ def is_import_name(data_source: str, name: str) -> bool:
     return tail != name and len(tail) == _DIGEST_CHARACTERS and set(tail) <= _HEXADECIMAL
 
 
-def data_source_of_import(name: str) -> str:
-    """The DataSource whose import has this name, "" if it is no import's."""
-    data_source = name.rpartition("-")[0]
-    return data_source if is_import_name(data_source, name) else ""
-
-
 def cron_workflow_id(site: str, namespace: str, name: str) -> str:
     """Workflow id of a DataImportCron."""
     return f"{site}/dataimportcron/{namespace}/{name}"

@@ -7,7 +7,7 @@ Protocol is held by one contract suite that the fakes and the real adapters pass
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -31,8 +31,12 @@ class Objects(Protocol):
         """
         ...
 
-    async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
-        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name."""
+    async def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
+        """Read all objects of a kind, of one namespace or of all, ordered by namespace and name.
+
+        A home whose list of a namespace is the very one of before says that nothing in it has changed: what was made
+        of it still holds. A look of one of a thousand crons is cheap by that.
+        """
         ...
 
     async def create(self, resource: R) -> R:

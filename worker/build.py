@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol
 
 from temporalio.client import Client
 
@@ -36,8 +36,9 @@ _SCAN = 1.0
 """Seconds between two scans of the objects."""
 
 
-class Home(Protocol):
-    """What the worker needs of a home."""
+@dataclass(slots=True, kw_only=True)
+class Home(ABC):
+    """What the worker needs of a home: its ports, its settings, and who binds objects to executions."""
 
     objects: Objects
     source: Source
@@ -48,27 +49,19 @@ class Home(Protocol):
     concurrent_imports: int
     poll_jitter: timedelta
 
+    @abstractmethod
     async def bind(self, client: Client, *, site: str, machine: str) -> None:
         """Bind objects to executions for as long as this process leads."""
-        ...
 
+    @abstractmethod
     async def read_files(self) -> None:
         """Take in what people do to files while there is nothing yet to bind the objects to, until cancelled."""
-        ...
 
 
 @dataclass(slots=True, kw_only=True)
-class HostHome:
+class HostHome(Home):
     """The home on one host."""
 
-    objects: Objects
-    source: Source
-    volumes: Volumes
-    importer: Importer
-    cloner: Cloner
-    events: Events
-    concurrent_imports: int
-    poll_jitter: timedelta
     state: StateFolder
     store: Store
 

@@ -11,8 +11,8 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Worker, WorkflowRunner
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxRestrictions
 
 from activities.data_source import DataSourceActivities
 from activities.data_volume import DataVolumeActivities
@@ -21,6 +21,7 @@ from activities.population import PopulationActivities
 from activities.retention import RetentionActivities
 from dataimportcron import naming
 from worker.build import Home
+from worker.sandbox import ContextFreeRunner
 from workflows.data_import_cron import DataImportCronWorkflow
 from workflows.data_volume import DataVolumeWorkflow
 
@@ -55,9 +56,9 @@ _STEPS_AT_A_TIME = 2000
 """Steps wait for registries, not for the processor: a slow registry's must leave room for all others."""
 
 
-def workflow_runner() -> WorkflowRunner:
+def workflow_runner() -> ContextFreeRunner:
     """The sandbox, the same for worker, tests and replay."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
+    return ContextFreeRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*PASSED_THROUGH))
 
 
 def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tuple[Worker, Worker]:

@@ -93,7 +93,7 @@ class DataVolumeWorkflow:
                     return ended
                 continue  # what was to be cloned has gone: the preparation waits for it
             if ready.step is Step.FAILED:
-                return await self._fail(ready.reason, ready.message)
+                return await self._fail(ready.uid, ready.reason, ready.message)
             if ready.step is Step.GONE:
                 return Populated(message=ready.message), Outcome.CANCELLED
             if ready.step is Step.DONE:
@@ -117,7 +117,7 @@ class DataVolumeWorkflow:
             reason = (cause.type if isinstance(cause, ApplicationError) else None) or "TimedOut"
             if reason == CloneWithoutSourceError.reason:
                 return None
-            return await self._fail(reason, cause.message if isinstance(cause, FailureError) else str(error))
+            return await self._fail(ready.uid, reason, cause.message if isinstance(cause, FailureError) else str(error))
         self._show(Step.DONE, f"{populated.bytes_read} bytes read, {populated.bytes_written} bytes written")
         return populated, Outcome.SUCCEEDED
 
@@ -128,7 +128,7 @@ class DataVolumeWorkflow:
             )
         self._changed = False
 
-    async def _fail(self, reason: str, message: str) -> tuple[Populated, Outcome]:
+    async def _fail(self, uid: str, reason: str, message: str) -> tuple[Populated, Outcome]:
         await workflow.execute_activity_method(
             DataVolumeActivities.fail_data_volume,
             FailInput(
@@ -137,6 +137,7 @@ class DataVolumeWorkflow:
                 now=workflow.now(),
                 reason=reason,
                 message=message,
+                uid=uid,
             ),
             summary=f"{self._start.name}: {reason}",
             **STEP,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +16,12 @@ from pathlib import Path
 from dataimportcron.api.types import Resource
 from dataimportcron.host.records import Record, Stamp, has_stamp, stamp_from, stamp_of
 
-_COARSE = 2_000_000_000
+_FINE, _COARSE = 100_000_000, 2_000_000_000
 """Nanoseconds. The clock of files stands still for milliseconds, on some file systems for a second or two: what was
 modified so recently may be modified again without looking so."""
+
+_WHOLE = 1_000_000
+"""Nanoseconds of which a stamp of a coarse clock is a multiple; one of a fine clock almost never is."""
 
 
 @dataclass(slots=True)
@@ -42,12 +45,33 @@ class Cached:
         return self._resource
 
 
+@dataclass(slots=True)
+class CachedFolder:
+    """The records of a folder, ordered by name, and their objects once somebody has asked for all of them."""
+
+    stamp: Stamp
+    records: Sequence[Cached] = ()
+    _resources: list[Resource] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether all objects are there already."""
+        return self._resources is not None or all(cached.is_read for cached in self.records)
+
+    @property
+    def resources(self) -> list[Resource]:
+        """The objects, shared, and the very same list each time."""
+        if self._resources is None:
+            self._resources = [cached.resource for cached in self.records]
+        return self._resources
+
+
 class RecordCache:
     """Records by file, and by folder."""
 
     def __init__(self) -> None:
         self._files: dict[str, Cached] = {}
-        self._folders: dict[Path, tuple[Stamp, Sequence[Cached]]] = {}
+        self._folders: dict[Path, CachedFolder] = {}
 
     def load(self, path: Path) -> Cached | None:
         """One record, None if it is not there."""
@@ -62,24 +86,24 @@ class RecordCache:
         cached = self._files.get(str(path))
         return cached if cached is not None and has_stamp(path, cached.stamp) else None
 
-    def known_folder(self, path: Path) -> Sequence[Cached] | None:
+    def known_folder(self, path: Path) -> CachedFolder | None:
         """The records of a folder as `folder` has them, if nothing must be read for it; else None."""
         known = self._folders.get(path)
-        return known[1] if known is not None and has_stamp(path, known[0]) else None
+        return known if known is not None and has_stamp(path, known.stamp) else None
 
-    def folder(self, path: Path) -> Sequence[Cached]:
-        """The records of a folder, ordered by name; none if it is not there."""
+    def folder(self, path: Path) -> CachedFolder:
+        """The records of a folder; none if it is not there."""
         moment = time.time_ns()
         try:
             stamp = stamp_of(path)
             known = self._folders.get(path)
-            if known is not None and known[0] == stamp:
-                return known[1]
-            found = self._read(path)
+            if known is not None and known.stamp == stamp:
+                return known
+            found = CachedFolder(stamp, self._read(path))
         except (FileNotFoundError, NotADirectoryError):
-            return ()
+            return CachedFolder((0, 0, 0))
         if is_settled(stamp, moment):
-            self._folders[path] = (stamp, found)
+            self._folders[path] = found
         else:
             self._folders.pop(path, None)
         return found
@@ -113,7 +137,7 @@ class RecordCache:
 
 def is_settled(stamp: Stamp, moment: int) -> bool:
     """Whether what had this stamp at a moment, in nanoseconds, has another one when it is modified after that."""
-    return moment - stamp[0] > _COARSE
+    return moment - stamp[0] > (_FINE if stamp[0] % _WHOLE else _COARSE)
 
 
 def folders_of(path: Path) -> Iterator[Path]:
@@ -125,3 +149,14 @@ def folders_of(path: Path) -> Iterator[Path]:
         return
     for name in names:
         yield path / name
+
+
+def stamps_of(folders: Iterable[Path]) -> dict[Path, Stamp]:
+    """The stamps of folders of records, and where one was written just now those of its records: see `is_settled`."""
+    moment, stamps = time.time_ns(), {}
+    for folder in folders:
+        with suppress(FileNotFoundError):
+            stamps[folder] = stamp_of(folder)
+            if not is_settled(stamps[folder], moment):
+                stamps |= {path: stamp_of(path) for path in folder.glob("*.json")}
+    return stamps

@@ -8,3 +8,8 @@ from datetime import UTC, datetime
 def now() -> datetime:
     """The current time, aware, in UTC."""
     return datetime.now(UTC)  # noqa: TID251 -- this is the place
+
+
+def timestamp() -> str:
+    """The current time, as Kubernetes writes it."""
+    return now().strftime("%Y-%m-%dT%H:%M:%SZ")

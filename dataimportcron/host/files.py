@@ -15,6 +15,16 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: it cannot be written; its `filename` is set, also where the disk is full.
     """
+    replace_whole(path, data, mode=mode)
+    sync_folder(path.parent)
+
+
+def replace_whole(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """`write_atomically`, except that the caller still has to `sync_folder`: until then a crash may bring the old back.
+
+    Raises:
+        OSError: it cannot be written; its `filename` is set, also where the disk is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
@@ -30,7 +40,6 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         if isinstance(error, OSError) and error.filename is None:
             error.filename = str(path)
         raise
-    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

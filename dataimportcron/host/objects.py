@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -22,21 +23,41 @@ R = TypeVar("R", bound=Resource)
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A patch that waits to be written."""
+
+    before: Resource
+    after: Resource
+    written: asyncio.Future[Resource]
+
+    def answer(self, result: Resource | Exception) -> None:
+        """Tell whoever still waits."""
+        if self.written.done():
+            return
+        if isinstance(result, Exception):
+            self.written.set_exception(result)
+        else:
+            self.written.set_result(result)
+
+
 class HostObjects:
     """`ports.Objects`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._waiting: list[_Change] = []
+        self._writer: asyncio.Task[None] | None = None
 
     async def get(self, kind: type[R], namespace: str, name: str) -> R:
         """See the port."""
         known = self._store.known(kind, namespace, name)
         return known if known is not None else await asyncio.to_thread(self._store.get, kind, namespace, name)
 
-    async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
+    async def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
         """See the port."""
         known = self._store.known_list(kind, namespace) if namespace else None
-        return list(known) if known is not None else await asyncio.to_thread(self._store.list, kind, namespace)
+        return known if known is not None else await asyncio.to_thread(self._store.list, kind, namespace)
 
     async def create(self, resource: R) -> R:
         """See the port."""
@@ -44,7 +65,24 @@ class HostObjects:
 
     async def patch(self, before: R, after: R) -> R:
         """See the port."""
-        return await asyncio.to_thread(self._store.patch, before, after)
+        change = _Change(before, after, asyncio.get_running_loop().create_future())
+        self._waiting.append(change)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write())
+        return await change.written  # type: ignore[return-value]  # the kind that was given
+
+    async def _write(self) -> None:
+        """Write what waits; what comes meanwhile waits for the next write, and is one with all that waits then."""
+        while self._waiting:
+            changes, self._waiting = self._waiting, []
+            try:
+                results = await asyncio.to_thread(
+                    self._store.patch_all, [(change.before, change.after) for change in changes]
+                )
+            except Exception as error:  # noqa: BLE001 -- whoever waits shall hear it
+                results = [error] * len(changes)
+            for change, result in zip(changes, results, strict=True):
+                change.answer(result)
 
     async def delete(self, resource: Resource, *, unchanged: bool = False) -> None:
         """See the port."""

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataimportcron.errors import ConflictError
+
 if TYPE_CHECKING:
     from dataimportcron.api.types import Resource
 
@@ -211,3 +213,38 @@ def has_stamp(path: Path, stamp: tuple[int, ...]) -> bool:
         return stamp_of(path) == stamp
     except OSError:
         return False
+
+
+def new_record(document: Document, namespace: str, *, uid: str, created: str, status: Document) -> Record:
+    """The record of a new object, which still has to `adopt` its document."""
+    return Record(
+        kind=document["kind"],
+        namespace=namespace,
+        name=document["metadata"]["name"],
+        uid=uid,
+        version=0,
+        generation=0,
+        created=created,
+        applied={},
+        status=status,
+    )
+
+
+def mode_of(kind: str) -> int:
+    """The mode of the files of a kind."""
+    return 0o600 if kind == "Secret" else 0o644
+
+
+def require_unchanged(record: Record, read: Resource) -> None:
+    """Refuse to go on from an object that is another one by now.
+
+    Raises:
+        ConflictError: it is.
+    """
+    metadata = read.metadata
+    if (record.uid, str(record.version)) != (metadata.uid, metadata.resource_version):
+        raise ConflictError(
+            f"{read.kind} {metadata.namespace}/{metadata.name} changed since it was read: "
+            f"uid {metadata.uid} and resourceVersion {metadata.resource_version} were expected, "
+            f"{record.uid} and {record.version} found"
+        )

@@ -10,7 +10,8 @@ An object is in one place. One that is in a manifest folder already (see `manife
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from dataimportcron.api.validation import parse
 from dataimportcron.errors import ConflictError, DataImportCronError, InvalidObjectError
 from dataimportcron.host.manifest_files import Absences, read_documents, surely_absent
 from dataimportcron.host.manifest_folders import ManifestFolders
-from dataimportcron.host.records import Document, Stamp, stamp_of
+from dataimportcron.host.records import Document, Stamp, stamp_from
 from dataimportcron.host.store import Store
 
 
@@ -42,9 +43,10 @@ class Scanner:
         self._store = store
         self._folders = ManifestFolders(store, folders)
         self._absences = Absences()
-        self._seen: dict[Path, Stamp] = {}
-        self._agreed: dict[Path, Stamp] = {}
-        self._broken: dict[Path, tuple[Stamp, str]] = {}
+        # By path. A scan of thousands of files that nobody has touched makes no `Path`, which costs more than a stat.
+        self._seen: dict[str, Stamp] = {}
+        self._agreed: dict[str, Stamp] = {}
+        self._broken: dict[str, tuple[Stamp, str]] = {}
 
     def scan(self, monotonic: float) -> Sequence[Problem]:
         """Take in what a person did since the last scan; returns what is no good, the same until it is mended.
@@ -53,44 +55,44 @@ class Scanner:
             monotonic: seconds of a clock that never jumps.
         """
         problems: dict[Path, str] = {}
-        seen: dict[Path, Stamp] = {}
-        for path in self._files(problems):
+        seen: dict[str, Stamp] = {}
+        for entry in self._files(problems):
+            name = entry.path
             try:
-                seen[path] = stamp_of(path)
-                if self._agreed.get(path) != seen[path]:
-                    self._take_in(path, seen[path])
+                seen[name] = stamp_from(entry.stat())
+                if self._agreed.get(name) != seen[name]:
+                    self._take_in(Path(name), seen[name])
             except FileNotFoundError:
                 continue
             except (OSError, DataImportCronError) as error:
-                problems[path] = f"{path} cannot be taken in: {error}"
+                problems[Path(name)] = f"{name} cannot be taken in: {error}"
         self._seen = seen
-        self._agreed = {path: stamp for path, stamp in self._agreed.items() if seen.get(path) == stamp}
-        self._broken = {path: entry for path, entry in self._broken.items() if seen.get(path) == entry[0]}
-        problems |= {path: message for path, (_, message) in self._broken.items()}
+        self._agreed = {name: stamp for name, stamp in self._agreed.items() if seen.get(name) == stamp}
+        self._broken = {name: entry for name, entry in self._broken.items() if seen.get(name) == entry[0]}
+        problems |= {Path(name): message for name, (_, message) in self._broken.items()}
         self._folders.scan(monotonic, problems)
         self._look_for_absent(monotonic, problems)
         return [Problem(path=path, message=message) for path, message in sorted(problems.items())]
 
-    def _files(self, problems: dict[Path, str]) -> list[Path]:
-        try:
-            return sorted(self._store.folder.glob("*/*/*.yaml"))
-        except OSError as error:
-            problems[self._store.folder] = f"{self._store.folder} cannot be read: {error.strerror}"
-            return []
+    def _files(self, problems: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
+        """What is in the folders of all kinds and namespaces and is named as an object's file."""
+        for kind in _entries(str(self._store.folder), problems):
+            for namespace in _entries(kind.path, problems):
+                yield from (entry for entry in _entries(namespace.path, problems) if entry.name.endswith(".yaml"))
 
     def _take_in(self, path: Path, stamp: Stamp) -> None:
         known = self._store.record_of(path)
         if known is not None and tuple(known.stamp) == stamp:
             if known.problem:
                 self._store.complain(known, "")
-            self._agreed[path] = stamp
+            self._agreed[str(path)] = stamp
             return
-        if self._seen.get(path) != stamp or path in self._broken:
+        if self._seen.get(str(path)) != stamp or str(path) in self._broken:
             return
         try:
             document = self._read(path)
         except InvalidObjectError as error:
-            self._broken[path] = (stamp, str(error))
+            self._broken[str(path)] = (stamp, str(error))
             if known is not None and not known.origin:
                 self._store.complain(known, str(error))
             return
@@ -115,14 +117,24 @@ class Scanner:
 
     def _look_for_absent(self, monotonic: float, problems: dict[Path, str]) -> None:
         for record in self._store.records():
-            if record.origin:
+            if record.origin or self._store.place_of(record.kind, record.namespace, record.name) in self._seen:
                 continue
             path = self._store.file_of(record)
-            if path in self._seen:
-                continue
             try:
                 if surely_absent(path, record.folder) and self._absences.lasting(record.uid, monotonic):
                     self._store.end(record)
             except OSError as error:
                 problems[path.parent] = f"{path.parent}: {error.strerror or error}; its objects are kept"
         self._absences.turn()
+
+
+def _entries(folder: str, problems: dict[Path, str]) -> Sequence[os.DirEntry[str]]:
+    """What is in a folder, by name; nothing where it is no folder, or nobody may look, which its absent files say."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return ()
+    except OSError as error:
+        problems[Path(folder)] = f"{folder} cannot be read: {error.strerror}"
+        return ()

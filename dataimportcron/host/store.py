@@ -8,9 +8,9 @@ which is a person's own word, does that. What a person does to the files themsel
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, MutableSequence, Sequence
+from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -21,9 +21,19 @@ from dataimportcron.api.types import Resource
 from dataimportcron.api.validation import parse
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.host import clock
-from dataimportcron.host.cache import RecordCache, folders_of, is_settled
-from dataimportcron.host.files import locked, sync_folder, write_atomically
-from dataimportcron.host.records import Document, Record, Stamp, has_stamp, overlay_for, stamp_of
+from dataimportcron.host.cache import RecordCache, folders_of, stamps_of
+from dataimportcron.host.files import locked, replace_whole, sync_folder, write_atomically
+from dataimportcron.host.records import (
+    Document,
+    Record,
+    Stamp,
+    has_stamp,
+    mode_of,
+    new_record,
+    overlay_for,
+    require_unchanged,
+    stamp_of,
+)
 from dataimportcron.host.state import StateFolder
 
 R = TypeVar("R", bound=Resource)
@@ -37,6 +47,7 @@ class Store:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
+        self._objects = str(state.objects)
         self._cache = RecordCache()
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -63,16 +74,15 @@ class Store:
     def known_list(self, kind: type[R], namespace: str) -> Sequence[R] | None:
         """`list` of one namespace, if that must neither read a file nor wait; else None."""
         found = self._cache.known_folder(self._state.status / kind.__name__.lower() / namespace)
-        if found is None or not all(cached.is_read for cached in found):
-            return None
-        return [cached.resource for cached in found]  # type: ignore[misc]  # as in get
+        return found.resources if found is not None and found.is_read else None  # type: ignore[return-value]  # as get
 
-    def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
+    def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
         """Read all objects of a kind, ordered by namespace and name; shared, as in `record`."""
         folder = self._state.status / kind.__name__.lower()
-        folders = [folder / namespace] if namespace else folders_of(folder)
-        found = (cached.resource for path in folders for cached in self._cache.folder(path))
-        return list(found)  # type: ignore[arg-type]  # as in get
+        if namespace:
+            return self._cache.folder(folder / namespace).resources  # type: ignore[return-value]  # as in get
+        found = (self._cache.folder(path).resources for path in folders_of(folder))
+        return list(chain.from_iterable(found))  # type: ignore[arg-type]  # as in get
 
     def known(self, kind: type[R], namespace: str, name: str) -> R | None:
         """`get`, if that must neither read a file nor wait; else None. It looks at the file's stamp and no more."""
@@ -82,7 +92,7 @@ class Store:
     def records(self) -> Iterator[Record]:
         """All records, of all kinds; shared, as in `record`."""
         for folder in self._folders():
-            for cached in self._cache.folder(folder):
+            for cached in self._cache.folder(folder).records:
                 yield cached.record
 
     def stamps(self) -> dict[Path, Stamp]:
@@ -90,13 +100,7 @@ class Store:
 
         Where a folder was written just now, the next write may leave its stamp as it is; so its records' are there too.
         """
-        moment, stamps = time.time_ns(), {}
-        for folder in self._folders():
-            with suppress(FileNotFoundError):
-                stamps[folder] = stamp_of(folder)
-                if not is_settled(stamps[folder], moment):
-                    stamps |= {path: stamp_of(path) for path in folder.glob("*.json")}
-        return stamps
+        return stamps_of(self._folders())
 
     def _folders(self) -> Iterator[Path]:
         for kind in folders_of(self._state.status):
@@ -127,7 +131,7 @@ class Store:
                     return record.resource(), "unchanged"
                 record.own = own
             path = self.path_of(kind, metadata.namespace, metadata.name)
-            write_atomically(path, _yaml(document), mode=_mode(kind))
+            write_atomically(path, _yaml(document), mode=mode_of(kind))
             return self._admit(path, document, record), "created" if record is None else "configured"
 
     def create(self, resource: R) -> R:
@@ -148,7 +152,7 @@ class Store:
             self._refuse_dying(resource)
             if path.exists():
                 raise ConflictError(f"{path} is there, but not read yet", hint="if it has a fault, mend or remove it")
-            write_atomically(path, _yaml(document), mode=_mode(resource.kind))
+            write_atomically(path, _yaml(document), mode=mode_of(resource.kind))
             return self._admit(path, document, None, status=status, ours=True)  # type: ignore[return-value]  # as above
 
     def patch(self, before: R, after: R) -> R:
@@ -158,25 +162,50 @@ class Store:
             ObjectNotFoundError: it is gone.
             ConflictError: it is another one, or it changed since.
         """
+        [written] = self.patch_all([(before, after)])
+        if isinstance(written, Exception):
+            raise written
+        return written  # type: ignore[return-value]  # the same kind
+
+    def patch_all(self, changes: Sequence[tuple[Resource, Resource]]) -> Sequence[Resource | Exception]:
+        """`patch` of many as one durable write: of each the object, or what went wrong with it.
+
+        Raises:
+            OSError: nobody can say which of them would survive a power cut.
+        """
+        results: MutableSequence[Resource | Exception] = []
+        folders: set[Path] = set()
+        with self._lock():
+            for before, after in changes:
+                try:
+                    results.append(self._patch(before, after, folders))
+                except Exception as error:  # noqa: BLE001 -- what is wrong with one is no other's matter
+                    results.append(error)
+            for folder in folders:
+                sync_folder(folder)
+        return results
+
+    def _patch(self, before: R, after: R, folders: set[Path]) -> R:
+        """Patch one, for the holder of the lock, who syncs the `folders`."""
         old, new = before.document(), after.document()
         if old == new:
             return before
-        metadata = before.metadata
-        with self._lock():
-            record = self._read(self._record_path(before.kind, metadata.namespace, metadata.name))
-            if record is None:
-                raise ObjectNotFoundError(f"{before.kind} {metadata.namespace}/{metadata.name} does not exist")
-            _require_unchanged(record, before)
-            given = record.applied.get("metadata") or {}
-            record.labels = overlay_for(given.get("labels") or {}, after.metadata.labels)
-            record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
-            record.status = new.get("status") or {}
-            if old.get("spec") != new.get("spec"):
-                self._write_spec(record, new.get("spec") or {})
-            record.version += 1
-            self._write(record)
-            kept = self._cache.keep(self._record_path(before.kind, metadata.namespace, metadata.name), record)
-            return kept.resource  # type: ignore[return-value]  # the same kind
+        namespace, name = before.metadata.namespace, before.metadata.name
+        path = self._record_path(before.kind, namespace, name)
+        record = self._read(path)
+        if record is None:
+            raise ObjectNotFoundError(f"{before.kind} {namespace}/{name} does not exist")
+        require_unchanged(record, before)
+        given = record.applied.get("metadata") or {}
+        record.labels = overlay_for(given.get("labels") or {}, after.metadata.labels)
+        record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
+        record.status = new.get("status") or {}
+        if old.get("spec") != new.get("spec"):
+            self._write_spec(record, new.get("spec") or {})
+        record.version += 1
+        replace_whole(path, record.to_json(), mode=mode_of(record.kind))
+        folders.add(path.parent)
+        return self._cache.keep(path, record).resource  # type: ignore[return-value]  # the same kind
 
     def _write_spec(self, record: Record, spec: Document) -> None:
         """Give an object another spec: in its file where that is ours and nobody has touched it, else in its record."""
@@ -189,7 +218,7 @@ class Store:
         record.applied, record.spec = record.applied | {"spec": spec}, {}
         if untouched:
             path = self.file_of(record)
-            write_atomically(path, _yaml(record.applied), mode=_mode(record.kind))
+            write_atomically(path, _yaml(record.applied), mode=mode_of(record.kind))
             record.stamp = list(stamp_of(path))
 
     def delete(self, resource: Resource, *, unchanged: bool = False) -> bool:
@@ -206,7 +235,7 @@ class Store:
             if record is None or record.uid != metadata.uid:
                 return False
             if unchanged:
-                _require_unchanged(record, resource)
+                require_unchanged(record, resource)
             if not record.origin:
                 path = self.file_of(record)
                 path.unlink(missing_ok=True)
@@ -221,7 +250,7 @@ class Store:
         with self._lock():
             record = self._read(self._record_path(resource.kind, metadata.namespace, metadata.name))
             if record is not None and record.uid == metadata.uid:
-                record.note_event(event_type, reason, message, _moment())
+                record.note_event(event_type, reason, message, clock.timestamp())
                 self._write(record)
 
     # -- what a scan finds -------------------------------------------------------------------------------------------
@@ -268,7 +297,7 @@ class Store:
                 return
             record.problem = message
             if message:
-                record.note_event("Warning", "InvalidSpec", message, _moment())
+                record.note_event("Warning", "InvalidSpec", message, clock.timestamp())
             self._write(record)
 
     def end(self, record: Record, *, stamp: Stamp | None = None) -> None:
@@ -290,7 +319,7 @@ class Store:
 
     def deletions(self) -> Sequence[Resource]:
         """Objects that are gone, and whose end is not done yet."""
-        return [cached.resource for cached in self._cache.folder(self._state.deleted)]
+        return self._cache.folder(self._state.deleted).resources
 
     def forget(self, uid: str) -> None:
         """The end of a deleted object is done."""
@@ -325,7 +354,11 @@ class Store:
 
     def path_of(self, kind: str, namespace: str, name: str) -> Path:
         """Where the file of an object belongs."""
-        return self.folder.joinpath(kind.lower(), namespace or DEFAULT_NAMESPACE, f"{name}.yaml")
+        return Path(self.place_of(kind, namespace, name))
+
+    def place_of(self, kind: str, namespace: str, name: str) -> str:
+        """`path_of`, for whoever looks at thousands."""
+        return f"{self._objects}/{kind.lower()}/{namespace or DEFAULT_NAMESPACE}/{name}.yaml"
 
     def file_of(self, record: Record) -> Path:
         """The file of a record: the one of a manifest folder that it comes from, or its own."""
@@ -345,19 +378,9 @@ class Store:
         ours: bool = False,
     ) -> Resource:
         """Make the good document of a file the object's last good one; one that says the same raises no version."""
-        metadata = document.get("metadata") or {}
         if record is None:
-            record = Record(
-                kind=document["kind"],
-                namespace=metadata.get("namespace") or DEFAULT_NAMESPACE,
-                name=metadata["name"],
-                uid=str(uuid4()),
-                version=0,
-                generation=0,
-                created=_moment(),
-                applied={},
-                status=status or {},
-            )
+            namespace = (document.get("metadata") or {}).get("namespace") or DEFAULT_NAMESPACE
+            record = new_record(document, namespace, uid=str(uuid4()), created=clock.timestamp(), status=status or {})
         if record.adopt(document):
             record.version += 1
         if ours:
@@ -369,7 +392,7 @@ class Store:
 
     def _write(self, record: Record) -> None:
         path = self._record_path(record.kind, record.namespace, record.name)
-        write_atomically(path, record.to_json(), mode=0o600 if record.kind == "Secret" else 0o644)
+        write_atomically(path, record.to_json(), mode=mode_of(record.kind))
 
     def _read(self, path: Path) -> Record | None:
         """The record as it surely is, for whoever holds the lock, who may change it.
@@ -390,24 +413,6 @@ class Store:
 
     def _record_of(self, path: Path) -> Path:
         return self._state.status / path.parent.parent.name / path.parent.name / f"{path.stem}.json"
-
-
-def _moment() -> str:
-    return clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _mode(kind: str) -> int:
-    return 0o600 if kind == "Secret" else 0o644
-
-
-def _require_unchanged(record: Record, read: Resource) -> None:
-    metadata = read.metadata
-    if (record.uid, str(record.version)) != (metadata.uid, metadata.resource_version):
-        raise ConflictError(
-            f"{read.kind} {metadata.namespace}/{metadata.name} changed since it was read: "
-            f"uid {metadata.uid} and resourceVersion {metadata.resource_version} were expected, "
-            f"{record.uid} and {record.version} found"
-        )
 
 
 def _yaml(document: Document) -> bytes:

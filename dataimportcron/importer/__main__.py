@@ -30,27 +30,30 @@ _INTERVAL = 0.25
 _TRY_AGAIN = 1
 
 _DESCRIPTION = """\
-Write the disk of a container disk image to a file or block device, as a raw disk.
+Write the disk of a container disk image to a file or block device, as raw.
 
-The image is downloaded, verified, decompressed and converted in one pass: raw and
-qcow2 disks with no scratch copy; vmdk, vdi, vhd, vhdx and qed (by qemu-img), and disks
-packed by gzip, xz or zstd, through a scratch file beside the target.
+The image is downloaded, verified, decompressed and converted in one pass: raw
+and qcow2 disks with no scratch copy; vmdk, vdi, vhd, vhdx and qed (by
+qemu-img), and disks packed by gzip, xz or zstd, through a scratch file beside
+the target.
 
-The disk is complete when the marker file exists: that is written last. The same
-command again does nothing then, and starts over if it was interrupted.
+The disk is complete when the marker file exists: that is written last. The
+same command again does nothing then, and starts over if it was interrupted.
 
-The target is a file (its holes take no space), a folder, for DIR/disk.img as KubeVirt
-names it, or a block device, which reads as zeros behind the disk. The marker is
-TARGET.complete, and DIR/.dataimportcron/disk.img.complete in a folder. A device has
-none unless --marker names one, and is then written anew each time."""
+The target is a file (its holes take no space), a folder, for DIR/disk.img as
+KubeVirt names it, or a block device, which reads as zeros behind the disk. The
+marker is TARGET.complete, and DIR/.dataimportcron/disk.img.complete in a
+folder. A device has none unless --marker names one, and is then written anew
+each time."""
 
 _EPILOG = """\
-Progress and, in the last line, the result are JSON objects on standard output; where
-that is a terminal, `dataimportcron import` shows a bar instead.
-exit code: 0 done, 1 it may work later, 2 it never will until something is changed
+Progress and, in the last line, the result are JSON objects on standard output;
+where that is a terminal, `dataimportcron import` shows a bar instead.
+
+exit code: 0 done, 1 it may work later, 2 never until something is changed
 
 examples:
-  dataimportcron import --source docker://quay.io/containerdisks/fedora:latest \\
+  dataimportcron import --source docker://quay.io/containerdisks/fedora \\
       --target fedora.img --size 10737418240"""
 
 _SECRET_HELP = "files accessKeyId and secretKey, or .dockerconfigjson (default: what docker or podman login wrote)"  # noqa: S105 -- no secret

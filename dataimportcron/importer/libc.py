@@ -6,9 +6,10 @@ import ctypes
 from contextlib import suppress
 from functools import cache
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
 """Of mallopt(3), the same in all versions of glibc."""
-_OPTIONS = ((_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 128 << 20), (_TOP_PAD, 16 << 20))
+_KEEP = ((_MMAP_THRESHOLD, 32 << 20), (_TRIM_THRESHOLD, 128 << 20), (_TOP_PAD, 16 << 20))
+_RETURN = ((_ARENA_MAX, 1), (_MMAP_THRESHOLD, 128 << 10), (_TRIM_THRESHOLD, 128 << 10))
 _SYNC_FILE_RANGE_WRITE = 2
 
 
@@ -17,9 +18,15 @@ def keep_freed_memory() -> None:
 
     Without this, each is given back to the kernel, which fills the next one with zeros, page by page.
     """
-    with suppress(AttributeError):
-        for option, value in _OPTIONS:
-            _library().mallopt(option, value)
+    _set_options(_KEEP)
+
+
+def return_freed_memory() -> None:
+    """Have malloc return what is freed: a program that lives for months is busy for seconds, and then rests.
+
+    Without this, each thread keeps a heap of its own, as large as it ever was, with holes in it.
+    """
+    _set_options(_RETURN)
 
 
 def start_writeback(descriptor: int) -> None:
@@ -29,6 +36,12 @@ def start_writeback(descriptor: int) -> None:
     """
     with suppress(AttributeError):
         _library().sync_file_range(descriptor, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
+
+
+def _set_options(options: tuple[tuple[int, int], ...]) -> None:
+    with suppress(AttributeError):
+        for option, value in options:
+            _library().mallopt(option, value)
 
 
 @cache

@@ -14,7 +14,7 @@ from activities.retention import RetentionActivities
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import RegistryUnavailableError
-from dataimportcron.messages import CleanUp, CleanUpInput, DropInput, PromoteInput, Trigger
+from dataimportcron.messages import CleanUp, CleanUpInput, DropInput, FailInput, PromoteInput, Trigger
 from tests.activities.conftest import NOW
 from tests.support.home import DATA_SOURCE, NAMESPACE
 
@@ -230,3 +230,22 @@ async def test_x16_a_repeated_activity_changes_nothing(steps, home):
     await steps.look(ref, Trigger.CHANGE)
     assert {v.metadata.name: v.metadata.uid for v in home.store.list(DataVolume, NAMESPACE)} == before
     assert home.importer.started == [old.digest, new.digest]
+
+
+@pytest.mark.parametrize(
+    ("whose", "phase"), [("another", Phase.IMPORT_SCHEDULED), ("its own", Phase.FAILED), ("not recorded", Phase.FAILED)]
+)
+async def test_a_late_failure_is_not_written_into_the_successor_of_its_volume(steps, home, whose, phase):
+    ref = home.apply()
+    home.release(b"one")
+    decision = await steps.look(ref)
+    ready = await steps.run(steps.volume.prepare_data_volume, steps.populate(ref, decision))
+    uid = {"another": "the-last-ones-uid", "its own": ready.uid, "not recorded": ""}[whose]
+    failure = FailInput(
+        namespace=NAMESPACE, name=decision.data_volume, now=NOW, reason="ImageNotFound", message="no such tag", uid=uid
+    )
+    await steps.run(steps.volume.fail_data_volume, failure)
+    volume = home.store.get(DataVolume, NAMESPACE, decision.data_volume)
+    assert volume.status.phase == phase
+    events = home.store.record(DataVolume, NAMESPACE, decision.data_volume).events
+    assert ("ImageNotFound" in [event["reason"] for event in events]) is (phase == Phase.FAILED)

@@ -145,6 +145,21 @@ async def test_stale_patch_conflicts_and_changes_nothing(objects):
     assert await objects.get(DataVolume, "golden", "fedora-1") == written
 
 
+async def test_patches_that_come_together_are_told_apart(objects):
+    made = [await objects.create(volume(f"fedora-{number}")) for number in range(4)]
+    await objects.delete(made[3])
+    changes = [
+        *((read, with_labels(read, {"a": "1"})) for read in made),
+        (made[0], with_labels(made[0], {"a": "2"})),
+        (made[1], made[1]),
+    ]
+    results = await asyncio.gather(*(objects.patch(*change) for change in changes), return_exceptions=True)
+    stored = await objects.list(DataVolume)
+    assert [found.metadata.labels for found in stored] == [{"a": "1"}] * 3
+    assert results[:3] == stored
+    assert [type(result) for result in results[3:5]] == [ObjectNotFoundError, ConflictError]
+
+
 async def test_patch_of_what_is_gone(objects):
     read = await objects.create(DataSource(metadata=ObjectMeta(name="fedora", namespace="golden")))
     await objects.delete(read)

@@ -12,14 +12,8 @@ import pytest
 from dataimportcron.host import backing as module
 from dataimportcron.host.backing import BackingFiles
 from dataimportcron.host.qcow2_header import MAGIC
+from tests.support.overlays import make_overlay
 from tests.support.storage import denied, public_folder
-
-
-def make(path: Path, backing: str | Path, *, base_format: str = "raw", options: tuple[str, ...] = ()) -> Path:
-    """A qcow2 file over another; the name is recorded as it is given, and need not be of anything."""
-    made = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", *options, "-b", str(backing), "-F", base_format]
-    subprocess.run([*made, str(path), "1M"], check=True, cwd=path.parent)
-    return path
 
 
 @pytest.fixture
@@ -58,7 +52,7 @@ def user_of(golden, images):
 def test_nobody(user_of, images, golden):
     (images / "other.img").write_bytes(b"raw")
     (images / "empty").touch()
-    make(images / "elsewhere.qcow2", golden.with_name("other.img"))
+    make_overlay(images / "elsewhere.qcow2", golden.with_name("other.img"))
     os.mkfifo(images / "fifo")
     (images / "nowhere").symlink_to("absent")
     (images / "loop").symlink_to(".")
@@ -67,7 +61,7 @@ def test_nobody(user_of, images, golden):
 
 
 def test_an_overlay(user_of, images, golden):
-    overlay = make(images / "vm.qcow2", golden)
+    overlay = make_overlay(images / "vm.qcow2", golden)
     assert user_of() == f"{overlay} has it as its backing file"
     overlay.unlink()
     assert user_of() == ""
@@ -75,14 +69,14 @@ def test_an_overlay(user_of, images, golden):
 
 @pytest.mark.parametrize("options", [("-o", "compat=0.10"), ("-o", "compat=1.1"), ("-o", "cluster_size=512")])
 def test_each_version(user_of, images, golden, options):
-    make(images / "vm.qcow2", golden, options=options)
+    make_overlay(images / "vm.qcow2", golden, options=options)
     assert "backing file" in user_of()
 
 
 def test_what_an_overlay_says_now_counts(user_of, images, golden):
     other = golden.with_name("golden-2.img")
     other.write_bytes(bytes(1 << 20))
-    overlay = make(images / "vm.qcow2", golden)
+    overlay = make_overlay(images / "vm.qcow2", golden)
     assert user_of()
     subprocess.run(["qemu-img", "rebase", "-u", "-b", other, "-F", "raw", overlay], check=True)
     assert user_of() == ""
@@ -91,22 +85,22 @@ def test_what_an_overlay_says_now_counts(user_of, images, golden):
 
 
 def test_a_chain_through_files_that_are_in_no_folder(user_of, images, golden, tmp_path):
-    first = make(tmp_path / "first.qcow2", golden)
-    second = make(tmp_path / "second.qcow2", first, base_format="qcow2")
-    third = make(images / "third.qcow2", second, base_format="qcow2")
+    first = make_overlay(tmp_path / "first.qcow2", golden)
+    second = make_overlay(tmp_path / "second.qcow2", first, base_format="qcow2")
+    third = make_overlay(images / "third.qcow2", second, base_format="qcow2")
     assert user_of() == f"{third} has it as its backing file, through {first}"
 
 
 def test_a_chain_that_bites_its_tail(user_of, images):
-    make(images / "a.qcow2", images / "b.qcow2", base_format="qcow2")
-    make(images / "b.qcow2", images / "a.qcow2", base_format="qcow2")
+    make_overlay(images / "a.qcow2", images / "b.qcow2", base_format="qcow2")
+    make_overlay(images / "b.qcow2", images / "a.qcow2", base_format="qcow2")
     assert user_of() == ""
 
 
 def test_relative_paths_are_read_from_the_overlays_folder(user_of, images, golden):
     deep = images / "a" / "b"
     deep.mkdir(parents=True)
-    overlay = make(deep / "vm.qcow2", f"../../../pool/{golden.name}")
+    overlay = make_overlay(deep / "vm.qcow2", f"../../../pool/{golden.name}")
     assert user_of() == f"{overlay} has it as its backing file"
 
 
@@ -114,10 +108,10 @@ def test_relative_paths_of_a_linked_overlay(user_of, images, golden, tmp_path):
     """QEMU reads them from the link's folder; whoever opens the file itself, from the file's."""
     store = tmp_path / "store"
     store.mkdir()
-    (images / "vm.qcow2").symlink_to(make(store / "vm.qcow2", f"../pool/{golden.name}"))
+    (images / "vm.qcow2").symlink_to(make_overlay(store / "vm.qcow2", f"../pool/{golden.name}"))
     assert "vm.qcow2 has it as its backing file" in user_of()
     (store / "vm.qcow2").unlink()
-    make(store / "vm.qcow2", "base.img")
+    make_overlay(store / "vm.qcow2", "base.img")
     assert user_of() == ""
     (images / "base.img").symlink_to(golden)
     assert "vm.qcow2 has it as its backing file" in user_of()
@@ -126,7 +120,7 @@ def test_relative_paths_of_a_linked_overlay(user_of, images, golden, tmp_path):
 def test_the_same_file_by_other_names(user_of, images, golden, tmp_path):
     alias = tmp_path / "alias.img"
     alias.hardlink_to(golden)
-    make(images / "vm.qcow2", alias)
+    make_overlay(images / "vm.qcow2", alias)
     assert "backing file" in user_of()
     alias.unlink()
     assert user_of() == ""
@@ -137,7 +131,7 @@ def test_the_same_file_by_other_names(user_of, images, golden, tmp_path):
 def test_a_linked_folder(user_of, images, golden, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    make(elsewhere / "vm.qcow2", golden)
+    make_overlay(elsewhere / "vm.qcow2", golden)
     assert user_of() == ""
     (images / "more").symlink_to(elsewhere)
     assert "backing file" in user_of()
@@ -154,7 +148,7 @@ def test_a_linked_folder(user_of, images, golden, tmp_path):
     ],
 )
 def test_the_spellings_that_qemu_knows(user_of, images, golden, name):
-    make(images / "vm.qcow2", name.format(golden))
+    make_overlay(images / "vm.qcow2", name.format(golden))
     assert "backing file" in user_of()
 
 
@@ -168,7 +162,7 @@ def test_the_spellings_that_qemu_knows(user_of, images, golden, name):
     ],
 )
 def test_what_is_on_another_host_is_not_ours(user_of, images, name):
-    make(images / "vm.qcow2", name)
+    make_overlay(images / "vm.qcow2", name)
     assert user_of() == ""
 
 
@@ -176,7 +170,7 @@ def test_what_is_on_another_host_is_not_ours(user_of, images, name):
     "name", ["future:disk", "json:{", "json:[]", 'json:{"driver": "future", "file": {"filename": "/x"}}', "json:{}"]
 )
 def test_a_name_that_is_not_understood_may_be_ours(user_of, images, name, golden):
-    overlay = make(images / "vm.qcow2", name)
+    overlay = make_overlay(images / "vm.qcow2", name)
     said = user_of()
     assert said.startswith(f"whether a disk has {golden} as its backing file cannot be known: {overlay} names ")
 
@@ -209,7 +203,7 @@ def test_a_header_that_is_not_understood_may_be_an_overlay(user_of, images, cont
 def test_a_backing_file_is_found_although_something_else_is_in_doubt(user_of, images, golden):
     (images / "a.qcow2").write_bytes(MAGIC)
     (images / "z.qcow2").write_bytes(MAGIC)
-    overlay = make(images / "m.qcow2", golden)
+    overlay = make_overlay(images / "m.qcow2", golden)
     assert user_of() == f"{overlay} has it as its backing file"
 
 
@@ -222,20 +216,20 @@ def test_a_folder_that_is_not_there(user_of, tmp_path):
 def test_our_own_unfinished_files_are_left_out(user_of, golden):
     hidden = golden.parent / ".dataimportcron"
     hidden.mkdir()
-    make(hidden / "vm.partial", golden)
+    make_overlay(hidden / "vm.partial", golden)
     assert user_of() == ""
 
 
 def test_the_volume_may_be_an_overlay_itself(images, golden):
-    volume = make(golden.parent / "disk.qcow2", golden)
+    volume = make_overlay(golden.parent / "disk.qcow2", golden)
     backing = BackingFiles()
     assert backing.user_of(volume, [golden.parent, images]) == ""
-    overlay = make(images / "vm.qcow2", volume, base_format="qcow2")
+    overlay = make_overlay(images / "vm.qcow2", volume, base_format="qcow2")
     assert backing.user_of(volume, [golden.parent, images]) == f"{overlay} has it as its backing file"
 
 
 def test_an_unreadable_file_is_in_doubt(user_of, images, golden):
-    overlay = make(images / "vm.qcow2", golden)
+    overlay = make_overlay(images / "vm.qcow2", golden)
     overlay.chmod(0o600)
     with denied(overlay):
         said = user_of()
@@ -243,7 +237,7 @@ def test_an_unreadable_file_is_in_doubt(user_of, images, golden):
 
 
 def test_an_unreadable_folder_is_in_doubt(user_of, images, golden):
-    make(images / "vm.qcow2", golden)
+    make_overlay(images / "vm.qcow2", golden)
     images.chmod(0o700)
     with denied(images):
         said = user_of()
@@ -262,6 +256,6 @@ def test_files_are_read_again_only_when_they_have_changed(images, golden, monkey
     assert backing.user_of(golden, [images]) == ""
     assert opened == []
     (images / "7.img").unlink()
-    overlay = make(images / "7.img", golden)
+    overlay = make_overlay(images / "7.img", golden)
     assert backing.user_of(golden, [images]) == f"{overlay} has it as its backing file"
     assert opened == [overlay]

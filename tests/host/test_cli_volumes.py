@@ -15,6 +15,7 @@ from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
+from tests.support.overlays import make_overlay
 from tests.support.storage import mounted
 
 ROOT = Path(__file__).parents[2]
@@ -128,8 +129,7 @@ def test_several_objects_are_deleted_by_either_form_of_their_names(program, stor
 
 def test_a_volume_in_use_is_not_deleted(program, store, volume, tmp_path):
     file, other = volume("fedora-1"), volume("fedora-0")
-    overlay = file.with_name("vm.qcow2")
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", file, "-F", "raw", overlay], check=True)
+    overlay = make_overlay(file.with_name("vm.qcow2"), file)
     listed = tmp_path / "both.yaml"
     listed.write_text(
         "".join(

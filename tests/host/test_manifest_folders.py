@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -12,10 +13,12 @@ from dataimportcron.api.types import DataImportCron, DataSource, Secret
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.host.manifest_folders import ManagedObjectError, refuse_managed
 from dataimportcron.host.scan import Scanner
+from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.manifests import with_annotations, with_labels
 from tests.host.conftest import Clock
 from tests.support.home import DATA_SOURCE, NAMESPACE, cron_document
+from tests.support.storage import denied, public_folder
 
 BOMB = "a0: &a0 [1]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 8))
 
@@ -366,3 +369,23 @@ def test_objects_that_are_commented_out_are_deleted(store, clock, file):
     file.write_text("# none at the moment\n")
     clock.scans(6)
     assert names(store) == []
+
+
+def test_a_file_that_may_not_be_read_keeps_its_objects_and_is_said():
+    with public_folder() as work:
+        state, folder = StateFolder(work / "state"), work / "etc"
+        state.prepare()
+        folder.mkdir()
+        store, path = Store(state), folder / "images.yaml"
+        clock = Clock(store, lambda: (folder,))
+        write(path, named("a"), named("b"))
+        assert clock.scans(2) == []
+        subprocess.run(["chmod", "-R", "a+rX", work], check=True)
+        before = store.list(DataImportCron)
+        write(path, named("a", schedule="@daily"))
+        path.chmod(0o600)
+        with denied(path):
+            assert clock.scans(6) == [f"{path} cannot be read: Permission denied"]
+            assert store.list(DataImportCron) == before
+        clock.scans(6)
+        assert [cron.spec.schedule for cron in store.list(DataImportCron)] == ["@daily"]

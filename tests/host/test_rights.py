@@ -14,6 +14,7 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import VolumeSpec
 from tests.support.home import keep_volumes_inside
+from tests.support.overlays import make_overlay
 from tests.support.storage import as_root, public_folder
 
 ROOT = Path(__file__).parents[2]
@@ -98,14 +99,8 @@ def libvirt_takes(path):
     subprocess.run(as_root("chmod", "0600", str(path)), check=True)
 
 
-def make_overlay(file, images):
-    overlay = images / "vm.qcow2"
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", file, "-F", "raw", overlay], check=True)
-    return overlay
-
-
 def test_the_hardened_unit_knows_all(as_unit, file, images):
-    overlay = make_overlay(file, images)
+    overlay = make_overlay(images / "vm.qcow2", file)
     with file.open("rb"):
         libvirt_takes(file)
         libvirt_takes(overlay)
@@ -119,12 +114,12 @@ def test_an_ordinary_user_knows_what_is_his_own(as_user, file, images):
     assert as_user() == ""
     with file.open("rb"):
         assert f"{file} is open" in as_user() or f"has {file} open" in as_user()
-    overlay = make_overlay(file, images)
+    overlay = make_overlay(images / "vm.qcow2", file)
     assert as_user() == f"{overlay} has it as its backing file"
 
 
 def test_an_ordinary_user_keeps_what_he_cannot_know(as_user, file, images):
-    overlay = make_overlay(file, images)
+    overlay = make_overlay(images / "vm.qcow2", file)
     libvirt_takes(overlay)
     doubt = f"{overlay}: it cannot be read: Permission denied"
     assert as_user() == f"whether a disk has {file} as its backing file cannot be known: {doubt}"

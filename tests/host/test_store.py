@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
 
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Secret
 from dataimportcron.errors import ConflictError, InvalidObjectError, ObjectNotFoundError
+from dataimportcron.host.cache import is_settled
 from dataimportcron.host.records import Record
 from dataimportcron.host.store import Store
 from dataimportcron.manifests import with_annotations, with_labels, with_status
@@ -311,6 +313,33 @@ def test_what_is_known_is_what_is_there(store, state, document):
     assert other.known(DataImportCron, NAMESPACE, NAME).metadata.labels == {"ours": "1"}
     store.delete(cron)
     assert known() == (None, None)
+
+
+def test_the_list_of_a_namespace_is_the_same_until_something_changes(store, state, document):
+    cron, _ = store.apply(document)
+    os.utime(state.status / "dataimportcron" / NAMESPACE, (1, 1))
+    first = store.list(DataImportCron, NAMESPACE)
+    assert store.list(DataImportCron, NAMESPACE) is first
+    assert store.known_list(DataImportCron, NAMESPACE) is first
+    written = store.patch(cron, with_labels(cron, {"ours": "1"}))
+    assert (first, store.list(DataImportCron, NAMESPACE)) == ([cron], [written])
+
+
+@pytest.mark.parametrize(("modified", "settled"), [(-0.05, False), (-0.5, True)])
+def test_a_fine_clock_is_told_from_a_coarse_one(modified, settled):
+    moment = 1_700_000_000_000_000_000
+    fine, coarse = moment + int(modified * 1e9) + 123, moment + int(modified * 1e9)
+    assert is_settled((fine, 0, 0), moment) is settled
+    assert not is_settled((coarse, 0, 0), moment)
+    assert is_settled((coarse - 2_000_000_000, 0, 0), moment)
+
+
+def test_patches_written_together_are_on_the_disk_before_anybody_hears_of_them(store, document, monkeypatch):
+    made = [store.apply(document | {"metadata": document["metadata"] | {"name": name}})[0] for name in ("a", "b", "c")]
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    store.patch_all([(cron, with_labels(cron, {"ours": "1"})) for cron in made])
+    assert [path.suffix for path in synced] == [".tmp"] * 3 + [""]
 
 
 def test_no_reader_can_spoil_what_the_next_one_reads(store):

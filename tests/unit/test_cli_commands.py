@@ -86,6 +86,13 @@ def test_the_documentation_has_the_exit_codes_and_only_options_that_exist():
         assert option in helps, option
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_help_fits_a_narrow_terminal(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = ("  dataimportcron ", "  virt-install ")  # they are copied whole, whatever their length
+    assert [line for line in _help(command).splitlines() if len(line) > 80 and not line.startswith(commands)] == []
+
+
 def _help(command):
     told = io.StringIO()
     with redirect_stdout(told), suppress(SystemExit):

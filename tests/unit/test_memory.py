@@ -64,6 +64,22 @@ def test_failed_polls_stay_when_polls_succeed_again():
     assert state.decision == WAIT
 
 
+def test_a_success_in_between_begins_another_entry_of_the_same_words():
+    polled = replace(WAIT, polled=True)
+    state = after(failed(), failed(), polled, failed())
+    assert [(entry.polls, entry.first, entry.ended) for entry in state.poll_failures] == [
+        (1, NOW + timedelta(minutes=3), False),
+        (2, NOW, True),
+    ]
+    assert [entry.polls for entry in after(failed(), replace(WAIT, polled=False), failed()).poll_failures] == [2]
+
+
+def test_tries_that_failed_before_a_success_belong_to_the_entry_that_it_ends():
+    healed = replace(WAIT, polled=True, retries_failed=4, last_failed=LATER)
+    newest, oldest = after(failed(), healed, failed()).poll_failures
+    assert (newest.polls, oldest.polls, oldest.last) == (1, 5, LATER)
+
+
 def test_only_so_many_failures_are_remembered():
     state = after(*(failed(message=f"failure {number}") for number in range(POLL_FAILURES_LENGTH + 5)))
     assert len(state.poll_failures) == POLL_FAILURES_LENGTH

@@ -1,13 +1,11 @@
 """A DataVolume whose object is gone while somebody uses its volume: the volume stays until nobody does."""
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import ConflictError
 from tests.support.home import NAMESPACE
+from tests.support.overlays import make_overlay
 from tests.support.temporal import eventually
 from worker.binding import bind
 
@@ -17,12 +15,6 @@ BLANK = {
     "metadata": {"name": "base", "namespace": NAMESPACE},
     "spec": {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": "1Mi"}}}},
 }
-
-
-def overlay_on(file: Path) -> Path:
-    overlay = file.with_name("vm.qcow2")
-    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", file, "-F", "raw", overlay], check=True)
-    return overlay
 
 
 async def test_a_volume_in_use_outlives_its_object(bound, home, monkeypatch, caplog):
@@ -39,7 +31,7 @@ async def test_a_volume_in_use_outlives_its_object(bound, home, monkeypatch, cap
     async with bound():
         home.store.apply(BLANK)
         await eventually(lambda: home.volumes().get("base") == "Succeeded")
-        overlay = overlay_on(file)
+        overlay = make_overlay(file.with_name("vm.qcow2"), file)
         home.store.delete(home.store.get(DataVolume, NAMESPACE, "base"))
         await eventually(lambda: len(asked) > 2)
         said = f"DataVolume {NAMESPACE}/base is deleted, its volume is kept: {overlay} has it as its backing file"

@@ -26,8 +26,9 @@ from temporalio.service import RPCError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from dataimportcron import naming
-from dataimportcron.api.types import DataImportCron
+from dataimportcron.api.types import DataImportCron, DataVolume
 from dataimportcron.errors import RegistryUnavailableError
+from dataimportcron.host import clock
 from dataimportcron.messages import Outcome, PollResult
 from dataimportcron.naming import import_name
 from tests.support import sight
@@ -35,6 +36,9 @@ from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, SIZE
 from tests.support.temporal import dev_server, eventually
 from tests.workflow.conftest import SITE
 from worker.binding import bind
+from worker.doctor import engine as doctor
+from worker.doctor.finding import Level
+from worker.temporal import Endpoint
 
 NO_SANDBOX = UnsandboxedWorkflowRunner()
 
@@ -215,9 +219,17 @@ async def test_a_paused_import_rests_until_it_is_unpaused(bound, home):
     async with in_mid_import(bound, home) as (cron, name):
         service, child = cron.client.workflow_service, cron.import_handle(name)
         await service.pause_activity(
-            of_activity(cron, PauseActivityRequest, child.id, "import_data_volume", identity="test")
+            of_activity(cron, PauseActivityRequest, child.id, "import_data_volume", identity="anna", reason="upgrade")
         )
         await eventually(lambda: home.importer.running == 0, 40)
+        await eventually(lambda: "ActivityPaused" in [reason for reason, _ in sight.warnings(home)], 40)
+        for kind, its in ((DataImportCron, NAME), (DataVolume, name)):
+            (words,) = {words for reason, words in sight.warnings(home, kind, its) if reason == "ActivityPaused"}
+            assert f"In execution {child.id} activity import_data_volume is paused by anna: upgrade." in words
+        endpoint = Endpoint(address=cron.client.service_client.config.target_host)
+        found = [it async for it in doctor.check(endpoint, SITE, [home.cron()], clock.now()) if "paused" in it.found]
+        assert [(it.level, it.what) for it in found] == [(Level.NOTE, f"execution {child.id}")]
+        assert found[0].cure == f"temporal activity unpause --workflow-id {child.id} --activity-type import_data_volume"
         home.importer.gate.set()
         # The operator's will is done: the cron goes on polling meanwhile, and the import stays where it is.
         for _ in range(3):

@@ -76,6 +76,8 @@ async def test_a_profile_with_tls_a_client_certificate_and_a_key(dev, temporal, 
         await require_search_attributes(client)
         assert client.service_client.config.api_key == KEY
         assert client.service_client.config.target_host == address
+        # What `worker.sandbox` relies on: nothing that encodes or stores payloads knows contexts.
+        assert (client.data_converter.payload_codec, client.data_converter.external_storage) == (None, None)
 
 
 async def test_the_environment_alone(dev, temporal, ours):

@@ -239,7 +239,7 @@ class Binding:
         return False
 
     async def _tell_problems(self) -> None:
-        """Say on the object, and in the log, that Temporal cannot get on with its execution."""
+        """Say on the object, and in the log, that its execution does not go on; of an import on its cron too."""
         kinds: dict[str, type[Resource]] = {"dataimportcron": DataImportCron, "datavolume": DataVolume}
         async for problem in self._executions.problems():
             kind = kinds.get(problem.kind)
@@ -247,7 +247,11 @@ class Binding:
                 continue
             with suppress(ObjectNotFoundError):
                 resource = await self._objects.get(kind, problem.namespace, problem.name)
-                await self._events.emit(resource, "Warning", "EngineProblem", problem.message)
+                await self._events.emit(resource, "Warning", problem.reason, problem.message)
+                owner = resource.metadata.labels.get(naming.LABEL_CRON) if kind is DataVolume else None
+                if owner:
+                    cron = await self._objects.get(DataImportCron, problem.namespace, owner)
+                    await self._events.emit(cron, "Warning", problem.reason, problem.message)
 
     async def _read(self) -> World:
         return World(

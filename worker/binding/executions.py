@@ -29,6 +29,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from dataimportcron import naming
 from dataimportcron.errors import PermanentError
 from dataimportcron.messages import CleanUp, CronInput, CronState, ObjectDeleted, ObjectRef, VolumeInput
+from worker.paused import paused_activities
 from workflows.data_import_cron import DataImportCronWorkflow
 from workflows.data_volume import DataVolumeWorkflow
 
@@ -50,11 +51,20 @@ class ForeignExecutionError(PermanentError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """An execution that is stuck, by its object; `kind` is that of the workflow id: dataimportcron or datavolume."""
+    """An execution that does not go on, by its object; `kind` is that of the workflow id: dataimportcron or datavolume.
+
+    Attributes:
+        kind: the first part of the rest of the workflow id.
+        namespace: of the object.
+        name: of the object.
+        reason: EngineProblem, or ActivityPaused.
+        message: what is so and how it ends.
+    """
 
     kind: str
     namespace: str
     name: str
+    reason: str
     message: str
 
 
@@ -149,20 +159,27 @@ class Executions:
             yield namespace, name
 
     async def problems(self) -> AsyncIterator[Problem]:
-        """Executions of this site that Temporal itself reports as stuck, as visibility knows it (it lags)."""
-        prefix = f"{self.site}/"
+        """Executions of this site that Temporal reports as stuck or that an operator has paused a step of.
+
+        As visibility knows it: it lags.
+        """
         stuck = f"{_PROBLEMS.name} IS NOT NULL AND ExecutionStatus = 'Running'"
-        async for execution in self._client.list_workflows(f"{stuck} AND WorkflowId STARTS_WITH '{prefix}'"):
-            kind, _, rest = execution.id.removeprefix(prefix).partition("/")
-            namespace, _, name = rest.partition("/")
+        async for execution in self._client.list_workflows(f"{stuck} AND WorkflowId STARTS_WITH '{self.site}/'"):
             words = ", ".join(execution.typed_search_attributes.get(_PROBLEMS) or ())
-            yield Problem(
-                kind=kind,
-                namespace=namespace,
-                name=name,
-                message=f"Temporal reports that execution {execution.id} makes no progress ({words}); the worker's log "
+            yield self._problem(
+                execution.id,
+                "EngineProblem",
+                f"Temporal reports that execution {execution.id} makes no progress ({words}); the worker's log "
                 "and the Temporal UI show the failure. It goes on by itself once a worker runs that can go on with it",
             )
+        async for paused in paused_activities(self._client, self.site):
+            message = f"In execution {paused.workflow_id} {paused.found}. It goes on after: {paused.cure}"
+            yield self._problem(paused.workflow_id, "ActivityPaused", message)
+
+    def _problem(self, workflow_id: str, reason: str, message: str) -> Problem:
+        kind, _, rest = workflow_id.removeprefix(f"{self.site}/").partition("/")
+        namespace, _, name = rest.partition("/")
+        return Problem(kind=kind, namespace=namespace, name=name, reason=reason, message=message)
 
     async def _start_cron(
         self, cron: ObjectRef, state: CronState | None, signal: str, argument: str | ObjectDeleted

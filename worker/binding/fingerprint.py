@@ -53,9 +53,7 @@ class Fingerprints:
         """See the function of that name."""
         facts = _around(cron, world)
         objects, known = facts.objects(), self._known.get(cron.metadata.uid)
-        if known is not None and are_same(known[0], objects):
-            return known[1]
-        made = _of_cron(facts)
+        made = known[1] if known is not None and _differ_by_our_writes(known[0], objects) else _of_cron(facts)
         self._known[cron.metadata.uid] = (objects, made)
         return made
 
@@ -67,6 +65,17 @@ class Fingerprints:
 def are_same(before: Sequence[object], now: Sequence[object]) -> bool:
     """Whether all are the very objects that they were."""
     return len(before) == len(now) and all(one is another for one, another in zip(before, now, strict=True))
+
+
+def _differ_by_our_writes(before: Sequence[object], now: Sequence[object]) -> bool:
+    """Whether all are the very objects that they were, except that the cron, the first, may have been polled."""
+    was, cron = before[0], now[0]
+    if not isinstance(was, DataImportCron) or not isinstance(cron, DataImportCron):
+        raise TypeError
+    return are_same(before[1:], now[1:]) and (
+        was is cron
+        or (was.spec == cron.spec and was.metadata.labels == cron.metadata.labels and _inputs(was) == _inputs(cron))
+    )
 
 
 def of_cron(cron: DataImportCron, world: World) -> str:
@@ -90,16 +99,13 @@ def _around(cron: DataImportCron, world: World) -> _Around:
 
 
 def _of_cron(facts: _Around) -> str:
-    cron, annotations = facts.cron, facts.cron.metadata.annotations
+    cron = facts.cron
     managed = facts.managed if facts.managed is not None and not _is_as_made(facts.managed, cron) else None
-    inputs = {key: annotations[key] for key in _INPUTS if key in annotations}
-    if not cron.spec.schedule:
-        inputs[naming.ANNOTATION_DESIRED_DIGEST] = annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
     return _digest(
         [
             cron.metadata.uid,
             cron.metadata.labels,
-            inputs,
+            _inputs(cron),
             _plain(cron.spec),
             _of_data_source(managed) if managed else None,
             [_of_import(item) for item in facts.imports],
@@ -107,6 +113,15 @@ def _of_cron(facts: _Around) -> str:
             [_of_dependency(item) for item in facts.dependencies],
         ]
     )
+
+
+def _inputs(cron: DataImportCron) -> dict[str, str]:
+    """The annotations with which a person asks for something."""
+    annotations = cron.metadata.annotations
+    inputs = {key: annotations[key] for key in _INPUTS if key in annotations}
+    if not cron.spec.schedule:
+        inputs[naming.ANNOTATION_DESIRED_DIGEST] = annotations.get(naming.ANNOTATION_DESIRED_DIGEST, "")
+    return inputs
 
 
 def of_volume(volume: DataVolume, world: World) -> str:

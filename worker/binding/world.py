@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
-from dataimportcron import naming
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
+from dataimportcron.imports import Imports
 
 _Place = tuple[str, str]
 """Namespace and name."""
@@ -31,22 +31,15 @@ class World:
         self._dependencies: defaultdict[_Place, list[ConfigMap | Secret]] = defaultdict(list)
         for dependency in dependencies:
             self._dependencies[_place(dependency)].append(dependency)
-        self._by_owner: defaultdict[_Place, list[DataVolume]] = defaultdict(list)
-        self._by_data_source: defaultdict[_Place, list[DataVolume]] = defaultdict(list)
-        for (namespace, name), volume in self.data_volumes.items():
-            if owner := volume.metadata.labels.get(naming.LABEL_CRON):
-                self._by_owner[namespace, owner].append(volume)
-            if data_source := naming.data_source_of_import(name):
-                self._by_data_source[namespace, data_source].append(volume)
+        volumes: defaultdict[str, list[DataVolume]] = defaultdict(list)
+        for (namespace, _), volume in self.data_volumes.items():
+            volumes[namespace].append(volume)
+        self._imports = {namespace: Imports(found) for namespace, found in volumes.items()}
 
     def imports(self, cron: DataImportCron) -> list[DataVolume]:
         """DataVolumes that are labelled for the cron, or named as imports for its DataSource."""
-        namespace = cron.metadata.namespace
-        found = (
-            *self._by_owner[namespace, cron.metadata.name],
-            *self._by_data_source[namespace, cron.spec.managed_data_source],
-        )
-        return [volume for _, volume in sorted({volume.metadata.name: volume for volume in found}.items())]
+        found = self._imports.get(cron.metadata.namespace)
+        return found.of(cron) if found is not None else []
 
     def dependencies(self, cron: DataImportCron) -> list[ConfigMap | Secret]:
         """What the cron's registry is asked with."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 
 from dataimportcron.api.types import DataImportCron
@@ -81,7 +81,7 @@ async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
         yield finding
 
 
-async def _with_settings(state: StateFolder, crons: list[DataImportCron]) -> AsyncIterator[Finding]:
+async def _with_settings(state: StateFolder, crons: Sequence[DataImportCron]) -> AsyncIterator[Finding]:
     storage = (*folders.check_storage(state, objects.largest_volume(crons)), *folders.check_overlays(state))
     for finding in (*storage, *folders.check_leftovers(state), *objects.check_volumes(state)):
         yield finding

@@ -9,6 +9,7 @@ import os
 import threading
 
 from dataimportcron.host.state import StateFolder
+from dataimportcron.importer.libc import return_freed_memory
 from worker import logs
 from worker.build import host_home
 from worker.cli.common import endpoint_for, state_option
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
+    return_freed_memory()
     logs.set_up()
     if arguments.watch_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()

@@ -17,6 +17,7 @@ from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import DataImportCronError
 from worker.doctor.finding import Finding, bad, failed, good, note
+from worker.paused import paused_activities
 from worker.temporal import Endpoint, connect, require_search_attributes
 
 _PATIENCE: Final = timedelta(seconds=5)
@@ -40,7 +41,7 @@ async def check(
         yield bad("Temporal", "does not answer", "on a host `dataimportcron up` starts it; else see TEMPORAL_ADDRESS")
         return
     yield good("Temporal", f"answers at {client.service_client.config.target_host}, namespace {client.namespace}")
-    for look in (_retention(client), _search_attributes(client), _workers(client, site, now)):
+    for look in (_retention(client), _search_attributes(client), _workers(client, site, now), _paused(client, site)):
         try:
             for finding in await look:
                 yield finding
@@ -99,6 +100,12 @@ async def _workers(client: Client, site: str, now: datetime) -> list[Finding]:
             bad("clock", f"Temporal's clock is {ahead:.0f} s ahead of this machine's", "set it: see timedatectl")
         )
     return findings or [good("workers", f"{steps} and its queue of imports are polled")]
+
+
+async def _paused(client: Client, site: str) -> list[Finding]:
+    """What an operator has paused, and perhaps forgotten."""
+    found = [paused async for paused in paused_activities(client, site)]
+    return [note(f"execution {paused.workflow_id}", paused.found, paused.cure) for paused in found]
 
 
 async def _execution(client: Client, site: str, cron: DataImportCron) -> Finding | None:
