@@ -6,6 +6,7 @@ runs the same programs with the same arguments.
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.cluster import rights
 from tests.cluster.access import USER, Access
 from tests.cluster.binaries import binaries
 from tests.cluster.certificates import Authority, make_signing_pair
@@ -129,7 +131,19 @@ class ControlPlane(Access):
             f"--service-account-key-file={public}",
             f"--service-account-signing-key-file={private}",
             f"--service-cluster-ip-range={addresses.services}",
+            f"--audit-policy-file={self._audit_policy()}",
+            f"--audit-log-path={self.audit_log}",
         ]
+
+    @property
+    def audit_log(self) -> Path:
+        """What service accounts have asked for, see `rights`."""
+        return self.folder / "audit.log"
+
+    def _audit_policy(self) -> Path:
+        path = self.folder / "audit-policy.json"
+        path.write_text(json.dumps(rights.POLICY))
+        return path
 
     def _controller_manager(self) -> list[str]:
         issue = self.authority
