@@ -29,7 +29,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cache=${XDG_CACHE_HOME:-${HOME:?"HOME is not set, so there is no place for the cache"}/.cache}/dataimportcron
 export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$cache/uv
 
-image_packages=(mmdebstrap)
+image_packages=(mmdebstrap uidmap)
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
 cluster_packages=(containernetworking-plugins e2fsprogs iproute2 iptables mount runc skopeo util-linux)
 test_packages=("${image_packages[@]}" chromium git libvirt-clients libvirt-daemon-system lua5.1 systemd virtinst xfsprogs)
