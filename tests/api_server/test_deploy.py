@@ -144,6 +144,27 @@ def test_installed_and_uninstalled_with_all_volumes_still_there(cluster):
     assert not cluster.get("deployments", "-n", "dataimportcron")["items"]
 
 
+def test_a_sync_after_a_poll_shows_no_diff(cluster):
+    cluster.kubectl("apply", "--server-side", "-f", str(DEPLOY / "crds" / "beside"))
+    cluster.kubectl("wait", "--for=condition=Established", "crd/dataimportcrons.dataimportcron.io")
+    cron = yaml.safe_load((DEPLOY / "samples" / "fedora.yaml").read_text()) | {
+        "apiVersion": "dataimportcron.io/v1beta1"
+    }
+    named = ("-n", cron["metadata"]["namespace"])
+    as_git = ("--server-side", "--field-manager=argocd-controller", "-f", "-")
+    cluster.kubectl("apply", *as_git, document=cron)
+
+    digest = {"metadata": {"annotations": {"cdi.kubevirt.io/storage.import.sourceDesiredDigest": "sha256:0"}}}
+    polled = {"status": {"lastExecutionTimestamp": "2026-11-24T12:00:00Z", "observedGeneration": 1}}
+    where = ("dataimportcrons.dataimportcron.io", cron["metadata"]["name"], *named)
+    cluster.kubectl("patch", *where, "--type=merge", "-p", json.dumps(digest))
+    cluster.kubectl("patch", *where, "--type=merge", "--subresource=status", "-p", json.dumps(polled))
+    assert cluster.get(*where)["status"]["observedGeneration"] == 1
+
+    # It ends with 1 where there is a difference.
+    assert not cluster.kubectl("diff", *as_git, document=cron)
+
+
 @pytest.fixture(params=("beside", "standalone"))
 def mode(cluster, request):
     """How the worker is installed, without its pods."""
