@@ -1,9 +1,9 @@
 """Attempts to fill a claim: numbered, one Job each, and never two that write.
 
 The claim carries the number of the only attempt that may write. A worker takes the next number by compare-and-swap,
-removes what earlier attempts have left, waits until their pods are gone, and makes its Job suspended. Only then it looks
-whether the number is still its own, and lets the Job go. So a worker that was frozen anywhere on this way and wakes up
-late finds another number, or its Job deleted; it never starts a second writer.
+removes what earlier attempts have left, waits until their pods are gone, and makes its Job suspended. Only then it
+looks whether the number is still its own, and lets the Job go. So a worker that was frozen anywhere on this way and
+wakes up late finds another number, or its Job deleted; it never starts a second writer.
 """
 
 from __future__ import annotations

@@ -37,4 +37,4 @@ def preallocates(volume: Json, config: Json) -> bool:
 
 
 def _together(*lists: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(item) for items in lists for item in items))  # type: ignore[attr-defined]  # lists
+    return tuple(dict.fromkeys(str(item) for items in lists for item in items))

@@ -48,9 +48,7 @@ class Following:
         report: of the port.
     """
 
-    def __init__(
-        self, connection: Connection, job: Json, claim: Json, report: Callable[[Transfer], None]
-    ) -> None:
+    def __init__(self, connection: Connection, job: Json, claim: Json, report: Callable[[Transfer], None]) -> None:
         self._connection = connection
         self._job = job["metadata"]
         self._claim = claim["metadata"]

@@ -74,5 +74,7 @@ def newest(stream: Json, tag: str) -> StreamImage:
         raise ImageNotFoundError(f"{name} has no tag {tag}".rstrip(), hint="see its status.tags")
     items = found.get("items") or ()
     if not items:
-        raise ImageNotFoundError(f"{name} tag {found.get('tag')} has no items", hint="no image has been imported into it")
+        raise ImageNotFoundError(
+            f"{name} tag {found.get('tag')} has no items", hint="no image has been imported into it"
+        )
     return StreamImage(digest=str(items[0]["image"]), reference=str(items[0]["dockerImageReference"]))

@@ -20,7 +20,7 @@ from dataimportcron.cluster.image_streams import ImageStreams
 from dataimportcron.cluster.node_pull import has_image_volumes
 from dataimportcron.cluster.pods import Attempt, PodSettings
 from dataimportcron.cluster.records import COMPLETE, labels_from, record_after, record_of
-from dataimportcron.cluster.resources import JOBS, NODES, PVCS, Json
+from dataimportcron.cluster.resources import NODES, PVCS, Json
 from dataimportcron.cluster.storage import BLOCK
 from dataimportcron.cluster.waiting import Waiting
 from dataimportcron.errors import (
@@ -154,17 +154,13 @@ class ClusterImporter:
         except ForbiddenError:
             return False
 
-    async def _record(
-        self, claim: Json, volume: VolumeSpec, wanted: DataVolume, result: Result, digest: str
-    ) -> None:
+    async def _record(self, claim: Json, volume: VolumeSpec, wanted: DataVolume, result: Result, digest: str) -> None:
         """Say that the claim is complete, with the labels that its image asks for (L-05, L-06), and tidy up."""
         own = claim["metadata"]
         asked = labels_from(result.env)
         labels = {key: value for key, value in asked.items() if key not in wanted.metadata.labels}
         record = record_after(result, volume.uid, await self._claims.size_of(wanted, claim), digest)
-        patch: Json = {
-            "metadata": {"uid": own["uid"], "labels": labels, "annotations": {COMPLETE: record.to_json()}}
-        }
+        patch: Json = {"metadata": {"uid": own["uid"], "labels": labels, "annotations": {COMPLETE: record.to_json()}}}
         try:
             await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
         except ObjectNotFoundError as error:

@@ -10,6 +10,7 @@ import asyncio
 import hashlib
 import re
 import time
+from contextlib import suppress
 from typing import Final
 
 from dataimportcron import naming
@@ -78,10 +79,8 @@ class NodeDigest:
         name, deadline = job["metadata"]["name"], time.monotonic() + _PATIENCE
         if await self._is_old(name, image.namespace):
             await self._remove(name, image.namespace)
-        try:
+        with suppress(AlreadyExistsError):  # another look has begun it, or one before
             await self._connection.create(JOBS, job)
-        except AlreadyExistsError:
-            pass  # another look has begun it, or one before
         started = time.monotonic()
         while time.monotonic() < deadline:
             pods = await self._connection.list(PODS, image.namespace, label_selector=f"job-name={name}")
@@ -132,7 +131,7 @@ class NodeDigest:
 def lookup_job(image: ImageSource, settings: PodSettings) -> Json:
     """The Job that has a node pull an image. Looks at the same image share it by its name."""
     reference = _image_of(image)
-    key = "\0".join((reference, image.architecture, image.secret))
+    key = f"{reference} {image.architecture} {image.secret}"
     name = f"poll-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     labels = {
         naming.LABEL_MANAGED_BY: naming.MANAGED_BY,
@@ -178,7 +177,7 @@ def digest_of(pod: Json) -> str:
         InvalidImageError: it has run, and the node does not say of what digest.
     """
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
-    status = next((it for it in statuses if it["name"] == IMAGE_CONTAINER), {})
+    status: Json = next((it for it in statuses if it["name"] == IMAGE_CONTAINER), {})
     if "terminated" not in (status.get("state") or {}):
         return ""
     image_id = str(status.get("imageID") or "")

@@ -367,10 +367,8 @@ def _files(attempt: Attempt, settings: PodSettings) -> list[Json]:
 
 def _arguments(attempt: Attempt, settings: PodSettings) -> list[str]:
     """The importer's command line; nothing secret stands in it."""
-    if not attempt.node_pull:
-        source = attempt.url
-    else:
-        source = _IMAGE if attempt.image_volume else f"{_SHARED}/root"
+    unpacked = _IMAGE if attempt.image_volume else f"{_SHARED}/root"
+    source = unpacked if attempt.node_pull else attempt.url
     arguments = ["--source", source, "--size", str(attempt.size), "--target", _DEVICE if attempt.block else _FOLDER]
     if attempt.digest:
         arguments += ["--digest", attempt.digest]

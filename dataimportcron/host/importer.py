@@ -109,9 +109,7 @@ class HostImporter:
                 hint="it is started again",
             )
         if result.failed:
-            raise error_of(
-                result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after
-            )
+            raise error_of(result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after)
         return result
 
 

@@ -137,7 +137,8 @@ def _reader(options: argparse.Namespace) -> ImageReader:
     archive = source.startswith("oci-archive:")
     if not source or ("://" in source and not archive):
         raise InvalidObjectError(
-            f"--source {source!r} is not read, expected docker://…, oci-archive:…, a file or a folder", hint="see --help"
+            f"--source {source!r} is not read, expected docker://…, oci-archive:…, a file or a folder",
+            hint="see --help",
         )
     from dataimportcron.importer.source.local_image import ArchiveImage, FileImage, FolderImage  # noqa: PLC0415
 

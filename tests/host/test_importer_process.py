@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dataimportcron import errors
 from dataimportcron.api.types import ConfigMap, ObjectMeta
 from dataimportcron.errors import ImporterDiedError, MissingDependencyError, TargetBusyError
 from dataimportcron.host.files import try_lock
