@@ -78,9 +78,11 @@ class Attempts:
         if now["metadata"]["uid"] != target["uid"] or not own["name"].endswith(f"-{attempt_of(now)}"):
             await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
             raise ConflictError(f"{_name(claim)} is being filled by another attempt than Job {own['name']}")
-        return await self._connection.patch(
-            JOBS, own["name"], own["namespace"], {"metadata": {"uid": own["uid"]}, "spec": {"suspend": False}}
-        )
+        patch: Json = {"metadata": {"uid": own["uid"]}, "spec": {"suspend": False}}
+        try:
+            return await self._connection.patch(JOBS, own["name"], own["namespace"], patch)
+        except ObjectNotFoundError as error:
+            raise ConflictError(f"{_name(claim)} is being filled by another worker: {error.message}") from error
 
     async def remove(self, claim: Json) -> None:
         """Have all Jobs of a claim removed with their pods, without waiting for it."""

@@ -1,7 +1,7 @@
 """What a pod waits for, in words that a person can act on. Pure.
 
 The cause is looked for where Kubernetes writes it, from the most telling place to the least: the container's own state,
-the claim's events, the scheduler's condition, the pod's events, the Job's events. That a pod waits a moment is no
+the claim's events, the scheduler's condition, the pod's events; where there is no pod, the Job's. That a pod waits a moment is no
 trouble; `passing` says so, and who asks gives it some seconds before it is told to a person.
 """
 
@@ -53,8 +53,8 @@ def hold_up(pod: Json | None, claim: Json | None, events: Iterable[Json]) -> Hol
         claim: that it mounts, None where it mounts none.
         events: of Job, pod and claim, of now and before.
     """
-    newest = sorted(events, key=_time, reverse=True)
-    return next(_candidates(pod, claim, newest), None)
+    found = list(_candidates(pod, claim, sorted(events, key=_time, reverse=True)))
+    return next((it for it in found if not it.passing), found[0] if found else None)
 
 
 def _candidates(pod: Json | None, claim: Json | None, events: Sequence[Json]) -> Iterator[HoldUp]:

@@ -28,6 +28,7 @@ from dataimportcron.errors import (
     DataImportCronError,
     ForbiddenError,
     ForeignFileError,
+    ImporterDiedError,
     InvalidObjectError,
     ObjectNotFoundError,
     error_of,
@@ -92,7 +93,11 @@ class ClusterImporter:
             if not self._hands_over():
                 await asyncio.shield(self._stop(claim))
             raise
+        except ImporterDiedError:
+            await self._tidy(claim)
+            raise
         if result.failed:
+            await self._tidy(claim)
             raise error_of(result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after)
         # What is written is recorded even if a cancellation comes now.
         await asyncio.shield(self._record(claim, volume, wanted, result, digest))
@@ -165,10 +170,15 @@ class ClusterImporter:
             await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
         except ObjectNotFoundError as error:
             raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
+        await self._tidy(claim)
+
+    async def _tidy(self, claim: Json) -> None:
+        """Remove the Jobs that have ended: a later call must not take one for the attempt that runs."""
+        own = claim["metadata"]
         try:
             await self._attempts.remove(claim)
         except DataImportCronError as error:
-            # They go with the claim, if not now.
+            # They go with the next attempt or with the claim, if not now.
             logger.warning("Jobs of claim %s/%s stay: %s", own["namespace"], own["name"], error)
 
     async def _stop(self, claim: Json) -> None:
