@@ -17,10 +17,12 @@ from dataimportcron.cluster.holdups import HoldUp
 from dataimportcron.cluster.pods import LABEL_VOLUME, Attempt, PodSettings, files_of, import_job
 from dataimportcron.cluster.records import ATTEMPT, attempt_of
 from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json
-from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
+from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError, QuotaExceededError
 
 _LOOK = 0.2
 """Seconds between two looks whether a pod is gone."""
+_PATIENCE = 2.0
+"""Seconds until it is tried again where a quota leaves no room."""
 _SWAPS = 10
 """A claim is written by others as well while it is being bound."""
 
@@ -59,11 +61,18 @@ class Attempts:
         files = files_of(attempt, settings)
         if files is not None:
             await self._connection.apply(CONFIG_MAPS, files)
-        try:
-            job = await self._connection.create(JOBS, import_job(attempt, settings))
-        except AlreadyExistsError as error:
-            raise ConflictError(error.message) from error
-        return await self.release(claim, job)
+        return await self.release(claim, await self._make(import_job(attempt, settings), tell))
+
+    async def _make(self, job: Json, tell: Callable[[HoldUp], None]) -> Json:
+        """Make a Job; where a quota leaves no room for one, it is waited for."""
+        while True:
+            try:
+                return await self._connection.create(JOBS, job)
+            except AlreadyExistsError as error:
+                raise ConflictError(error.message) from error
+            except QuotaExceededError as error:
+                tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
+            await asyncio.sleep(_PATIENCE)
 
     async def release(self, claim: Json, job: Json) -> Json:
         """Let a Job go that was made suspended, if it is still the one of the attempt that may write.

@@ -331,6 +331,21 @@ async def test_a_quota_holds_the_claim_up_until_it_is_raised(cluster, control_pl
     await task
 
 
+async def test_a_quota_holds_the_job_up_until_it_is_raised(cluster, control_plane):
+    quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
+    control_plane.apply({**quota, "spec": {"hard": {"count/jobs.batch": "0"}}})
+
+    async def enforced():
+        return (control_plane.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
+
+    await cluster.until(enforced)
+    task = cluster.start(await cluster.volume())
+    assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
+    control_plane.apply({**quota, "spec": {"hard": {"count/jobs.batch": "1"}}})
+    await cluster.ends(await cluster.pod(), DONE)
+    await task
+
+
 async def test_a_claim_that_no_storage_class_serves(cluster):
     task = cluster.start(await cluster.volume())
     told = await cluster.told("Pending")
