@@ -205,7 +205,7 @@ async def test_the_digest_that_a_node_pulls(home, release):
     assert (await node.resolve(home.image)).digest == release
     assert await home.connection.list(PODS, home.namespace, label_selector="dataimportcron.io/lookup") == []
     absent = replace(home.image, url=home.image.url.replace(":40", ":absent"))
-    with pytest.raises(ImageNotFoundError, match="failed to pull image .*:absent"):
+    with pytest.raises(ImageNotFoundError, match=r"failed to pull image .*:absent"):
         await node.resolve(absent)
 
 
