@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.connection import Connection
@@ -27,11 +27,13 @@ class Claims:
     Args:
         connection: to the API server.
         owned: whether a DataVolume is an object that owns its claim; else the claim itself is shown as one.
+        overheads: of file systems, by storage class, "" for all others; they outrank CDI's configuration.
     """
 
-    def __init__(self, connection: Connection, *, owned: bool) -> None:
+    def __init__(self, connection: Connection, *, owned: bool, overheads: Mapping[str, str] | None = None) -> None:
         self._connection = connection
         self._owned = owned
+        self._overheads = overheads or {}
 
     async def find(self, namespace: str, name: str) -> Json | None:
         """The claim of that name, None if there is none."""
@@ -64,7 +66,7 @@ class Claims:
         profile = await self._optional_profile(storage_class)
         config = await cdi_config(self._connection)
         overhead = (config.get("status") or {}).get("filesystemOverhead") or {}
-        overheads = {**(overhead.get("storageClass") or {}), "": overhead.get("global") or ""}
+        overheads = {**(overhead.get("storageClass") or {}), "": overhead.get("global") or "", **self._overheads}
         return StorageFacts(
             classes=classes,
             profiles={storage_class: profile} if profile else {},

@@ -11,7 +11,7 @@ from typing import Final
 
 from dataimportcron.cluster.attempts import failure_of
 from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.holdups import hold_up
+from dataimportcron.cluster.holdups import hold_up, is_pulling
 from dataimportcron.cluster.pods import CONTAINER
 from dataimportcron.cluster.resources import EVENTS, JOBS, PODS, PVCS, Json
 from dataimportcron.cluster.waiting import Waiting
@@ -137,6 +137,9 @@ class Following:
             claim = await self._connection.get(PVCS, self._claim["name"], self._claim["namespace"])
             things = [job, claim, *([self._pod] if self._pod else [])]
             events = [event for thing in things for event in await self._events(thing)]
+            found = hold_up(self._pod, claim, events)
+            if self._pod is None and found is not None:
+                await self._nudge()
         except ObjectNotFoundError as error:
             raise ImporterDiedError(f"The import was removed while it ran: {error.message}") from error
         except ApiUnavailableError as error:
@@ -146,11 +149,13 @@ class Following:
             raise ImporterDiedError(f"Job {self._job['name']} was deleted before its pod had begun")
         if self._pod is None and (why := failure_of(job)) is not None:
             raise ImporterDiedError(f"Job {self._job['name']} has failed without a pod: {why}")
-        found = hold_up(self._pod, claim, events)
-        self._waiting.tell(found)
-        if self._pod is None and found is not None and time.monotonic() >= self._nudge_at:
+        self._waiting.tell(found, "Pulling" if self._pod and is_pulling(self._pod, events) else "Scheduled")
+
+    async def _nudge(self) -> None:
+        """Have the Job's controller look again, now and then."""
+        if time.monotonic() >= self._nudge_at:
             self._nudge_at = time.monotonic() + _NUDGE
-            patch = {"metadata": {"annotations": {_NUDGED: str(int(self._nudge_at))}}}
+            patch: Json = {"metadata": {"annotations": {_NUDGED: str(int(self._nudge_at))}}}
             await self._connection.patch(JOBS, self._job["name"], self._job["namespace"], patch)
 
     async def _events(self, thing: Json) -> list[Json]:

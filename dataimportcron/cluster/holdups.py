@@ -1,8 +1,8 @@
 """What a pod waits for, in words that a person can act on. Pure.
 
 The cause is looked for where Kubernetes writes it, from the most telling place to the least: the container's own state,
-the claim's events, the scheduler's condition, the pod's events; where there is no pod, the Job's. That a pod waits a moment is no
-trouble; `passing` says so, and who asks gives it some seconds before it is told to a person.
+the claim's events, the scheduler's condition, the pod's events; where there is no pod, the Job's. That a pod waits a
+moment is no trouble; `passing` says so, and who asks gives it some seconds before it is told to a person.
 """
 
 from __future__ import annotations
@@ -84,9 +84,10 @@ def _candidates(pod: Json | None, claim: Json | None, events: Sequence[Json]) ->
         )
 
 
-def pull_failure(pod: Json) -> HoldUp | None:
-    """Why an image of a pod cannot be pulled, None where none has failed."""
-    return next((it for it in _of_containers(pod) if it.reason == "ImagePullFailed"), None)
+def is_pulling(pod: Json, events: Iterable[Json]) -> bool:
+    """Whether a node is pulling an image for a pod, which may take many minutes."""
+    pulls = [event for event in _about(events, pod) if event.get("reason") in {"Pulling", "Pulled"}]
+    return bool(pulls) and max(pulls, key=_time)["reason"] == "Pulling"
 
 
 def container_statuses(pod: Json) -> list[Json]:

@@ -5,24 +5,10 @@ Only the object is read; who imports images into the stream, and where they are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.resources import IMAGE_STREAMS, Json
 from dataimportcron.errors import ImageNotFoundError, InvalidReferenceError, NotServedError, ObjectNotFoundError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StreamImage:
-    """An image that a tag of an ImageStream means now: its digest, and how a node pulls it."""
-
-    digest: str
-    reference: str
-
-    @property
-    def url(self) -> str:
-        """As a registry source names it."""
-        return f"docker://{self.reference}"
+from dataimportcron.ports import ImageSource, ResolvedImage
 
 
 class ImageStreams:
@@ -31,19 +17,19 @@ class ImageStreams:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    async def resolve(self, namespace: str, image_stream: str) -> StreamImage:
-        """Read what name[:tag] in a namespace means now.
+    async def resolve(self, image: ImageSource) -> ResolvedImage:
+        """Read what the ImageStream of a source means now.
 
         Raises:
             InvalidReferenceError: it is no name of an ImageStream.
             ImageNotFoundError: there is no such ImageStream, tag or image.
         """
-        name, tag = split(image_stream)
+        name, tag = split(image.image_stream)
         try:
-            stream = await self._connection.get(IMAGE_STREAMS, name, namespace)
+            stream = await self._connection.get(IMAGE_STREAMS, name, image.namespace)
         except (ObjectNotFoundError, NotServedError) as error:
             raise ImageNotFoundError(
-                f"ImageStream {namespace}/{name} not found: {error.message}",
+                f"ImageStream {image.namespace}/{name} not found: {error.message}",
                 hint="create it in the namespace of the DataImportCron",
             ) from error
         return newest(stream, tag)
@@ -61,7 +47,7 @@ def split(image_stream: str) -> tuple[str, str]:
     return name, tag
 
 
-def newest(stream: Json, tag: str) -> StreamImage:
+def newest(stream: Json, tag: str) -> ResolvedImage:
     """The newest image of a tag, of the first one where no tag is named.
 
     Raises:
@@ -77,4 +63,5 @@ def newest(stream: Json, tag: str) -> StreamImage:
         raise ImageNotFoundError(
             f"{name} tag {found.get('tag')} has no items", hint="no image has been imported into it"
         )
-    return StreamImage(digest=str(items[0]["image"]), reference=str(items[0]["dockerImageReference"]))
+    digest = str(items[0]["image"])
+    return ResolvedImage(digest=digest, manifest_digest=digest, image=str(items[0]["dockerImageReference"]))

@@ -34,11 +34,13 @@ from dataimportcron.errors import (
     error_of,
 )
 from dataimportcron.importer.report import Result
+from dataimportcron.manifests import with_labels
 from dataimportcron.ports import ImageSource, Objects, Transfer, VolumeSpec
 from dataimportcron.reference import Reference
 
 logger = logging.getLogger(__name__)
 
+_WRITES = 5
 _STOP_PATIENCE = 60.0
 """Seconds to wait for a cancelled importer's pod to go; a node that is dead lets it stay for ever."""
 
@@ -126,7 +128,7 @@ class ClusterImporter:
         document, config = wanted.document(), await cdi_config(self._connection)
         url = image.url
         if image.image_stream and not url:
-            url = (await self._streams.resolve(image.namespace, image.image_stream)).url
+            url = f"docker://{(await self._streams.resolve(image)).image}"
         elif url.startswith("docker://"):
             url = f"docker://{Reference.parse(url).with_digest(digest)}" if digest else url
         elif not url.startswith("oci-archive:"):
@@ -162,8 +164,7 @@ class ClusterImporter:
     async def _record(self, claim: Json, volume: VolumeSpec, wanted: DataVolume, result: Result, digest: str) -> None:
         """Say that the claim is complete, with the labels that its image asks for (L-05, L-06), and tidy up."""
         own = claim["metadata"]
-        asked = labels_from(result.env)
-        labels = {key: value for key, value in asked.items() if key not in wanted.metadata.labels}
+        labels = await self._label(wanted, labels_from(result.env))
         record = record_after(result, volume.uid, await self._claims.size_of(wanted, claim), digest)
         patch: Json = {"metadata": {"uid": own["uid"], "labels": labels, "annotations": {COMPLETE: record.to_json()}}}
         try:
@@ -171,6 +172,18 @@ class ClusterImporter:
         except ObjectNotFoundError as error:
             raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
         await self._tidy(claim)
+
+    async def _label(self, wanted: DataVolume, asked: dict[str, str]) -> dict[str, str]:
+        """Give a DataVolume the labels that it has not; returns those. They flow on to its DataSource (D-10)."""
+        for _ in range(_WRITES):
+            volume = await self._objects.get(DataVolume, wanted.metadata.namespace, wanted.metadata.name)
+            labels = {key: value for key, value in asked.items() if key not in volume.metadata.labels}
+            try:
+                await self._objects.patch(volume, with_labels(volume, labels))
+            except ConflictError:
+                continue
+            return asked | {key: volume.metadata.labels[key] for key in asked.keys() - labels.keys()}
+        raise ConflictError(f"DataVolume {wanted.metadata.namespace}/{wanted.metadata.name} is written by others")
 
     async def _tidy(self, claim: Json) -> None:
         """Remove the Jobs that have ended: a later call must not take one for the attempt that runs."""

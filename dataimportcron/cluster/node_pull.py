@@ -29,11 +29,14 @@ from dataimportcron.cluster.pods import (
 from dataimportcron.cluster.resources import EVENTS, JOBS, PODS, Json
 from dataimportcron.errors import (
     AlreadyExistsError,
+    DataImportCronError,
     ImageNotFoundError,
     ImagePullingError,
     InvalidImageError,
     ObjectNotFoundError,
+    RegistryUnavailableError,
     TransientError,
+    UnauthorizedError,
 )
 from dataimportcron.ports import ImageSource, ResolvedImage
 
@@ -48,6 +51,8 @@ _TTL: Final = 60
 _LABEL_LOOKUP: Final = "dataimportcron.io/lookup"
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
+_DENIED: Final = ("unauthorized", "denied", "forbidden", "authorization failed", "no basic auth")
+_ABSENT: Final = ("not found", "manifest unknown", "invalidimagename", "couldn't parse image", "no match for platform")
 _NODE_VERSION: Final = (1, 35)
 _RUNTIMES: Final = {"containerd": (2, 1), "cri-o": (1, 33)}
 """From which version on a container runtime mounts images as volumes."""
@@ -88,7 +93,11 @@ class NodeDigest:
             if pod is not None and (digest := digest_of(pod)):
                 await self._remove(name, image.namespace)
                 return ResolvedImage(digest=digest, manifest_digest=digest)
-            await self._check(name, image, pod, patient=time.monotonic() - started < _MOMENT)
+            failure = await self._failure(name, image, pod, patient=time.monotonic() - started < _MOMENT)
+            if failure is not None:
+                # The next look has its own pod, which does not wait as long as the kubelet would with this one.
+                await self._remove(name, image.namespace)
+                raise failure
             await asyncio.sleep(_LOOK)
         raise ImagePullingError(
             f"A node has been pulling {_image_of(image)} for {_PATIENCE:.0f} s and goes on",
@@ -113,8 +122,10 @@ class NodeDigest:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def _check(self, name: str, image: ImageSource, pod: Json | None, *, patient: bool) -> None:
-        """Fail where the pod waits for something that somebody must change; the pod stays, and the kubelet tries on."""
+    async def _failure(
+        self, name: str, image: ImageSource, pod: Json | None, *, patient: bool
+    ) -> DataImportCronError | None:
+        """Why the pod will not run, None while it may (N-04)."""
         job = await self._connection.get(JOBS, name, image.namespace)
         events: list[Json] = []
         for thing in (job, *([pod] if pod else [])):
@@ -122,10 +133,8 @@ class NodeDigest:
             events += await self._connection.list(EVENTS, image.namespace, field_selector=selector)
         found = hold_up(pod, None, events)
         if found is None or (found.passing and patient):
-            return
-        if found.reason == "ImagePullFailed":
-            raise ImageNotFoundError(found.message, hint="the kubelet tries on; it is asked again at the next poll")
-        raise TransientError(found.message)
+            return None
+        return pull_error(found.message) if found.reason == "ImagePullFailed" else TransientError(found.message)
 
 
 def lookup_job(image: ImageSource, settings: PodSettings) -> Json:
@@ -188,6 +197,16 @@ def digest_of(pod: Json) -> str:
             hint="the image must come from a registry",
         )
     return found.group()
+
+
+def pull_error(message: str) -> DataImportCronError:
+    """What a container runtime's failure to pull an image stands for, by its words."""
+    words = message.lower()
+    if any(word in words for word in _DENIED):
+        return UnauthorizedError(message, hint="imagePullSecrets of the settings, secretRef, or the node's own")
+    if any(word in words for word in _ABSENT):
+        return ImageNotFoundError(message)
+    return RegistryUnavailableError(message)
 
 
 def has_image_volumes(nodes: list[Json]) -> bool:

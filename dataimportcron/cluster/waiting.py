@@ -25,11 +25,16 @@ class Waiting:
         self._clock = clock
         self._since = clock()
 
-    def tell(self, hold_up: HoldUp | None) -> None:
-        """Report what it waits for now, None for nothing that anybody could change."""
+    def tell(self, hold_up: HoldUp | None, phase: str = "Scheduled") -> None:
+        """Report what it waits for now.
+
+        Args:
+            hold_up: None for nothing that anybody could change.
+            phase: what goes on then.
+        """
         now = self._clock()
         if hold_up is None:
             self._since = now
-            self._report(Transfer(phase="Scheduled"))
+            self._report(Transfer(phase=phase))
         elif not hold_up.passing or now - self._since >= _MOMENT:
             self._report(Transfer(phase="Waiting", waits_for=hold_up.reason, message=hold_up.message))

@@ -144,7 +144,7 @@ async def home(cluster, namespace, program, tmp_path):
 async def test_an_import_into_files(home, release, storage_class):
     spec = await home.volume(storageClassName=storage_class)
     done = await home.importer().run(home.image, release, spec, home.said.append)
-    assert done.done == done.total > len(DISK)
+    assert done.done == done.total > 4 * MIB
     assert [it for it in home.said if it.waits_for] == []
     found = await home.volumes.find(home.namespace, "fedora-1")
     assert (found.size, found.digest) == (64 * MIB, release)

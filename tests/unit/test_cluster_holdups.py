@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from dataimportcron.cluster.following import how_it_died
-from dataimportcron.cluster.holdups import HoldUp, hold_up
+from dataimportcron.cluster.holdups import HoldUp, hold_up, is_pulling
+from dataimportcron.cluster.node_pull import pull_error
 from dataimportcron.cluster.waiting import Waiting
+from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError, UnauthorizedError
 
 CLAIM = {"metadata": {"name": "fedora-1", "namespace": "golden", "uid": "c"}, "status": {"phase": "Bound"}}
 PENDING = {**CLAIM, "status": {"phase": "Pending"}}
@@ -115,3 +117,23 @@ def test_how_a_pod_died():
     evicted["status"] = {"phase": "Failed", "reason": "Evicted", "message": "low on disk"}
     assert how_it_died(evicted, gone=False, last="").endswith("has ended: Evicted: low on disk")
     assert "was deleted while it ran" in how_it_died(pod(), gone=True, last="")
+
+
+def test_a_node_pulls():
+    pulling = event("p", "Pulling", "Pulling image", "2026-01-01T00:00:01Z")
+    assert is_pulling(pod(), [event("p", "Scheduled", "to node"), pulling])
+    assert not is_pulling(pod(), [pulling, event("p", "Pulled", "done", "2026-01-01T00:00:02Z")])
+    assert not is_pulling(pod(), [event("other", "Pulling", "another's")])
+
+
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        ("manifest unknown", ImageNotFoundError),
+        ('"x:1": not found', ImageNotFoundError),
+        ("pull access denied, may require authorization", UnauthorizedError),
+        ("dial tcp: connection refused", RegistryUnavailableError),
+    ],
+)
+def test_what_a_runtime_says_of_a_pull(words, kind):
+    assert type(pull_error(f"failed to pull image x: {words}")) is kind

@@ -75,7 +75,7 @@ STREAM = {
 
 def test_an_image_stream_means_the_newest_image_of_its_tag():
     assert newest(STREAM, "8").digest == "sha256:8"
-    assert newest(STREAM, "").url == "docker://reg/rhel@sha256:9"
+    assert newest(STREAM, "").image == "reg/rhel@sha256:9"
     with pytest.raises(ImageNotFoundError, match="golden/rhel has no tag 7"):
         newest(STREAM, "7")
     with pytest.raises(ImageNotFoundError, match="tag empty has no items"):
