@@ -22,7 +22,7 @@ from dataimportcron.errors import (
     ImporterDiedError,
     ObjectNotFoundError,
 )
-from dataimportcron.importer.report import Progress, Result, parse_line
+from dataimportcron.importer.report import TERMINATED, Progress, Result, parse_line
 from dataimportcron.ports import Transfer
 
 logger = logging.getLogger(__name__)
@@ -86,7 +86,10 @@ class Following:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return self._result or await self._last_words()
+        result = self._result or await self._last_words()
+        if result.reason == TERMINATED:
+            raise ImporterDiedError(how_it_died(self._pod or {}, gone=True))
+        return result
 
     # -- the pod -----------------------------------------------------------------------------------------------------
 
@@ -204,10 +207,21 @@ class Following:
         raise ImporterDiedError(how_it_died(self._pod or {}, gone=self._gone, last=lines[-1] if lines else ""))
 
 
-def how_it_died(pod: Json, *, gone: bool, last: str) -> str:
-    """Why an importer's pod has ended without a result, in one sentence."""
+def how_it_died(pod: Json, *, gone: bool, last: str = "") -> str:
+    """Why an importer's pod has ended without a result, in one sentence.
+
+    Args:
+        pod: as it was last.
+        gone: it was taken away while it ran.
+        last: words of the importer.
+    """
     status = pod.get("status") or {}
     name = f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']}" if pod else "The importer's pod"
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            return f"{name} was taken away: {condition.get('reason')}: {condition.get('message')}"
+    if gone:
+        return f"{name} was deleted while it ran"
     if status.get("reason") or status.get("message"):
         return f"{name} has ended: {status.get('reason', '')}: {status.get('message', '')}"
     statuses = status.get("containerStatuses") or ()
@@ -216,6 +230,6 @@ def how_it_died(pod: Json, *, gone: bool, last: str) -> str:
         None,
     )
     if terminated is None:
-        return f"{name} was deleted while it ran" if gone else f"{name} has ended without a word"
+        return f"{name} has ended without a word"
     what = f"{name} has ended with status {terminated.get('exitCode')} ({terminated.get('reason', 'no reason')})"
     return f"{what} and without a result: {last or 'it said nothing'}"

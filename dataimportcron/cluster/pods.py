@@ -326,7 +326,8 @@ def _image_container(attempt: Attempt, settings: PodSettings) -> Json:
     not started.
     """
     busybox, root = f"{_SHARED}/busybox", f"{_SHARED}/root"
-    hold = f"{busybox} ln -sfn /proc/$$/root {root} && exec {busybox} sleep 2147483647"
+    # Kubernetes makes one dollar of two; the shell's own number is what it shall see.
+    hold = f"{busybox} ln -sfn /proc/$$$$/root {root} && exec {busybox} sleep 2147483647"
     return container(
         settings,
         IMAGE_CONTAINER,

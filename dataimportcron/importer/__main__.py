@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, TooManyRequestsError
-from dataimportcron.importer.report import FAILED, Progress, Result
+from dataimportcron.importer.report import FAILED, TERMINATED, Progress, Result
 from dataimportcron.reference import Reference, is_digest
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _print(line: str) -> None:
 def _terminated(number: int, _: FrameType | None) -> None:
     """End now: threads may be in the middle of anything."""
     name = signal.Signals(number).name
-    _print(Result(phase=FAILED, reason="Terminated", message=f"ended by {name} before it was done").to_json())
+    _print(Result(phase=FAILED, reason=TERMINATED, message=f"ended by {name} before it was done").to_json())
     os._exit(_TRY_AGAIN)
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import os
-import tarfile
 from contextlib import suppress
 from dataclasses import replace
 
@@ -27,34 +25,18 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.manifests import volume_spec
 from dataimportcron.ports import ImageSource
-from deploy.image.build import CHECKOUT, build, cache
 from tests.cluster.images import write_image
-from tests.cluster.objects import pod, run_pod
+from tests.cluster.objects import IMPORTER, pod, run_pod
+from tests.cluster.releases import layer_of, program
+
+__all__ = ["program"]
 
 MIB = 1 << 20
 SLOW = 1 << 20
 """Bytes per second: the disk takes some seconds."""
 
 
-def layer_of(**files):
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size, member.uid, member.gid, member.mode = len(content), QEMU, QEMU, 0o440
-            archive.addfile(member, io.BytesIO(content))
-    return made.getvalue()
-
-
-QEMU = 107
 DISK = os.urandom(4 * MIB) + bytes(4 * MIB) + b"the end"
-
-
-@pytest.fixture(scope="session")
-def program(cluster):
-    """Our own image, by digest."""
-    made = build(CHECKOUT, cache())
-    return f"{cluster.registry}/dataimportcron@{cluster.push(made.path, 'dataimportcron:latest')}"
 
 
 @pytest.fixture(scope="session")
@@ -72,7 +54,8 @@ class Home:
     def __init__(self, connection, namespace, objects, cluster, settings):
         self.connection, self.namespace, self.objects, self.settings = connection, namespace, objects, settings
         self.cluster = cluster
-        self.claims = Claims(connection, owned=True)
+        # File systems of this size need more for themselves than those of real disks.
+        self.claims = Claims(connection, owned=True, overheads={"": "0.5"})
         self.volumes = ClusterVolumes(connection, objects, self.claims)
         self.image = ImageSource(
             namespace=namespace, url=f"docker://{cluster.registry}/fedora:40", cert_config_map="certs"
@@ -150,7 +133,7 @@ async def test_an_import_into_files(home, release, storage_class):
     assert (found.size, found.digest) == (64 * MIB, release)
     assert home.is_whole()
     owner = home.read("ls -ln /disk/disk.img | tr -s ' '").split()
-    assert owner[2:4] == [str(QEMU), str(QEMU)]
+    assert owner[2:4] == [str(IMPORTER), str(IMPORTER)]
     claim = await home.claims.find(home.namespace, "fedora-1")
     assert claim["metadata"]["labels"]["instancetype.kubevirt.io/default-preference"] == "fedora"
 
@@ -203,7 +186,11 @@ async def test_a_node_pulls_the_image(home, release, image_volumes, monkeypatch)
 async def test_the_digest_that_a_node_pulls(home, release):
     node = NodeDigest(home.connection, home.settings)
     assert (await node.resolve(home.image)).digest == release
-    assert await home.connection.list(PODS, home.namespace, label_selector="dataimportcron.io/lookup") == []
+
+    async def tidy():
+        return not await home.connection.list(PODS, home.namespace, label_selector="dataimportcron.io/lookup")
+
+    await home.until(tidy)
     absent = replace(home.image, url=home.image.url.replace(":40", ":absent"))
     with pytest.raises(ImageNotFoundError, match=r"failed to pull image .*:absent"):
         await node.resolve(absent)
@@ -247,7 +234,7 @@ async def test_a_pod_that_is_killed_in_its_middle(home, release):
     task = await home.started(home.importer(rate=SLOW), home.image, release, spec)
     [running] = await home.importer_pods()
     home.cluster.kubectl("delete", "pod", running["metadata"]["name"], "-n", home.namespace, "--now", "--wait=false")
-    with pytest.raises(ImporterDiedError):
+    with pytest.raises(ImporterDiedError, match="was deleted while it ran"):
         await task
     await home.importer().run(home.image, release, spec, home.said.append)
     claim = await home.connection.get(PVCS, "fedora-1", home.namespace)

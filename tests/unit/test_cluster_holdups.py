@@ -137,3 +137,8 @@ def test_a_node_pulls():
 )
 def test_what_a_runtime_says_of_a_pull(words, kind):
     assert type(pull_error(f"failed to pull image x: {words}")) is kind
+
+
+def test_who_took_a_pod_away():
+    preempted = pod({"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "vm"})
+    assert how_it_died(preempted, gone=True).endswith("was taken away: PreemptionByScheduler: vm")
