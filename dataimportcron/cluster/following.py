@@ -58,6 +58,7 @@ class Following:
         self._gone = False
         self._changed = asyncio.Event()
         self._result: Result | None = None
+        self._look_at = time.monotonic() + _LOOK
         self._nudge_at = time.monotonic() + _NUDGE
 
     async def run(self) -> Result:
@@ -69,17 +70,17 @@ class Following:
         tasks = [asyncio.create_task(self._watch())]
         try:
             while not self._ended():
+                self._changed.clear()
                 if self._runs() and len(tasks) == 1:
                     tasks.append(asyncio.create_task(self._read_log()))
-                elif not self._runs():
+                elif not self._runs() and time.monotonic() >= self._look_at:
                     await self._look()
+                    self._look_at = time.monotonic() + _LOOK
                 for task in tasks:
                     if task.done():
                         task.result()
-                self._changed.clear()
-                if not self._ended():
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(self._changed.wait(), _LOOK)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), _LOOK / 2)
             if len(tasks) > 1:
                 await asyncio.wait(tasks[1:], timeout=_LOG_PATIENCE)
         finally:
