@@ -16,7 +16,7 @@ from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.holdups import HoldUp
 from dataimportcron.cluster.pods import LABEL_VOLUME, Attempt, PodSettings, files_of, import_job
 from dataimportcron.cluster.records import ATTEMPT, attempt_of
-from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json
+from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json, ResourceType
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError, QuotaExceededError
 
 _LOOK = 0.2
@@ -94,20 +94,19 @@ class Attempts:
             raise ConflictError(f"{_name(claim)} is being filled by another worker: {error.message}") from error
 
     async def remove(self, claim: Json) -> None:
-        """Have all Jobs of a claim removed with their pods, without waiting for it."""
-        for job in await self._jobs(claim):
-            own = job["metadata"]
-            await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
+        """Have all Jobs of a claim removed, with their pods and files, without waiting for it."""
+        for resource in (JOBS, CONFIG_MAPS):
+            for own in (it["metadata"] for it in await self._list(resource, claim)):
+                await self._connection.delete(resource, own["name"], own["namespace"], uid=own["uid"])
 
     async def clear(self, claim: Json, tell: Callable[[HoldUp], None]) -> None:
         """Remove all Jobs of a claim, and wait until none of their pods can write any more."""
-        own = claim["metadata"]
-        selector, namespace = f"{LABEL_VOLUME}={own['uid']}", own["namespace"]
+        namespace = claim["metadata"]["namespace"]
         while True:
-            jobs = await self._jobs(claim)
+            jobs = await self._list(JOBS, claim)
             for job in (it["metadata"] for it in jobs if not it["metadata"].get("deletionTimestamp")):
                 await self._connection.delete(JOBS, job["name"], namespace, uid=job["uid"], propagation="Foreground")
-            pods = await self._connection.list(PODS, namespace, label_selector=selector)
+            pods = await self._list(PODS, claim)
             if not jobs and not pods:
                 return
             if pods:
@@ -116,9 +115,9 @@ class Attempts:
                 tell(HoldUp(reason="EarlierAttempt", message=message, passing=True))
             await asyncio.sleep(_LOOK)
 
-    async def _jobs(self, claim: Json) -> list[Json]:
+    async def _list(self, resource: ResourceType, claim: Json) -> list[Json]:
         own = claim["metadata"]
-        return await self._connection.list(JOBS, own["namespace"], label_selector=f"{LABEL_VOLUME}={own['uid']}")
+        return await self._connection.list(resource, own["namespace"], label_selector=f"{LABEL_VOLUME}={own['uid']}")
 
     async def _take_number(self, claim: Json) -> int:
         own, before = claim["metadata"], attempt_of(claim)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dataimportcron import naming
+from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.pods import LABEL_VOLUME
 from dataimportcron.cluster.records import record_of
-from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import ConflictError, NotServedError, ObjectNotFoundError
 from dataimportcron.ports import Objects, Volume, VolumeSpec
 
@@ -73,13 +75,15 @@ class ClusterVolumes:
         return (
             next(mounting(claim, await self._connection.list(PODS, namespace)), "")
             or next(cloning(claim, await self._connection.list(PVCS, namespace)), "")
-            or next(snapshotting(claim, await self._snapshots(namespace)), "")
-            or next(_wanting(namespace, name, await self._objects.list(DataVolume)), "")
+            or next(snapshotting(claim, await self._optional(VOLUME_SNAPSHOTS, namespace)), "")
+            or next(cloning_by_cdi(claim, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
+            or next(wanting(namespace, name, await self._objects.list(DataVolume)), "")
         )
 
-    async def _snapshots(self, namespace: str) -> list[Json]:
+    async def _optional(self, resource: ResourceType, namespace: str) -> list[Json]:
+        """Objects of a kind that not every cluster has."""
         try:
-            return await self._connection.list(VOLUME_SNAPSHOTS, namespace)
+            return await self._connection.list(resource, namespace)
         except NotServedError:
             return []
 
@@ -106,6 +110,15 @@ def cloning(claim: Json, claims: list[Json]) -> Iterator[str]:
             yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being cloned from it"
 
 
+def cloning_by_cdi(claim: Json, sources: list[Json]) -> Iterator[str]:
+    """CDI's notes of its clones, in the namespace of what they read; they go when the clone is done."""
+    for note in sources:
+        source = (note.get("spec") or {}).get("source") or {}
+        if (source.get("kind"), source.get("name")) == ("PersistentVolumeClaim", claim["metadata"]["name"]):
+            metadata = note["metadata"]
+            yield f"CDI is cloning it, says VolumeCloneSource {metadata['namespace']}/{metadata['name']}"
+
+
 def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
     """The snapshots of a claim that are still being taken."""
     for snapshot in snapshots:
@@ -115,16 +128,14 @@ def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
             yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
 
 
-def _wanting(namespace: str, name: str, volumes: list[DataVolume]) -> Iterator[str]:
-    """The DataVolumes that are to be cloned from a claim, and are not yet."""
+def wanting(namespace: str, name: str, volumes: list[DataVolume]) -> Iterator[str]:
+    """The DataVolumes that are to be cloned from a claim, by their own words or by our choice, and are not yet."""
     for volume in volumes:
         source, own = volume.spec.source, volume.metadata
         pvc = source.pvc if source else None
-        if (
-            pvc is not None
-            and (pvc.namespace or own.namespace, pvc.name) == (namespace, name)
-            and volume.status.phase != "Succeeded"
-        ):
+        named = pvc is not None and (pvc.namespace or own.namespace, pvc.name) == (namespace, name)
+        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == naming.object_key(namespace, name)
+        if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
             yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
 
 

@@ -17,9 +17,9 @@ from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.importer import ClusterImporter
 from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.pods import Attempt, PodSettings
+from dataimportcron.cluster.pods import LABEL_VOLUME, Attempt, PodSettings
 from dataimportcron.cluster.records import ATTEMPT, COMPLETE, attempt_of, record_of
-from dataimportcron.cluster.resources import JOBS, NAMESPACES, PODS, PVCS
+from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, PVCS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import (
     ConflictError,
@@ -153,6 +153,8 @@ async def test_an_import_from_nothing_to_its_record(cluster):
     assert claim["spec"]["resources"]["requests"]["storage"] == "71135396"
     assert claim["metadata"]["ownerReferences"][0]["uid"] == spec.uid
     assert await cluster.volumes.find(cluster.namespace, "fedora-1") is None
+    [files] = await cluster.connection.list(CONFIG_MAPS, cluster.namespace, label_selector=LABEL_VOLUME)
+    assert list(files["data"].values()) == list(SETTINGS.mirrors.values())
     [job] = await cluster.jobs()
     assert job["metadata"]["name"] == f"import-{claim['metadata']['uid']}-1"
     await cluster.ends(pod, DONE)
@@ -164,7 +166,8 @@ async def test_an_import_from_nothing_to_its_record(cluster):
     assert labels["instancetype.kubevirt.io/default-preference"] == "fedora"
 
     async def tidy():
-        return not await cluster.jobs() and not await cluster.pods()
+        files = await cluster.connection.list(CONFIG_MAPS, cluster.namespace, label_selector=LABEL_VOLUME)
+        return not await cluster.jobs() and not await cluster.pods() and not files
 
     await cluster.until(tidy)
     assert (await cluster.importer.run(cluster.image, DIGEST, spec, cluster.said.append)).phase == "Complete"

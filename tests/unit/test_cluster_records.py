@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.image_streams import newest, split
 from dataimportcron.cluster.importer import is_made
 from dataimportcron.cluster.records import ATTEMPT, COMPLETE, Record, attempt_of, labels_from, record_of
-from dataimportcron.cluster.volumes import cloning, mounting, snapshotting
+from dataimportcron.cluster.volumes import cloning, cloning_by_cdi, mounting, snapshotting, wanting
 from dataimportcron.errors import ImageNotFoundError, InvalidReferenceError
 from dataimportcron.ports import VolumeSpec
 
@@ -124,6 +125,37 @@ def test_who_is_cloned_from_a_claim():
         clone("queued", "Pending", dataSourceRef=source),
     ]
     assert list(cloning(claim(), claims)) == ["PersistentVolumeClaim golden/queued is being cloned from it"]
+
+
+def test_whom_cdi_clones():
+    def note(name, kind, source):
+        return {"metadata": {"name": name, "namespace": "golden"}, "spec": {"source": {"kind": kind, "name": source}}}
+
+    notes = [
+        note("other", "PersistentVolumeClaim", "other"),
+        note("snapshot", "VolumeSnapshot", "fedora-1"),
+        note("mine", "PersistentVolumeClaim", "fedora-1"),
+    ]
+    assert list(cloning_by_cdi(claim(), notes)) == ["CDI is cloning it, says VolumeCloneSource golden/mine"]
+
+
+def wish(name, phase="", annotations=None, pvc=None):
+    source = {"source": {"pvc": pvc}} if pvc else {}
+    metadata = {"name": name, "namespace": "vms", "annotations": annotations or {}}
+    return DataVolume.model_validate({"metadata": metadata, "spec": source, "status": {"phase": phase}})
+
+
+def test_who_is_to_be_cloned():
+    wishes = [
+        wish("done", "Succeeded", pvc={"namespace": "golden", "name": "fedora-1"}),
+        wish("elsewhere", pvc={"name": "fedora-1"}),
+        wish("named", "Pending", pvc={"namespace": "golden", "name": "fedora-1"}),
+        wish("chosen", annotations={"dataimportcron.io/clone-source": "golden/fedora-1"}),
+    ]
+    assert list(wanting("golden", "fedora-1", wishes)) == [
+        "DataVolume vms/named is to be cloned from it",
+        "DataVolume vms/chosen is to be cloned from it",
+    ]
 
 
 def test_what_is_being_snapshotted():
