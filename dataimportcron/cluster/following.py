@@ -80,7 +80,8 @@ class Following:
                     if task.done():
                         task.result()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), _LOOK / 2)
+                    async with asyncio.timeout(_LOOK / 2):  # wait_for can lose a cancellation before Python 3.12
+                        await self._changed.wait()
             if len(tasks) > 1:
                 await asyncio.wait(tasks[1:], timeout=_LOG_PATIENCE)
         finally:

@@ -86,7 +86,7 @@ class Cluster:
         self.importer = ClusterImporter(connection, objects, self.claims, SETTINGS)
         self.volumes = ClusterVolumes(connection, objects, self.claims)
         self.image = ImageSource(namespace=namespace, url="docker://quay.io/fedora:40")
-        self.said = []
+        self.said, self.tasks = [], []
 
     async def volume(self, name="fedora-1", storage_class=None, **labels):
         made = DataVolume.model_validate(
@@ -101,7 +101,8 @@ class Cluster:
         return volume_spec(await self.objects.create(made))
 
     def start(self, spec):
-        return asyncio.create_task(self.importer.run(self.image, DIGEST, spec, self.said.append))
+        self.tasks.append(asyncio.create_task(self.importer.run(self.image, DIGEST, spec, self.said.append)))
+        return self.tasks[-1]
 
     async def until(self, look):
         """What `look` finds, once it finds something."""
@@ -141,8 +142,13 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(connection, state, namespace):
-    return Cluster(connection, HostObjects(Store(state)), namespace)
+async def cluster(connection, state, namespace):
+    made = Cluster(connection, HostObjects(Store(state)), namespace)
+    yield made
+    made.importer._hands_over = lambda: True
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
 
 
 async def test_an_import_from_nothing_to_its_record(cluster):
@@ -195,7 +201,7 @@ async def test_a_failure_is_the_importers_own_and_the_next_attempt_has_the_next_
         return [it for it in await cluster.pods() if it["metadata"]["uid"] != first["metadata"]["uid"]]
 
     [pod] = await cluster.until(second)
-    assert await cluster.pods() == [pod]
+    assert [it["metadata"]["uid"] for it in await cluster.pods()] == [pod["metadata"]["uid"]]
     assert attempt_of(await cluster.claim()) == 2
     await cluster.ends(pod, "")
     with pytest.raises(ImporterDiedError, match=r"status 137 .* it said nothing"):
