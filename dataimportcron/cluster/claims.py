@@ -12,6 +12,7 @@ from dataimportcron.cluster.resources import CDI_CONFIGS, PVCS, STORAGE_CLASSES,
 from dataimportcron.cluster.storage import Claim, StorageFacts, claim_of, class_of, disk_size
 from dataimportcron.errors import (
     AlreadyExistsError,
+    ForbiddenError,
     NotServedError,
     ObjectNotFoundError,
     QuotaExceededError,
@@ -61,7 +62,10 @@ class Claims:
 
     async def facts(self, wanted: Json) -> StorageFacts:
         """What there is to know of the storage of a claim with this spec."""
-        classes = await self._connection.list(STORAGE_CLASSES)
+        try:
+            classes = await self._connection.list(STORAGE_CLASSES)
+        except ForbiddenError:  # an install for some namespaces; then the cluster chooses the class
+            classes = []
         storage_class = class_of(wanted, classes)
         profile = await self._optional_profile(storage_class)
         config = await cdi_config(self._connection)
@@ -104,7 +108,7 @@ class Claims:
             return None
         try:
             return await self._connection.get(STORAGE_PROFILES, storage_class)
-        except (ObjectNotFoundError, NotServedError):
+        except (ObjectNotFoundError, NotServedError, ForbiddenError):
             return None
 
 
@@ -115,8 +119,8 @@ def is_of(claim: Json, uid: str) -> bool:
 
 
 async def cdi_config(connection: Connection) -> Json:
-    """CDI's configuration, {} where there is none."""
+    """CDI's configuration, {} where there is none, or none that we may read."""
     try:
         return await connection.get(CDI_CONFIGS, "config")
-    except (ObjectNotFoundError, NotServedError):
+    except (ObjectNotFoundError, NotServedError, ForbiddenError):
         return {}

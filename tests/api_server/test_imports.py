@@ -33,6 +33,7 @@ from dataimportcron.host.store import Store
 from dataimportcron.importer.report import FAILED, SUCCEEDED, Result
 from dataimportcron.manifests import volume_spec
 from dataimportcron.ports import ImageSource
+from tests.cluster.access import USER
 from tests.support.home import keep_volumes_inside
 
 DIGEST = f"sha256:{'1' * 64}"
@@ -397,6 +398,20 @@ async def test_who_uses_a_volume(cluster):
     assert await cluster.volumes.in_use(cluster.namespace, "fedora-1") == (
         f"PersistentVolumeClaim {cluster.namespace}/vm is being cloned from it"
     )
+
+
+async def test_a_worker_that_may_not_read_what_is_the_clusters(cluster, control_plane):
+    control_plane.kubectl(
+        "create", "rolebinding", "alice", "--clusterrole=admin", f"--user={USER}", "-n", cluster.namespace
+    )
+    spec = await cluster.volume()
+    async with connected(kubeconfig=str(control_plane.user_kubeconfig)) as connection:
+        claims = Claims(connection, owned=True)
+        made = await claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
+        assert "storageClassName" not in made["spec"]
+        assert made["spec"]["accessModes"] == ["ReadWriteOnce"]
+        volumes = ClusterVolumes(connection, cluster.objects, claims)
+        assert "no default storage class" in await volumes.notice(spec)
 
 
 async def test_a_notice_of_storage_that_nobody_knows(cluster):
