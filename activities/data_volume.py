@@ -83,13 +83,17 @@ class DataVolumeActivities:
         if spec.source_ref is not None:
             return await self._from_data_source(volume)
         source = spec.source
-        if source is not None and source.registry is not None and source.registry.url:
+        if (
+            source is not None
+            and source.registry is not None
+            and (image := source.registry.url or source.registry.image_stream)
+        ):
             return Preparation(
                 step=Step.IMPORT,
                 reason=Phase.IMPORT_SCHEDULED,
                 message="Import is scheduled",
                 uid=uid,
-                source=source.registry.url,
+                source=image,
             )
         if source is not None and source.pvc is not None:
             pvc = source.pvc

@@ -105,8 +105,8 @@ class DigestActivities:
         source = polling.source_of(cron)
         if source is None:
             raise InvalidObjectError(
-                f"DataImportCron {cron.metadata.namespace}/{cron.metadata.name} has no registry URL to poll",
-                hint="set spec.template.spec.source.registry.url; ImageStreams are served on Kubernetes only",
+                f"DataImportCron {cron.metadata.namespace}/{cron.metadata.name} has no image to poll",
+                hint="set spec.template.spec.source.registry.url",
             )
         return await self._source.resolve(source, fresh=fresh)
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
+from datetime import datetime
+from functools import partial
 
 from temporalio import activity
 
@@ -56,7 +58,7 @@ class PopulationActivities:
         registry = volume.spec.source.registry if volume.spec.source else None
         image = image_source(registry, volume.metadata.namespace) if registry else None
         if image is None:
-            raise InvalidObjectError(f"DataVolume {populate.namespace}/{populate.name} has no registry URL")
+            raise InvalidObjectError(f"DataVolume {populate.namespace}/{populate.name} names no image")
         wanted = volume_spec(volume)
 
         async def run(report: Callable[[Transfer], None]) -> Transfer:
@@ -154,18 +156,19 @@ class PopulationActivities:
         self, populate: PopulateInput, volume: DataVolume, phase: Phase, latest: Callable[[], Transfer]
     ) -> None:
         """Heartbeat and write the progress until cancelled; one that did not change is not written again."""
+        told = ""
         while True:
             await asyncio.sleep(_REPORT_INTERVAL)
             transfer = latest()
             activity.heartbeat(asdict(transfer))
-            progress = f"{100 * transfer.done / transfer.total:.2f}%" if transfer.total else "N/A"
             try:
-                await self._write(
-                    volume,
-                    lambda fresh: data_volume_status(fresh, phase, populate.now, progress=progress),  # noqa: B023 -- called within the iteration
-                )
+                written = await self._write(volume, partial(_in_progress, phase, transfer, populate.now))
+                if transfer.message and transfer.message != told:
+                    await self._events.emit(written, "Warning", transfer.waits_for, transfer.message)
             except ObjectError as error:
                 activity.logger.warning("progress of %s is not written: %s", populate.name, error)
+            else:
+                told = transfer.message
 
     async def _write_failure(
         self, populate: PopulateInput, volume: DataVolume, phase: Phase, error: DataImportCronError
@@ -199,6 +202,15 @@ class PopulationActivities:
             return fresh if fresh.status.phase == Phase.SUCCEEDED else change(fresh)
 
         return await update(self._objects, DataVolume, metadata.namespace, metadata.name, fenced)
+
+
+def _in_progress(phase: Phase, transfer: Transfer, now: datetime, volume: DataVolume) -> DataVolume:
+    """The DataVolume as far as a step in `phase` is; one that waits is only scheduled, and says for what."""
+    if transfer.waits_for:
+        scheduled = Phase.CLONE_SCHEDULED if phase is Phase.CLONE_IN_PROGRESS else Phase.IMPORT_SCHEDULED
+        return data_volume_status(volume, scheduled, now, reason=transfer.waits_for, message=transfer.message)
+    progress = f"{100 * transfer.done / transfer.total:.2f}%" if transfer.total else "N/A"
+    return data_volume_status(volume, phase, now, progress=progress)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -28,6 +28,8 @@ condition, an event, a log line and the Temporal UI all carry; `permanent` decid
     │   ├── TooManyRequestsError        TooManyRequests      429, 503 with Retry-After
     │   ├── NoSpaceError                NoSpace              the target's file system is full
     │   ├── TargetBusyError             TargetBusy           another process holds the target
+    │   ├── ImporterDiedError           ImporterDied         the importer ended without a word
+    │   ├── ImagePullingError           ImagePulling         a node still pulls an image, which takes its time
     │   ├── InUseError                  InUse                somebody uses what is to be removed or replaced
     │   ├── StorageUnavailableError     StorageUnavailable   a storage folder is not there, or not mounted
     │   ├── ApiUnavailableError         ApiUnavailable       the API server: refused, reset, timed out, 429, 5xx
@@ -216,6 +218,18 @@ class TargetBusyError(TransientError):
     reason = "TargetBusy"
 
 
+class ImporterDiedError(TransientError):
+    """The importer ended without a result: killed, crashed, evicted."""
+
+    reason = "ImporterDied"
+
+
+class ImagePullingError(TransientError):
+    """A node has not pulled an image yet."""
+
+    reason = "ImagePulling"
+
+
 class InUseError(TransientError):
     """Somebody uses a volume that is to be removed or replaced."""
 
@@ -282,3 +296,29 @@ class ConflictError(ObjectError):
     """The object changed since it was read: its resourceVersion or uid is another."""
 
     reason = "Conflict"
+
+
+def error_of(
+    reason: str, message: str, *, permanent: bool = False, retry_after: float | None = None
+) -> DataImportCronError:
+    """The error that another process has told of, by its reason; one of a reason that we do not know is as it says.
+
+    Args:
+        reason: of its class.
+        message: its text.
+        permanent: of a reason that is not known here.
+        retry_after: of a `TooManyRequestsError`, in seconds.
+    """
+    kind = _BY_REASON.get(reason)
+    if kind is TooManyRequestsError:
+        return TooManyRequestsError(message, retry_after=retry_after)
+    if kind is not None:
+        return kind(message)
+    return (PermanentError if permanent else TransientError)(message)
+
+
+_BY_REASON: dict[str, type[DataImportCronError]] = {
+    kind.reason: kind
+    for kind in list(vars().values())
+    if isinstance(kind, type) and issubclass(kind, DataImportCronError) and kind.reason != "Error"
+}

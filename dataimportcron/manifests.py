@@ -128,7 +128,8 @@ def pointed_to(data_source: DataSource, cron: DataImportCron, volume: DataVolume
 def import_of(cron: DataImportCron, name: str, digest: str, manifest_digest: str, now: datetime) -> DataVolume:
     """The DataVolume that imports `digest` for a cron: its template, the URL pinned (NM-04, NM-05)."""
     template = cron.spec.template
-    spec = template.spec.model_copy(update={"source": _pinned(template.spec.source, digest)})
+    streamed = cron.metadata.annotations.get(naming.ANNOTATION_IMAGE_STREAM_REF, "")
+    spec = template.spec.model_copy(update={"source": _pinned(template.spec.source, digest, streamed)})
     annotations = {
         naming.ANNOTATION_BIND_IMMEDIATE: "true",
         naming.ANNOTATION_LAST_USE_TIME: "",
@@ -171,25 +172,32 @@ def parse_time(text: str) -> datetime | None:
 _NANOSECONDS = re.compile(r"(\.\d{6})\d+")
 
 
-def _pinned(source: DataVolumeSource | None, digest: str) -> DataVolumeSource | None:
-    if source is None or source.registry is None or not source.registry.url:
+def _pinned(source: DataVolumeSource | None, digest: str, streamed: str) -> DataVolumeSource | None:
+    """The source, as it is now: by digest, or the image `streamed` that an ImageStream names."""
+    if source is None or source.registry is None:
         return source
     url = source.registry.url
-    if url.startswith("docker://"):
+    if not url:
+        url = f"docker://{streamed}" if streamed else None
+    elif url.startswith("docker://"):
         url = f"docker://{Reference.parse(url).with_digest(digest)}"
-    return source.model_copy(update={"registry": source.registry.model_copy(update={"url": url})})
+    stream = None if url else source.registry.image_stream
+    pinned = source.registry.model_copy(update={"url": url, "image_stream": stream})
+    return source.model_copy(update={"registry": pinned})
 
 
 def image_source(registry: RegistrySource, namespace: str) -> ImageSource | None:
-    """A registry source as the port `Source` takes it; None where it names no URL."""
-    if not registry.url:
+    """A registry source as the port `Source` takes it; None where it names neither URL nor ImageStream."""
+    if not registry.url and not registry.image_stream:
         return None
     return ImageSource(
         namespace=namespace,
-        url=registry.url,
+        url=registry.url or "",
         architecture=registry.platform.architecture if registry.platform and registry.platform.architecture else "",
         secret=registry.secret_ref or "",
         cert_config_map=registry.cert_config_map or "",
+        pull_method=registry.pull_method or "pod",
+        image_stream=registry.image_stream or "",
     )
 
 

@@ -22,6 +22,8 @@ COMPONENT: Final = "storage"
 
 ANNOTATION_DESIRED_DIGEST: Final = f"{_IMPORT}.sourceDesiredDigest"
 """On a cron: the digest of its source at the last poll. With an empty schedule it is an input: set it to import."""
+ANNOTATION_IMAGE_STREAM_REF: Final = f"{_IMPORT}.imageStreamDockerRef"
+"""On a cron that follows an ImageStream: the image behind the desired digest."""
 ANNOTATION_NEXT_CRON_TIME: Final = f"{_IMPORT}.nextCronTime"
 """On a cron: an input; a time in the past forces a poll, and the annotation is removed after use."""
 ANNOTATION_LAST_USE_TIME: Final = f"{_IMPORT}.lastUseTime"

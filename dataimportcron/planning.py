@@ -410,5 +410,6 @@ def _with_digest(cron: DataImportCron, resolved: ResolvedImage) -> DataImportCro
             naming.ANNOTATION_DESIRED_DIGEST: resolved.digest,
             naming.ANNOTATION_DESIRED_MANIFEST: f"{resolved.digest} {resolved.manifest_digest}",
             naming.ANNOTATION_SOURCE: source_key(cron),
+            naming.ANNOTATION_IMAGE_STREAM_REF: resolved.image or None,
         },
     )

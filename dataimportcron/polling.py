@@ -14,7 +14,7 @@ from dataimportcron.schedule import Schedule, jitter
 
 
 def source_of(cron: DataImportCron) -> ImageSource | None:
-    """The container disk that a cron follows; None where its template has no registry source with a URL."""
+    """The container disk that a cron follows; None where its template names no image in a registry."""
     source = cron.spec.template.spec.source
     return image_source(source.registry, cron.metadata.namespace) if source and source.registry else None
 
@@ -62,11 +62,12 @@ def suspended(cron: DataImportCron) -> bool:
 
 
 def source_key(cron: DataImportCron) -> str:
-    """What the desired digest depends on, in words: the URL, and the architecture where one is asked for."""
+    """What the desired digest depends on, in words: the image, and the architecture where one is asked for."""
     source = source_of(cron)
     if source is None:
         return ""
-    return f"{source.url} {source.architecture}".rstrip()
+    image = source.url or f"imagestream:{source.image_stream}"
+    return f"{image} {source.architecture}".rstrip()
 
 
 def next_poll_of(cron: DataImportCron, after: datetime, window: timedelta) -> datetime | None:

@@ -77,10 +77,12 @@ class ImageSource:
 
     Attributes:
         namespace: where `secret` and `cert_config_map` are.
-        url: `docker://…`, `oci-archive:…` or `file:///…`, as in `spec.source.registry.url`.
+        url: `docker://…`, `oci-archive:…` or `file:///…`, as in `spec.source.registry.url`; "" with an ImageStream.
         architecture: wanted, "" for the home's default.
         secret: name of the Secret with credentials, "" for none.
         cert_config_map: name of the ConfigMap with CA certificates, "" for none.
+        pull_method: pod, or node where a node's container runtime pulls it, with what that knows of the registry.
+        image_stream: name[:tag] of an OpenShift ImageStream, "" for none.
     """
 
     namespace: str
@@ -88,14 +90,20 @@ class ImageSource:
     architecture: str = ""
     secret: str = ""
     cert_config_map: str = ""
+    pull_method: str = "pod"
+    image_stream: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedImage:
-    """What a reference means now: its own digest (an index's, for an index) and that of the platform's manifest."""
+    """What a reference means now: its own digest (an index's, for an index) and that of the platform's manifest.
+
+    `image` is what is imported, where the source only leads to it: the image that an ImageStream names.
+    """
 
     digest: str
     manifest_digest: str
+    image: str = ""
 
 
 class Source(Protocol):
@@ -124,12 +132,16 @@ class Transfer:
         done: of `total`.
         total: what there is to do.
         written: to the volume so far.
+        waits_for: what must come before it can begin, a CamelCase word such as Unschedulable; "" while it works.
+        message: why it waits, in one sentence; "" where that is only a matter of time.
     """
 
     phase: str
     done: int = 0
     total: int = 0
     written: int = 0
+    waits_for: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,8 @@ def progressing(importing: DataVolume | None) -> Condition:
     }.get(phase)
     status = "True" if known is ProgressingReason.IMPORT_PROGRESSING else "False"
     message = known.message if known else phase_message(phase)
+    if importing is not None and (why := waiting_for(importing)):
+        message = f"{message}: {why}"
     return Condition(type="Progressing", status=status, reason=str(known or phase), message=message)
 
 
@@ -79,6 +81,13 @@ def erroneous(volume: DataVolume) -> bool:
         condition.type == "Running" and condition.status == "False" and condition.reason in _FAILURES
         for condition in volume.status.conditions
     )
+
+
+def waiting_for(volume: DataVolume) -> str:
+    """The sentence that says why an import that is scheduled does not begin, "" where it takes only its time."""
+    running = (condition for condition in volume.status.conditions if condition.type == "Running")
+    waits = volume.status.phase == Phase.IMPORT_SCHEDULED
+    return next((condition.message for condition in running if condition.message), "") if waits else ""
 
 
 def failure_of(volume: DataVolume) -> str:

@@ -13,14 +13,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 
-from dataimportcron import errors
-from dataimportcron.errors import (
-    DataImportCronError,
-    PermanentError,
-    TargetBusyError,
-    TooManyRequestsError,
-    TransientError,
-)
+from dataimportcron.errors import ImporterDiedError, TargetBusyError, error_of
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.files import try_lock_existing
 from dataimportcron.host.local_disks import FILE_SCHEME
@@ -35,18 +28,6 @@ logger = logging.getLogger(__name__)
 _PATIENCE = 10.0
 """Seconds between SIGTERM and SIGKILL."""
 _LONGEST_LINE = 1 << 20
-
-_BY_REASON: dict[str, type[DataImportCronError]] = {
-    kind.reason: kind
-    for kind in vars(errors).values()
-    if isinstance(kind, type) and issubclass(kind, DataImportCronError) and kind.reason != "Error"
-}
-
-
-class ImporterDiedError(TransientError):
-    """The importer ended without a result, killed or crashed."""
-
-    reason = "ImporterDied"
 
 
 class HostImporter:
@@ -128,7 +109,7 @@ class HostImporter:
                 hint="it is started again",
             )
         if result.failed:
-            raise _error(result)
+            raise error_of(result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after)
         return result
 
 
@@ -171,14 +152,3 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
         except TimeoutError:
             process.kill()
     await process.wait()
-
-
-def _error(result: Result) -> DataImportCronError:
-    """The importer's failure as the error that it was there."""
-    kind = _BY_REASON.get(result.reason)
-    if kind is TooManyRequestsError:
-        return TooManyRequestsError(result.message, retry_after=result.retry_after)
-    if kind is not None:
-        return kind(result.message)
-    unknown = PermanentError if result.permanent else TransientError
-    return unknown(result.message)

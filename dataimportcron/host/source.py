@@ -26,6 +26,11 @@ class HostSource:
 
     async def resolve(self, image: ImageSource, *, fresh: bool = False) -> ResolvedImage:
         """See the port."""
+        if image.image_stream:
+            raise InvalidObjectError(
+                f"ImageStream {image.image_stream} cannot be polled: ImageStreams are OpenShift's",
+                hint="set url in place of imageStream",
+            )
         if image.url.startswith(SCHEME):
             return await self._lookups.run(SCHEME, partial(self._resolve_archive, image))
         if image.url.startswith(FILE_SCHEME):

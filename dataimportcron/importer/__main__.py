@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, TooManyRequestsError
-from dataimportcron.importer.report import FAILED, Progress, Result
+from dataimportcron.importer.report import FAILED, TERMINATED, Progress, Result
 from dataimportcron.reference import Reference, is_digest
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ examples:
   dataimportcron import --source docker://quay.io/containerdisks/fedora \\
       --target fedora.img --size 10737418240"""
 
+_SOURCE_HELP = "docker://IMAGE, oci-archive:FILE[:TAG], a disk FILE, or a FOLDER that is / in an image"
 _SECRET_HELP = "files accessKeyId and secretKey, or .dockerconfigjson (default: what docker or podman login wrote)"  # noqa: S105 -- no secret
 
 
@@ -115,6 +116,7 @@ def _run(options: argparse.Namespace) -> Result:
         size=options.size,
         platform=options.platform,
         rate=options.rate,
+        preallocate=options.preallocate,
     )
     return run_import(request, reader, _Reporter())
 
@@ -138,13 +140,15 @@ def _reader(options: argparse.Namespace) -> ImageReader:
     archive = source.startswith("oci-archive:")
     if not source or ("://" in source and not archive):
         raise InvalidObjectError(
-            f"--source {source!r} is not read, expected docker://…, oci-archive:… or a file", hint="see --help"
+            f"--source {source!r} is not read, expected docker://…, oci-archive:…, a file or a folder",
+            hint="see --help",
         )
-    from dataimportcron.importer.source.local_image import ArchiveImage, FileImage  # noqa: PLC0415
+    from dataimportcron.importer.source.local_image import ArchiveImage, FileImage, FolderImage  # noqa: PLC0415
 
     if archive:
         return ArchiveImage(source, options.platform, digest)
-    return FileImage(Path(source), digest)
+    path = Path(source)
+    return FolderImage(path, digest) if path.is_dir() else FileImage(path, digest)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,7 +160,7 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--source", required=True, metavar="SOURCE", help="docker://IMAGE, oci-archive:FILE[:TAG], or a disk FILE")
+    add("--source", required=True, metavar="SOURCE", help=_SOURCE_HELP)
     add("--digest", type=_digest, metavar="sha256:…", help="that the source must have (default: any)")
     add("--target", required=True, type=Path, metavar="FILE|DIR|/dev/…", help="to write; an old disk is written anew")
     add("--size", required=True, type=_size, metavar="BYTES", help="of the disk to write; the image's must not be more")
@@ -167,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--mirrors", type=Path, action="append", default=[], metavar="DIR", help="containerd's certs.d; repeatable")
     add("--insecure-registry", action="append", default=[], metavar="HOST", help="check no certificate; repeatable")
     add("--rate", type=_bytes, default=0, metavar="BYTES", help="to download per second at most (default: no limit)")
+    add("--preallocate", action="store_true", help="leave no holes in a file, so that its space is surely there")
     add("--watch-stdin", action="store_true", help="end as soon as standard input ends")
     return parser
 
@@ -210,7 +215,7 @@ def _print(line: str) -> None:
 def _terminated(number: int, _: FrameType | None) -> None:
     """End now: threads may be in the middle of anything."""
     name = signal.Signals(number).name
-    _print(Result(phase=FAILED, reason="Terminated", message=f"ended by {name} before it was done").to_json())
+    _print(Result(phase=FAILED, reason=TERMINATED, message=f"ended by {name} before it was done").to_json())
     os._exit(_TRY_AGAIN)
 
 

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 SUCCEEDED = "Succeeded"
 FAILED = "Failed"
+TERMINATED = "Terminated"
+"""Reason of a failure: a signal has ended the importer."""
 
 
 class Phase:

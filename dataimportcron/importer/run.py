@@ -45,6 +45,7 @@ class Request:
         size: of the volume, in bytes; a file is as large afterwards.
         platform: as it was asked for, "" for the source's default; a complete target for another one is no match.
         rate: bytes per second at most, 0 for no limit.
+        preallocate: a file shall have no holes; a device is left to its driver.
     """
 
     target: Path
@@ -52,6 +53,7 @@ class Request:
     size: int
     platform: str = ""
     rate: int = 0
+    preallocate: bool = False
 
 
 def run_import(request: Request, reader: ImageReader, report: Callable[[Progress], None]) -> Result:
@@ -115,6 +117,8 @@ class _Import:
         finally:
             self._put_down()
         self._tick(Phase.SYNCING)
+        if self._request.preallocate:
+            self._target.preallocate(self._request.size)
         marker = Marker(
             digest=self._image.digest,
             manifest_digest=self._image.manifest_digest,

@@ -1,5 +1,6 @@
 """Each activity on a real store: what it writes, what it refuses, and that a second call changes nothing."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
@@ -7,7 +8,7 @@ import pytest
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from dataimportcron import naming
+from dataimportcron import naming, projection
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import NoSpaceError, RegistryUnavailableError, TooManyRequestsError
 from dataimportcron.manifests import data_source_of, with_annotations
@@ -21,6 +22,7 @@ from dataimportcron.messages import (
     Trigger,
     Verdict,
 )
+from dataimportcron.ports import Transfer
 from tests.activities.conftest import NOW, Steps
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 
@@ -367,3 +369,40 @@ async def test_the_end_of_a_cron_takes_along_what_is_not_complete(steps, home):
     assert ended.removed == (f"DataVolume {second.data_volume}",)
     assert home.volumes() == {first.data_volume: "Succeeded"}
     assert home.points_to() == first.data_volume
+
+
+async def test_an_import_that_waits_says_for_what(steps, home, monkeypatch):
+    monkeypatch.setattr("activities.population._REPORT_INTERVAL", 0.01)
+    home.release(b"content")
+    ref = home.apply()
+    decision = await steps.look(ref)
+    populate = steps.populate(ref, decision)
+    waits, goes_on = Transfer(phase="Waiting", waits_for="Unschedulable", message="no node"), asyncio.Event()
+
+    async def wait(_image, _digest, _volume, report):
+        report(waits)
+        await goes_on.wait()
+        return Transfer(phase="Complete")
+
+    monkeypatch.setattr(home.importer, "run", wait)
+    await steps.run(steps.volume.prepare_data_volume, populate)
+    task = asyncio.create_task(steps.run(steps.population.import_data_volume, populate))
+
+    def volume():
+        return home.store.get(DataVolume, NAMESPACE, decision.data_volume)
+
+    def running():
+        return next((c for c in volume().status.conditions if c.type == "Running"), None)
+
+    async with asyncio.timeout(20):
+        while (said := running()) is None or said.reason != "Unschedulable":  # noqa: ASYNC110 -- the store tells nobody
+            await asyncio.sleep(0.01)
+    assert (volume().status.phase, said.status, said.message) == ("ImportScheduled", "False", "no node")
+    progress = projection.progressing(volume())
+    assert (progress.status, progress.reason) == ("False", "ImportScheduled")
+    assert progress.message == "Import is scheduled: no node"
+    goes_on.set()
+    await task
+    assert volume().status.phase == "Succeeded"
+    events = home.store.record(DataVolume, NAMESPACE, decision.data_volume).events
+    assert [(it["type"], it["message"]) for it in events if it["reason"] == "Unschedulable"] == [("Warning", "no node")]

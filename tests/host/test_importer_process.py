@@ -15,10 +15,8 @@ import pytest
 
 from dataimportcron import errors
 from dataimportcron.api.types import ConfigMap, ObjectMeta
-from dataimportcron.errors import DataImportCronError, MissingDependencyError, TargetBusyError
+from dataimportcron.errors import ImporterDiedError, MissingDependencyError, TargetBusyError
 from dataimportcron.host.files import try_lock
-from dataimportcron.host.importer import _BY_REASON, ImporterDiedError, _error
-from dataimportcron.importer.report import FAILED, Result
 from dataimportcron.ports import ImageSource, VolumeSpec
 from demo.push import Image, disk_layer, push
 from demo.registry import client, registry
@@ -217,25 +215,6 @@ async def test_a_missing_config_map_is_named_before_anything_starts(home, state,
     with pytest.raises(MissingDependencyError, match="ConfigMap golden/certs"):
         await home.importer.run(release.image, release.digest, SPEC, ignore)
     assert importers(state) == []
-
-
-@pytest.mark.parametrize("kind", sorted(_BY_REASON.values(), key=lambda kind: kind.reason), ids=lambda k: k.reason)
-def test_a_failure_is_the_error_that_it_was_there(kind):
-    result = Result(phase=FAILED, reason=kind.reason, message="what, and what to do", permanent=kind.permanent)
-    error = _error(result)
-    assert type(error) is kind
-    assert str(error) == "what, and what to do"
-
-
-def test_all_errors_are_known():
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, DataImportCronError)]
-    assert {kind.reason for kind in kinds} == {*_BY_REASON, "Error"}
-
-
-@pytest.mark.parametrize("permanent", [True, False])
-def test_a_failure_of_a_newer_importer_keeps_its_class(permanent):
-    error = _error(Result(phase=FAILED, reason="FromTheFuture", message="so", permanent=permanent))
-    assert error.permanent is permanent
 
 
 @pytest.fixture

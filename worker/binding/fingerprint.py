@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from dataimportcron import naming
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
-from dataimportcron.projection import erroneous, failure_of
+from dataimportcron.projection import erroneous, failure_of, waiting_for
 from worker.binding.world import World
 
 _INPUTS = (
@@ -158,7 +158,7 @@ def _is_as_made(data_source: DataSource, cron: DataImportCron) -> bool:
 
 
 def _of_volume(volume: DataVolume) -> list[object]:
-    return [_key(volume), volume.status.phase, failure_of(volume) if erroneous(volume) else ""]
+    return [_key(volume), volume.status.phase, failure_of(volume) if erroneous(volume) else waiting_for(volume)]
 
 
 def _of_import(volume: DataVolume) -> list[object]:

@@ -1,4 +1,4 @@
-"""Images from local files: OCI archives, and disks as they are.
+"""Images from local files: OCI archives, disks as they are, and the files of an image that somebody else has unpacked.
 
 A disk in a plain file is to the importer an image of one layer, a tar that is never stored: so it goes the same way,
 through the same checks. Its digest is the file's own sha256, read before; a file that changes meanwhile is refused.
@@ -10,6 +10,7 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from dataimportcron.errors import DigestMismatchError, InvalidImageError
@@ -21,6 +22,10 @@ _CHUNK = 1 << 20
 _RECORD = 512
 _END = bytes(2 * _RECORD)
 _TAR_MAGIC = slice(257, 262)
+_BOOTABLE = ("sysroot", "ostree")
+"""Folders of images that are booted as they are."""
+_SOME = 5
+_ONE_FILE = "a container disk has one file in /disk, and nothing else there"
 
 
 class ArchiveImage:
@@ -116,6 +121,58 @@ class FileImage:
                 left -= len(part)
                 yield part
             yield _tail(size)
+
+
+class FolderImage(FileImage):
+    """`ImageReader` of an image whose files are mounted in a folder, as a node's container runtime does it.
+
+    Nothing in it is followed out of it: a link could name a file of ours.
+
+    Args:
+        root: the folder that is `/` in the image.
+        digest: that the file in `/disk` must have, "" for any.
+
+    Raises:
+        InvalidImageError: there is no disk in it, or more than one.
+    """
+
+    def __init__(self, root: Path, digest: str = "") -> None:
+        self._root = root
+        super().__init__(_only_disk(root), digest)
+
+    def load(self) -> Image:
+        """See `ImageReader`. The environment is that of the process whose root the folder is, if it is one's."""
+        return replace(super().load(), env=_environment(self._root))
+
+
+def _only_disk(root: Path) -> Path:
+    """The only file in `/disk` (N-06); an image that boots by itself is none (N-07)."""
+    try:
+        for mark in _BOOTABLE:
+            if (root / mark).is_dir() and not (root / mark).is_symlink():
+                raise InvalidImageError(
+                    f"Invalid container image: it has /{mark}, so it is a bootable container and no container disk",
+                    hint="use an image that holds one disk in /disk",
+                )
+        folder = root / "disk"
+        if folder.is_symlink() or not folder.is_dir():
+            raise InvalidImageError("Invalid container image: it has no folder /disk", hint=_ONE_FILE)
+        found = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError as error:
+        raise InvalidImageError(f"Invalid container image: /disk cannot be read: {error.strerror}") from error
+    names = ", ".join(entry.name for entry in found[:_SOME]) or "nothing"
+    if len(found) != 1 or not found[0].is_file(follow_symlinks=False):
+        raise InvalidImageError(f"Invalid container image: /disk holds {names}, expected one file", hint=_ONE_FILE)
+    return Path(found[0].path)
+
+
+def _environment(root: Path) -> dict[str, str]:
+    try:
+        text = (root.readlink().parent / "environ").read_bytes() if root.is_symlink() else b""
+    except OSError:
+        return {}
+    pairs = (pair.decode("utf-8", "replace").partition("=") for pair in text.split(b"\0"))
+    return {name: value for name, found, value in pairs if found}
 
 
 def _header(size: int) -> bytes:

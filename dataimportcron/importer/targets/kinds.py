@@ -71,6 +71,10 @@ class Target(ABC):
             empty(self.descriptor)
 
     @abstractmethod
+    def preallocate(self, size: int) -> None:
+        """Take the space of a disk of `size` bytes that is written; what it holds stays."""
+
+    @abstractmethod
     def abandon(self) -> None:
         """Leave no disk after a failure, as far as that works; without a marker it is nothing either way."""
 
@@ -99,6 +103,11 @@ class FileTarget(Target):
     def room(self, size: int) -> int:
         """See `Target`."""
         return size
+
+    def preallocate(self, size: int) -> None:
+        """See `Target`."""
+        with storage_errors(str(self.path)):
+            os.posix_fallocate(self.descriptor, 0, size)
 
     def abandon(self) -> None:
         """See `Target`."""
@@ -130,6 +139,9 @@ class BlockTarget(Target):
     def room(self, size: int) -> int:
         """See `Target`."""
         return min(size, device.size_of(self.descriptor))
+
+    def preallocate(self, size: int) -> None:
+        """See `Target`. Its holes are punched, which only its driver can undo."""
 
     def abandon(self) -> None:
         """See `Target`."""

@@ -33,11 +33,13 @@ _PATIENCE = 5.0
 """Seconds to wait for a device's lock: udev takes it for a moment to look what is on a device."""
 _DEVICE_HINT = (
     "it must not be read-only, and must belong to the user that the importer runs as; "
-    "in a pod: device_ownership_from_security_context = true in the configuration of containerd or CRI-O"
+    "in a pod: device_ownership_from_security_context = true in the configuration of containerd or CRI-O; "
+    "on OpenShift: an SCC that allows uid 107"
 )
 _FILE_HINT = (
     "file and folder must belong to the user that the importer runs as, on a file system that is not read-only; "
-    "in a pod: set fsGroup; on NFS: root_squash makes root nobody"
+    "in a pod: set fsGroup, which NFS and hostPath ignore; on NFS: squashing makes the user nobody; "
+    "on OpenShift: an SCC that allows uid 107"
 )
 
 

@@ -1,0 +1,126 @@
+"""Claims on the API server: read, made, waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.holdups import HoldUp
+from dataimportcron.cluster.resources import CDI_CONFIGS, PVCS, STORAGE_CLASSES, STORAGE_PROFILES, Json
+from dataimportcron.cluster.storage import Claim, StorageFacts, claim_of, class_of, disk_size
+from dataimportcron.errors import (
+    AlreadyExistsError,
+    ForbiddenError,
+    NotServedError,
+    ObjectNotFoundError,
+    QuotaExceededError,
+)
+
+_PATIENCE = 2.0
+"""Seconds until it is tried again."""
+
+
+class Claims:
+    """The claims of DataVolumes.
+
+    Args:
+        connection: to the API server.
+        owned: whether a DataVolume is an object that owns its claim; else the claim itself is shown as one.
+        overheads: of file systems, by storage class, "" for all others; they outrank CDI's configuration.
+    """
+
+    def __init__(self, connection: Connection, *, owned: bool, overheads: Mapping[str, str] | None = None) -> None:
+        self._connection = connection
+        self._owned = owned
+        self._overheads = overheads or {}
+
+    async def find(self, namespace: str, name: str) -> Json | None:
+        """The claim of that name, None if there is none."""
+        try:
+            return await self._connection.get(PVCS, name, namespace)
+        except ObjectNotFoundError:
+            return None
+
+    async def planned(self, volume: DataVolume) -> Claim:
+        """The claim of a DataVolume as it is to be made.
+
+        Raises:
+            InvalidObjectError: the DataVolume describes none.
+        """
+        document = volume.document()
+        spec = document.get("spec") or {}
+        facts = await self.facts(spec.get("storage") or spec.get("pvc") or {})
+        return claim_of(document, facts, owned=self._owned)
+
+    async def size_of(self, volume: DataVolume, claim: Json) -> int:
+        """Bytes of the disk of a DataVolume in its claim."""
+        document = volume.document()
+        spec = document.get("spec") or {}
+        return disk_size(document, claim, await self.facts(spec.get("storage") or spec.get("pvc") or {}))
+
+    async def facts(self, wanted: Json) -> StorageFacts:
+        """What there is to know of the storage of a claim with this spec."""
+        try:
+            classes = await self._connection.list(STORAGE_CLASSES)
+        except ForbiddenError:  # an install for some namespaces; then the cluster chooses the class
+            classes = []
+        storage_class = class_of(wanted, classes)
+        profile = await self._optional_profile(storage_class)
+        config = await cdi_config(self._connection)
+        overhead = (config.get("status") or {}).get("filesystemOverhead") or {}
+        overheads = {**(overhead.get("storageClass") or {}), "": overhead.get("global") or "", **self._overheads}
+        return StorageFacts(
+            classes=classes,
+            profiles={storage_class: profile} if profile else {},
+            overheads=overheads,
+        )
+
+    async def ensure(self, volume: DataVolume, tell: Callable[[HoldUp], None]) -> Json:
+        """The claim of a DataVolume, made where it is missing; one that is being deleted is waited for.
+
+        Args:
+            volume: the DataVolume.
+            tell: called with what it waits for.
+        """
+        metadata = volume.metadata
+        while True:
+            claim = await self.find(metadata.namespace, metadata.name)
+            if claim is None:
+                planned = await self.planned(volume)
+                try:
+                    return await self._connection.create(PVCS, planned.body)
+                except AlreadyExistsError:
+                    continue
+                except QuotaExceededError as error:
+                    tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
+            elif claim["metadata"].get("deletionTimestamp"):
+                name = f"{metadata.namespace}/{metadata.name}"
+                message = f"The earlier PersistentVolumeClaim {name} is being deleted and still used"
+                tell(HoldUp(reason="Terminating", message=message, passing=True))
+            else:
+                return claim
+            await asyncio.sleep(_PATIENCE)
+
+    async def _optional_profile(self, storage_class: str) -> Json | None:
+        if not storage_class:
+            return None
+        try:
+            return await self._connection.get(STORAGE_PROFILES, storage_class)
+        except (ObjectNotFoundError, NotServedError, ForbiddenError):
+            return None
+
+
+def is_of(claim: Json, uid: str) -> bool:
+    """Whether a claim is that of the DataVolume with this uid, which owns it or is shown for it."""
+    own = claim["metadata"]
+    return uid in {own["uid"], *(it.get("uid") for it in own.get("ownerReferences") or ())}
+
+
+async def cdi_config(connection: Connection) -> Json:
+    """CDI's configuration, {} where there is none, or none that we may read."""
+    try:
+        return await connection.get(CDI_CONFIGS, "config")
+    except (ObjectNotFoundError, NotServedError, ForbiddenError):
+        return {}

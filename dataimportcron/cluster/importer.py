@@ -1,0 +1,209 @@
+"""The port `Importer`: one Job per attempt fills the claim of a DataVolume, and we follow it.
+
+Nothing of the import is in this process: when it is killed, the Job goes on, and the next call follows it where it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.attempts import Attempts
+from dataimportcron.cluster.claims import Claims, cdi_config, is_of
+from dataimportcron.cluster.configuration import effective, preallocates
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.following import Following
+from dataimportcron.cluster.image_streams import ImageStreams
+from dataimportcron.cluster.node_pull import has_image_volumes
+from dataimportcron.cluster.pods import Attempt, PodSettings
+from dataimportcron.cluster.records import COMPLETE, labels_from, record_after, record_of
+from dataimportcron.cluster.resources import NODES, PVCS, Json
+from dataimportcron.cluster.storage import BLOCK
+from dataimportcron.cluster.waiting import Waiting
+from dataimportcron.errors import (
+    ConflictError,
+    DataImportCronError,
+    ForbiddenError,
+    ForeignFileError,
+    ImporterDiedError,
+    InvalidObjectError,
+    ObjectNotFoundError,
+    error_of,
+)
+from dataimportcron.importer.report import Result
+from dataimportcron.manifests import with_labels
+from dataimportcron.ports import ImageSource, Objects, Transfer, VolumeSpec
+from dataimportcron.reference import Reference
+
+logger = logging.getLogger(__name__)
+
+_WRITES = 5
+_STOP_PATIENCE = 60.0
+"""Seconds to wait for a cancelled importer's pod to go; a node that is dead lets it stay for ever."""
+
+
+class ClusterImporter:
+    """`ports.Importer`.
+
+    Args:
+        connection: to the API server.
+        objects: the DataVolumes.
+        claims: of them.
+        settings: of the pods.
+        hands_over: asked when an import is cancelled: whether only this process ends. Then the Job is left for the
+            next one to follow; else it is deleted.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        objects: Objects,
+        claims: Claims,
+        settings: PodSettings,
+        *,
+        hands_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._connection = connection
+        self._objects = objects
+        self._claims = claims
+        self._settings = settings
+        self._hands_over = hands_over
+        self._attempts = Attempts(connection)
+        self._streams = ImageStreams(connection)
+
+    async def run(
+        self, image: ImageSource, digest: str, volume: VolumeSpec, report: Callable[[Transfer], None]
+    ) -> Transfer:
+        """See the port."""
+        wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
+        waiting = Waiting(report)
+        claim = await self._claims.ensure(wanted, waiting.tell)
+        if is_made(claim, volume, digest):
+            return Transfer(phase="Complete")
+        if not is_of(claim, volume.uid):
+            name = f"{volume.namespace}/{volume.name}"
+            raise ForeignFileError(
+                f"PersistentVolumeClaim {name} exists already and is not the one of DataVolume {name}",
+                hint="delete it, or give the DataVolume another name",
+            )
+        try:
+            result = await self._fill(image, digest, wanted, claim, report)
+        except asyncio.CancelledError:
+            if not self._hands_over():
+                await asyncio.shield(self._stop(claim))
+            raise
+        except ImporterDiedError:
+            await self._tidy(claim)
+            raise
+        if result.failed:
+            await self._tidy(claim)
+            raise error_of(result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after)
+        # What is written is recorded even if a cancellation comes now.
+        await asyncio.shield(self._record(claim, volume, wanted, result, digest))
+        return Transfer(phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written)
+
+    async def _fill(
+        self,
+        image: ImageSource,
+        digest: str,
+        wanted: DataVolume,
+        claim: Json,
+        report: Callable[[Transfer], None],
+    ) -> Result:
+        job = await self._attempts.current(claim)
+        if job is None:
+            plan, settings = await self._plan(image, digest, wanted, claim)
+            job = await self._attempts.begin(plan, settings, claim, Waiting(report).tell)
+        else:
+            job = await self._attempts.release(claim, job)
+        return await Following(self._connection, job, claim, report).run()
+
+    async def _plan(
+        self, image: ImageSource, digest: str, wanted: DataVolume, claim: Json
+    ) -> tuple[Attempt, PodSettings]:
+        """What the Job is to do, from the DataVolume and the settings of today."""
+        document, config = wanted.document(), await cdi_config(self._connection)
+        url = image.url
+        if image.image_stream and not url:
+            url = f"docker://{(await self._streams.resolve(image)).image}"
+        elif url.startswith("docker://"):
+            url = f"docker://{Reference.parse(url).with_digest(digest)}" if digest else url
+        elif not url.startswith("oci-archive:"):
+            raise InvalidObjectError(f"{url} is not read in a cluster", hint="write docker://…")
+        node_pull = image.pull_method == "node"
+        plan = Attempt(
+            namespace=claim["metadata"]["namespace"],
+            claim=claim["metadata"]["name"],
+            claim_uid=claim["metadata"]["uid"],
+            number=0,
+            url=url,
+            digest="" if url.startswith("docker://") else digest,
+            size=await self._claims.size_of(wanted, claim),
+            node_pull=node_pull,
+            image_volume=node_pull and await self._image_volumes(),
+            architecture=image.architecture,
+            block=claim["spec"].get("volumeMode") == BLOCK,
+            preallocate=preallocates(document, config),
+            secret=image.secret,
+            cert_config_map=image.cert_config_map,
+            priority_class=wanted.spec.priority_class_name or "",
+            service_account=wanted.spec.service_account_name or "",
+        )
+        return plan, effective(self._settings, config)
+
+    async def _image_volumes(self) -> bool:
+        """Whether all nodes mount images; where we may not look, they are taken not to."""
+        try:
+            return has_image_volumes(await self._connection.list(NODES))
+        except ForbiddenError:
+            return False
+
+    async def _record(self, claim: Json, volume: VolumeSpec, wanted: DataVolume, result: Result, digest: str) -> None:
+        """Say that the claim is complete, with the labels that its image asks for (L-05, L-06), and tidy up."""
+        own = claim["metadata"]
+        labels = await self._label(wanted, labels_from(result.env))
+        record = record_after(result, volume.uid, await self._claims.size_of(wanted, claim), digest)
+        patch: Json = {"metadata": {"uid": own["uid"], "labels": labels, "annotations": {COMPLETE: record.to_json()}}}
+        try:
+            await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+        except ObjectNotFoundError as error:
+            raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
+        await self._tidy(claim)
+
+    async def _label(self, wanted: DataVolume, asked: dict[str, str]) -> dict[str, str]:
+        """Give a DataVolume the labels that it has not; returns those. They flow on to its DataSource (D-10)."""
+        for _ in range(_WRITES):
+            volume = await self._objects.get(DataVolume, wanted.metadata.namespace, wanted.metadata.name)
+            labels = {key: value for key, value in asked.items() if key not in volume.metadata.labels}
+            try:
+                await self._objects.patch(volume, with_labels(volume, labels))
+            except ConflictError:
+                continue
+            return asked | {key: volume.metadata.labels[key] for key in asked.keys() - labels.keys()}
+        raise ConflictError(f"DataVolume {wanted.metadata.namespace}/{wanted.metadata.name} is written by others")
+
+    async def _tidy(self, claim: Json) -> None:
+        """Remove the Jobs that have ended: a later call must not take one for the attempt that runs."""
+        own = claim["metadata"]
+        try:
+            await self._attempts.remove(claim)
+        except DataImportCronError as error:
+            # They go with the next attempt or with the claim, if not now.
+            logger.warning("Jobs of claim %s/%s stay: %s", own["namespace"], own["name"], error)
+
+    async def _stop(self, claim: Json) -> None:
+        """Remove the importer and wait until it is gone: nobody else may write the claim before that."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_PATIENCE):
+                await self._attempts.clear(claim, lambda _: None)
+
+
+def is_made(claim: Json, volume: VolumeSpec, digest: str) -> bool:
+    """Whether a claim is the volume, complete; one of its name, digest and size that somebody left is adopted."""
+    record = record_of(claim)
+    if record is None or (claim.get("status") or {}).get("phase") == "Lost":
+        return False
+    return record.uid == volume.uid or (bool(digest) and record.digest == digest and record.size >= volume.size)

@@ -1,0 +1,110 @@
+"""What we note on a claim: which attempt fills it, and that it is complete. Pure.
+
+A block device has room for no marker, so the record of every volume is an annotation of its claim, written by the
+worker after the importer has verified and synced all bytes. A claim without a record is no volume.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Final
+
+from dataimportcron.cluster.resources import Json
+from dataimportcron.importer.report import Result
+
+ATTEMPT: Final = "dataimportcron.io/attempt"
+"""On a claim: the number of the only attempt that may write it."""
+COMPLETE: Final = "dataimportcron.io/complete"
+"""On a claim: the record."""
+
+_LABEL_SUFFIX: Final = "_KUBEVIRT_IO_"
+_LONGEST_VALUE: Final = 63
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What a complete volume holds; sizes are in bytes.
+
+    Attributes:
+        uid: of the DataVolume that it was made for.
+        size: of the disk.
+        digest: "" where it was not imported.
+        bytes_read: from the source.
+        bytes_written: of data, without holes.
+        virtual_size: of the disk in the image.
+    """
+
+    uid: str
+    size: int
+    digest: str = ""
+    bytes_read: int = 0
+    bytes_written: int = 0
+    virtual_size: int = 0
+
+    def to_json(self) -> str:
+        """The annotation's value."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def record_of(claim: Json) -> Record | None:
+    """The record of a claim, None for one that is not complete; what a newer version added is ignored."""
+    text = annotations_of(claim).get(COMPLETE, "")
+    try:
+        document = json.loads(text)
+        needed = [item.name for item in fields(Record) if item.default is MISSING or item.name in document]
+        return Record(**{name: document[name] for name in needed})
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def record_after(result: Result, uid: str, size: int, digest: str) -> Record:
+    """The record of a volume that an importer has filled.
+
+    Args:
+        result: of the importer.
+        uid: of the DataVolume.
+        size: of the disk.
+        digest: that was imported, "" for the one that the importer found.
+    """
+    return Record(
+        uid=uid,
+        size=size,
+        digest=digest or result.digest,
+        bytes_read=result.bytes_read,
+        bytes_written=result.bytes_written,
+        virtual_size=result.virtual_size,
+    )
+
+
+def attempt_of(claim: Json) -> int:
+    """The number of the attempt that may write a claim; 0 before the first."""
+    text = annotations_of(claim).get(ATTEMPT, "")
+    return int(text) if text.isascii() and text.isdigit() else 0
+
+
+def labels_from(environment: Mapping[str, str]) -> dict[str, str]:
+    """The labels that an image asks for by its environment (L-05).
+
+    INSTANCETYPE_KUBEVIRT_IO_DEFAULT_PREFERENCE=fedora is instancetype.kubevirt.io/default-preference: fedora. A value
+    that cannot be a label's is passed over.
+    """
+    labels = {}
+    for name, value in environment.items():
+        prefix, found, rest = name.partition(_LABEL_SUFFIX)
+        if prefix and found and rest and _is_label_value(value):
+            domain = prefix.lower().replace("_", ".")
+            labels[f"{domain}.kubevirt.io/{rest.lower().replace('_', '-')}"] = value
+    return labels
+
+
+def annotations_of(thing: Json) -> dict[str, str]:
+    """The annotations of an object."""
+    return thing["metadata"].get("annotations") or {}
+
+
+def _is_label_value(value: str) -> bool:
+    allowed = value.replace("-", "").replace("_", "").replace(".", "")
+    ends = value[:1] + value[-1:]
+    return 0 < len(value) <= _LONGEST_VALUE and allowed.isascii() and allowed.isalnum() and ends.isalnum()

@@ -1,0 +1,143 @@
+"""The port `Volumes`: PersistentVolumeClaims, complete where their record says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dataimportcron import naming
+from dataimportcron.api.conditions import Phase
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.attempts import Attempts
+from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.pods import LABEL_VOLUME
+from dataimportcron.cluster.records import record_of
+from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.errors import ConflictError, NotServedError, ObjectNotFoundError
+from dataimportcron.ports import Objects, Volume, VolumeSpec
+
+_ENDED = frozenset({"Succeeded", "Failed"})
+
+
+class ClusterVolumes:
+    """`ports.Volumes`.
+
+    Args:
+        connection: to the API server.
+        objects: the DataVolumes.
+        claims: of them.
+    """
+
+    def __init__(self, connection: Connection, objects: Objects, claims: Claims) -> None:
+        self._connection = connection
+        self._objects = objects
+        self._claims = claims
+        self._attempts = Attempts(connection)
+
+    async def find(self, namespace: str, name: str) -> Volume | None:
+        """See the port."""
+        claim = await self._claims.find(namespace, name)
+        record = record_of(claim) if claim is not None else None
+        if claim is None or record is None or claim["metadata"].get("deletionTimestamp") or _is_lost(claim):
+            return None
+        return Volume(
+            namespace=namespace,
+            name=name,
+            size=record.size,
+            digest=record.digest,
+            location=f"PersistentVolumeClaim {namespace}/{name}",
+        )
+
+    async def delete(self, namespace: str, name: str) -> None:
+        """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first."""
+        claim = await self._claims.find(namespace, name)
+        if claim is None:
+            return
+        await self._attempts.remove(claim)
+        try:
+            await self._connection.delete(PVCS, name, namespace, uid=claim["metadata"]["uid"])
+        except ConflictError:
+            return  # another one of that name lives now
+
+    async def notice(self, volume: VolumeSpec) -> str:
+        """See the port."""
+        try:
+            wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
+        except ObjectNotFoundError:
+            return ""
+        return (await self._claims.planned(wanted)).notice
+
+    async def in_use(self, namespace: str, name: str) -> str:
+        """See the port."""
+        claim = await self._claims.find(namespace, name)
+        if claim is None:
+            return ""
+        return (
+            next(mounting(claim, await self._connection.list(PODS, namespace)), "")
+            or next(cloning(claim, await self._connection.list(PVCS, namespace)), "")
+            or next(snapshotting(claim, await self._optional(VOLUME_SNAPSHOTS, namespace)), "")
+            or next(cloning_by_cdi(claim, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
+            or next(wanting(namespace, name, await self._objects.list(DataVolume)), "")
+        )
+
+    async def _optional(self, resource: ResourceType, namespace: str) -> list[Json]:
+        """Objects of a kind that not every cluster has."""
+        try:
+            return await self._connection.list(resource, namespace)
+        except NotServedError:
+            return []
+
+
+def mounting(claim: Json, pods: list[Json]) -> Iterator[str]:
+    """Who has a claim mounted, or will have: its pods that have not ended, but for our own importer's."""
+    own = claim["metadata"]
+    for pod in pods:
+        metadata, spec = pod["metadata"], pod.get("spec") or {}
+        names = {(it.get("persistentVolumeClaim") or {}).get("claimName") for it in spec.get("volumes") or ()}
+        ours = (metadata.get("labels") or {}).get(LABEL_VOLUME) == own["uid"]
+        if own["name"] in names and not ours and (pod.get("status") or {}).get("phase") not in _ENDED:
+            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
+
+
+def cloning(claim: Json, claims: list[Json]) -> Iterator[str]:
+    """The claims that are still being cloned from a claim."""
+    own = claim["metadata"]
+    for other in claims:
+        spec, metadata = other.get("spec") or {}, other["metadata"]
+        sources = (spec.get("dataSource") or {}, spec.get("dataSourceRef") or {})
+        named = any(it.get("kind") == "PersistentVolumeClaim" and it.get("name") == own["name"] for it in sources)
+        if named and (other.get("status") or {}).get("phase") != "Bound":
+            yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being cloned from it"
+
+
+def cloning_by_cdi(claim: Json, sources: list[Json]) -> Iterator[str]:
+    """CDI's notes of its clones, in the namespace of what they read; they go when the clone is done."""
+    for note in sources:
+        source = (note.get("spec") or {}).get("source") or {}
+        if (source.get("kind"), source.get("name")) == ("PersistentVolumeClaim", claim["metadata"]["name"]):
+            metadata = note["metadata"]
+            yield f"CDI is cloning it, says VolumeCloneSource {metadata['namespace']}/{metadata['name']}"
+
+
+def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
+    """The snapshots of a claim that are still being taken."""
+    for snapshot in snapshots:
+        source = ((snapshot.get("spec") or {}).get("source") or {}).get("persistentVolumeClaimName")
+        if source == claim["metadata"]["name"] and not (snapshot.get("status") or {}).get("readyToUse"):
+            metadata = snapshot["metadata"]
+            yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
+
+
+def wanting(namespace: str, name: str, volumes: list[DataVolume]) -> Iterator[str]:
+    """The DataVolumes that are to be cloned from a claim, by their own words or by our choice, and are not yet."""
+    for volume in volumes:
+        source, own = volume.spec.source, volume.metadata
+        pvc = source.pvc if source else None
+        named = pvc is not None and (pvc.namespace or own.namespace, pvc.name) == (namespace, name)
+        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == naming.object_key(namespace, name)
+        if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
+            yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
+
+
+def _is_lost(claim: Json) -> bool:
+    return (claim.get("status") or {}).get("phase") == "Lost"

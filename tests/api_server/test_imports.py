@@ -1,0 +1,431 @@
+"""Imports against a real API server, scheduler and Job controller; the kubelet's part is played by the tests.
+
+So everything here is about objects: claims, Jobs, attempts, who may write, and what is said while nothing moves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.attempts import Attempts
+from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.importer import ClusterImporter
+from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.pods import LABEL_VOLUME, Attempt, PodSettings
+from dataimportcron.cluster.records import ATTEMPT, COMPLETE, attempt_of, record_of
+from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, PVCS
+from dataimportcron.cluster.volumes import ClusterVolumes
+from dataimportcron.errors import (
+    ConflictError,
+    ForeignFileError,
+    ImageNotFoundError,
+    ImporterDiedError,
+)
+from dataimportcron.host.objects import HostObjects
+from dataimportcron.host.state import StateFolder
+from dataimportcron.host.store import Store
+from dataimportcron.importer.report import FAILED, SUCCEEDED, Result
+from dataimportcron.manifests import volume_spec
+from dataimportcron.ports import ImageSource
+from tests.cluster.access import USER
+from tests.support.home import keep_volumes_inside
+
+DIGEST = f"sha256:{'1' * 64}"
+SETTINGS = PodSettings(image="registry.example/dataimportcron@sha256:0", mirrors={"quay.io/hosts.toml": "server = ''"})
+DONE = Result(
+    phase=SUCCEEDED,
+    digest=DIGEST,
+    bytes_read=5,
+    bytes_written=4,
+    virtual_size=8,
+    env={"INSTANCETYPE_KUBEVIRT_IO_DEFAULT_PREFERENCE": "fedora"},
+)
+LATE_BINDING = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {"name": "late"},
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
+RESOURCE_QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight"}}
+
+
+@pytest.fixture
+def state(tmp_path):
+    folder = StateFolder(tmp_path / "state")
+    folder.prepare()
+    keep_volumes_inside(folder)
+    return folder
+
+
+@pytest.fixture
+async def connection(control_plane):
+    async with connected(kubeconfig=str(control_plane.kubeconfig)) as made:
+        yield made
+
+
+@pytest.fixture
+async def namespace(connection, request):
+    name = f"n-{abs(hash(request.node.nodeid)):x}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    await connection.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
+    return name
+
+
+class Cluster:
+    """The adapters, and the kubelet's part."""
+
+    def __init__(self, connection, objects, namespace):
+        self.connection, self.objects, self.namespace = connection, objects, namespace
+        self.claims = Claims(connection, owned=True)
+        self.importer = ClusterImporter(connection, objects, self.claims, SETTINGS)
+        self.volumes = ClusterVolumes(connection, objects, self.claims)
+        self.image = ImageSource(namespace=namespace, url="docker://quay.io/fedora:40")
+        self.said, self.tasks = [], []
+
+    async def volume(self, name="fedora-1", storage_class=None, **labels):
+        made = DataVolume.model_validate(
+            {
+                "metadata": {"name": name, "namespace": self.namespace, "labels": labels},
+                "spec": {
+                    "source": {"registry": {"url": self.image.url}},
+                    "storage": {"resources": {"requests": {"storage": "64Mi"}}, "storageClassName": storage_class},
+                },
+            }
+        )
+        return volume_spec(await self.objects.create(made))
+
+    def start(self, spec):
+        self.tasks.append(asyncio.create_task(self.importer.run(self.image, DIGEST, spec, self.said.append)))
+        return self.tasks[-1]
+
+    async def until(self, look):
+        """What `look` finds, once it finds something."""
+        async with asyncio.timeout(30):
+            while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
+                await asyncio.sleep(0.05)
+        return found
+
+    async def claim(self, name="fedora-1"):
+        return await self.until(lambda: self.claims.find(self.namespace, name))
+
+    async def pods(self):
+        found = await self.connection.list(PODS, self.namespace)
+        return [pod for pod in found if not pod["metadata"].get("deletionTimestamp")]
+
+    async def jobs(self):
+        return await self.connection.list(JOBS, self.namespace)
+
+    async def pod(self):
+        [found] = await self.until(self.pods)
+        return found
+
+    async def ends(self, pod, result):
+        """Let a pod end as the importer does with this result."""
+        message = result.to_json() if isinstance(result, Result) else result
+        code = result.exit_code if isinstance(result, Result) else 137
+        state = {"terminated": {"exitCode": code, "message": message, "reason": "Ended"}}
+        status = {"name": "importer", "ready": False, "restartCount": 0, "image": "x", "imageID": "", "state": state}
+        patch = {"status": {"phase": "Failed" if code else "Succeeded", "containerStatuses": [status]}}
+        await self.connection.patch(PODS, pod["metadata"]["name"], self.namespace, patch, subresource="status")
+
+    async def told(self, reason):
+        async def look():
+            return next((it for it in reversed(self.said) if it.waits_for == reason), None)
+
+        return await self.until(look)
+
+
+@pytest.fixture
+async def cluster(connection, state, namespace):
+    made = Cluster(connection, HostObjects(Store(state)), namespace)
+    yield made
+    made.importer._hands_over = lambda: True
+    for task in made.tasks:
+        task.cancel()
+    await asyncio.gather(*made.tasks, return_exceptions=True)
+
+
+async def test_an_import_from_nothing_to_its_record(cluster):
+    spec = await cluster.volume()
+    task = cluster.start(spec)
+    pod = await cluster.pod()
+    claim = await cluster.claim()
+    assert claim["spec"]["resources"]["requests"]["storage"] == "71135396"
+    assert claim["metadata"]["ownerReferences"][0]["uid"] == spec.uid
+    assert await cluster.volumes.find(cluster.namespace, "fedora-1") is None
+    [files] = await cluster.connection.list(CONFIG_MAPS, cluster.namespace, label_selector=LABEL_VOLUME)
+    assert list(files["data"].values()) == list(SETTINGS.mirrors.values())
+    [job] = await cluster.jobs()
+    assert job["metadata"]["name"] == f"import-{claim['metadata']['uid']}-1"
+    await cluster.ends(pod, DONE)
+    done = await task
+    assert (done.done, done.written) == (5, 4)
+    found = await cluster.volumes.find(cluster.namespace, "fedora-1")
+    assert (found.size, found.digest) == (64 << 20, DIGEST)
+    labels = (await cluster.claim())["metadata"]["labels"]
+    assert labels["instancetype.kubevirt.io/default-preference"] == "fedora"
+
+    async def tidy():
+        files = await cluster.connection.list(CONFIG_MAPS, cluster.namespace, label_selector=LABEL_VOLUME)
+        return not await cluster.jobs() and not await cluster.pods() and not files
+
+    await cluster.until(tidy)
+    assert (await cluster.importer.run(cluster.image, DIGEST, spec, cluster.said.append)).phase == "Complete"
+    assert await cluster.jobs() == []
+
+
+async def test_labels_of_the_volume_outrank_the_images(cluster):
+    spec = await cluster.volume(**{"instancetype.kubevirt.io/default-preference": "mine"})
+    task = cluster.start(spec)
+    await cluster.ends(await cluster.pod(), DONE)
+    await task
+    assert (await cluster.claim())["metadata"]["labels"]["instancetype.kubevirt.io/default-preference"] == "mine"
+
+
+async def test_a_failure_is_the_importers_own_and_the_next_attempt_has_the_next_number(cluster):
+    spec = await cluster.volume()
+    task = cluster.start(spec)
+    first = await cluster.pod()
+    await cluster.ends(first, Result(phase=FAILED, reason="ImageNotFound", message="no such tag", permanent=True))
+    with pytest.raises(ImageNotFoundError, match="no such tag"):
+        await task
+    task = cluster.start(spec)
+
+    async def second():
+        return [it for it in await cluster.pods() if it["metadata"]["uid"] != first["metadata"]["uid"]]
+
+    [pod] = await cluster.until(second)
+    assert [it["metadata"]["uid"] for it in await cluster.pods()] == [pod["metadata"]["uid"]]
+    assert attempt_of(await cluster.claim()) == 2
+    await cluster.ends(pod, "")
+    with pytest.raises(ImporterDiedError, match=r"status 137 .* it said nothing"):
+        await task
+
+
+async def test_a_call_after_a_crash_follows_the_job_that_runs(cluster):
+    spec = await cluster.volume()
+    crashed = cluster.start(spec)
+    pod = await cluster.pod()
+    cluster.importer._hands_over = lambda: True
+    crashed.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await crashed
+    task = cluster.start(spec)
+    await cluster.ends(pod, DONE)
+    await task
+    assert attempt_of(await cluster.claim()) == 1
+
+
+async def test_a_cancelled_import_is_gone(cluster):
+    task = cluster.start(await cluster.volume())
+    await cluster.pod()
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert await cluster.jobs() == []
+    assert await cluster.connection.list(PODS, cluster.namespace) == []
+    assert record_of(await cluster.claim()) is None
+
+
+async def test_a_pod_that_is_deleted_is_a_failure_that_passes(cluster):
+    task = cluster.start(await cluster.volume())
+    pod = await cluster.pod()
+    await cluster.connection.delete(PODS, pod["metadata"]["name"], cluster.namespace)
+    with pytest.raises(ImporterDiedError, match="was deleted while it ran"):
+        await task
+
+
+async def test_a_claim_of_somebody_else_is_left_alone(cluster):
+    body = {
+        "metadata": {"name": "fedora-1", "namespace": cluster.namespace},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
+    }
+    await cluster.connection.create(PVCS, body)
+    with pytest.raises(ForeignFileError, match="exists already"):
+        await cluster.importer.run(cluster.image, DIGEST, await cluster.volume(), cluster.said.append)
+    assert await cluster.jobs() == []
+
+
+def plan_of(claim):
+    metadata = claim["metadata"]
+    return Attempt(
+        namespace=metadata["namespace"],
+        claim=metadata["name"],
+        claim_uid=metadata["uid"],
+        number=0,
+        url=f"docker://quay.io/fedora@{DIGEST}",
+        size=1 << 20,
+    )
+
+
+class Frozen:
+    """A connection whose owner is stopped before the n-th call of a method, and goes on when told."""
+
+    def __init__(self, connection, method, resource):
+        self._connection, self._method, self._resource = connection, method, resource
+        self.reached, self.thawed = asyncio.Event(), asyncio.Event()
+
+    def __getattr__(self, name):
+        real = getattr(self._connection, name)
+        if name != self._method:
+            return real
+
+        async def call(resource, *args, **options):
+            if resource is self._resource:
+                self.reached.set()
+                await self.thawed.wait()
+            return await real(resource, *args, **options)
+
+        return call
+
+
+@pytest.mark.parametrize(("method", "resource"), [("create", JOBS), ("get", PVCS), ("patch", JOBS), ("patch", PVCS)])
+async def test_a_worker_that_was_frozen_starts_no_second_writer(cluster, method, resource):
+    spec = await cluster.volume()
+    claim = await cluster.claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
+    frozen = Frozen(cluster.connection, method, resource)
+    late = asyncio.create_task(Attempts(frozen).begin(plan_of(claim), SETTINGS, claim, print))
+    await frozen.reached.wait()
+    now = await cluster.claim()
+    job = await Attempts(cluster.connection).begin(plan_of(now), SETTINGS, now, print)
+    frozen.thawed.set()
+    with pytest.raises(ConflictError):
+        await late
+    await cluster.pod()
+    running = [it["metadata"]["name"] for it in await cluster.jobs() if not it["spec"].get("suspend")]
+    assert running == [job["metadata"]["name"]]
+    [pod] = await cluster.pods()
+    assert pod["metadata"]["labels"]["job-name"] == job["metadata"]["name"]
+
+
+async def test_no_node_takes_the_pod(cluster, control_plane):
+    control_plane.apply(LATE_BINDING)
+    task = cluster.start(await cluster.volume(storage_class="late"))
+    told = await cluster.told("Unschedulable")
+    assert "no nodes available" in told.message
+    await cluster.ends(await cluster.pod(), DONE)
+    await task
+
+
+async def test_a_quota_holds_the_pod_up_until_it_is_raised(cluster, control_plane):
+    quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
+    control_plane.apply({**quota, "spec": {"hard": {"pods": "0"}}})
+    task = cluster.start(await cluster.volume())
+    assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
+    assert await cluster.pods() == []
+    control_plane.apply({**quota, "spec": {"hard": {"pods": "9"}}})
+    await cluster.ends(await cluster.pod(), DONE)
+    await task
+
+
+async def test_a_quota_holds_the_claim_up_until_it_is_raised(cluster, control_plane):
+    quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
+    control_plane.apply({**quota, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
+
+    async def enforced():
+        return (control_plane.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
+
+    await cluster.until(enforced)
+    task = cluster.start(await cluster.volume())
+    assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
+    control_plane.apply({**quota, "spec": {"hard": {"persistentvolumeclaims": "1"}}})
+    await cluster.ends(await cluster.pod(), DONE)
+    await task
+
+
+async def test_a_quota_holds_the_job_up_until_it_is_raised(cluster, control_plane):
+    quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
+    control_plane.apply({**quota, "spec": {"hard": {"count/jobs.batch": "0"}}})
+
+    async def enforced():
+        return (control_plane.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
+
+    await cluster.until(enforced)
+    task = cluster.start(await cluster.volume())
+    assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
+    control_plane.apply({**quota, "spec": {"hard": {"count/jobs.batch": "1"}}})
+    await cluster.ends(await cluster.pod(), DONE)
+    await task
+
+
+async def test_a_claim_that_no_storage_class_serves(cluster):
+    task = cluster.start(await cluster.volume())
+    told = await cluster.told("Pending")
+    assert f"PersistentVolumeClaim {cluster.namespace}/fedora-1 is pending: " in told.message
+    assert "no storage class is set" in told.message
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_a_volume_is_deleted_with_its_import(cluster):
+    task = cluster.start(await cluster.volume())
+    await cluster.pod()
+    await cluster.volumes.delete(cluster.namespace, "fedora-1")
+
+    async def gone():
+        return await cluster.claims.find(cluster.namespace, "fedora-1") is None
+
+    await cluster.until(gone)
+    with pytest.raises(ImporterDiedError):
+        await task
+    await cluster.volumes.delete(cluster.namespace, "fedora-1")
+
+
+async def test_who_uses_a_volume(cluster):
+    spec = await cluster.volume()
+    assert await cluster.volumes.in_use(cluster.namespace, "fedora-1") == ""
+    wanted = await cluster.objects.get(DataVolume, spec.namespace, spec.name)
+    await cluster.claims.ensure(wanted, print)
+    assert await cluster.volumes.in_use(cluster.namespace, "fedora-1") == ""
+    clone = {
+        "metadata": {"name": "vm", "namespace": cluster.namespace},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "dataSource": {"kind": "PersistentVolumeClaim", "name": "fedora-1"},
+            "resources": {"requests": {"storage": "1Gi"}},
+        },
+    }
+    await cluster.connection.create(PVCS, clone)
+    assert await cluster.volumes.in_use(cluster.namespace, "fedora-1") == (
+        f"PersistentVolumeClaim {cluster.namespace}/vm is being cloned from it"
+    )
+
+
+async def test_a_worker_that_may_not_read_what_is_the_clusters(cluster, control_plane):
+    control_plane.kubectl(
+        "create", "rolebinding", "alice", "--clusterrole=admin", f"--user={USER}", "-n", cluster.namespace
+    )
+    spec = await cluster.volume()
+    async with connected(kubeconfig=str(control_plane.user_kubeconfig)) as connection:
+        claims = Claims(connection, owned=True)
+        made = await claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
+        assert "storageClassName" not in made["spec"]
+        assert made["spec"]["accessModes"] == ["ReadWriteOnce"]
+        volumes = ClusterVolumes(connection, cluster.objects, claims)
+        assert "no default storage class" in await volumes.notice(spec)
+
+
+async def test_a_notice_of_storage_that_nobody_knows(cluster):
+    spec = await cluster.volume()
+    assert "no default storage class" in await cluster.volumes.notice(spec)
+    assert await cluster.volumes.notice(replace(spec, name="absent")) == ""
+
+
+async def test_a_volume_that_an_earlier_object_left_is_adopted_by_its_digest(cluster):
+    spec = await cluster.volume()
+    claim = await cluster.claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
+    record = {"uid": "earlier", "size": spec.size, "digest": DIGEST}
+    patch = {"metadata": {"annotations": {COMPLETE: json.dumps(record), ATTEMPT: "1"}}}
+    await cluster.connection.patch(PVCS, "fedora-1", cluster.namespace, patch)
+    assert (await cluster.importer.run(cluster.image, DIGEST, spec, cluster.said.append)).phase == "Complete"
+    assert await cluster.jobs() == []
+    assert claim["metadata"]["uid"]
