@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from temporalio.client import Client
@@ -31,10 +31,22 @@ _FIRST_DELAY, _LONGEST_DELAY = 1.0, 30.0
 """Seconds between two tries."""
 
 
-async def await_engine(endpoint: Endpoint, stop: asyncio.Event) -> Client | None:
+def _tell_service_manager(message: str) -> None:
+    # Whoever waits for us to be up need not wait for somebody else's server.
+    notify("READY=1", f"STATUS=waiting: {message}")
+
+
+async def await_engine(
+    endpoint: Endpoint, stop: asyncio.Event, *, tell: Callable[[str], None] = _tell_service_manager
+) -> Client | None:
     """The client, once Temporal can be worked with; None if `stop` was set before.
 
     What is in the way is said when it changes, not at each try.
+
+    Args:
+        endpoint: where Temporal is.
+        stop: ends the wait.
+        tell: whoever supervises this process, what it waits for.
 
     Raises:
         TemporalSettingsError: the user's configuration cannot be used.
@@ -48,8 +60,7 @@ async def await_engine(endpoint: Endpoint, stop: asyncio.Event) -> Client | None
             if str(error) != said:
                 said, delay = str(error), _FIRST_DELAY
                 logger.warning("waiting: %s", said)
-                # Whoever waits for us to be up need not wait for somebody else's server.
-                notify("READY=1", f"STATUS=waiting: {error.message}")
+                tell(error.message)
         with suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), delay)
         delay = min(delay * 2, _LONGEST_DELAY)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
@@ -128,7 +128,7 @@ def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
             yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
 
 
-def wanting(namespace: str, name: str, volumes: list[DataVolume]) -> Iterator[str]:
+def wanting(namespace: str, name: str, volumes: Sequence[DataVolume]) -> Iterator[str]:
     """The DataVolumes that are to be cloned from a claim, by their own words or by our choice, and are not yet."""
     for volume in volumes:
         source, own = volume.spec.source, volume.metadata

@@ -10,7 +10,7 @@ from dataimportcron.oci.credentials import Credentials
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
-    """How to reach registries, and as whom. Proxies come from the environment: see `proxies`.
+    """How to reach registries, and as whom. Proxies come from the environment: see the module of that name.
 
     Attributes:
         credentials: by registry, host[:port], or narrower with a path, as `credentials.narrowest` finds them; each is
@@ -18,6 +18,7 @@ class Access:
         ca_certificates: PEM texts that are trusted beside the system's; they hold for mirrors too.
         certs_dirs: folders with containerd's hosts.toml files; the first that knows a registry decides.
         insecure_registries: host[:port] of those whose certificates are not checked, and that may speak plain http.
+        proxies: variables such as HTTPS_PROXY that count before those of this process's environment.
     """
 
     # Compared, but not hashed: equal ones are one key of a dictionary all the same.
@@ -25,3 +26,4 @@ class Access:
     ca_certificates: tuple[str, ...] = ()
     certs_dirs: tuple[Path, ...] = ()
     insecure_registries: frozenset[str] = frozenset()
+    proxies: tuple[tuple[str, str], ...] = field(default=(), repr=False)

@@ -42,9 +42,9 @@ class Proxies:
         self._direct = [_Exception.parse(entry.lower()) for entry in entries]
 
     @classmethod
-    def of_process(cls) -> Proxies:
-        """As this process's environment is now."""
-        return cls(dict(os.environ))
+    def of_process(cls, before: Mapping[str, str]) -> Proxies:
+        """As this process's environment is now, but for the variables that count before it."""
+        return cls({**os.environ, **before})
 
     def of(self, scheme: str, host: str, port: int | None) -> Proxy | None:
         """The proxy for a URL's scheme, host and port; None where it is reached directly.

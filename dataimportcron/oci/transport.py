@@ -72,7 +72,7 @@ class Transport:
         self._access = access
         self._timeout = timeout
         self._limits = limits
-        self._proxies = Proxies.of_process()
+        self._proxies = Proxies.of_process(dict(access.proxies))
         self._connections: dict[Endpoint, tuple[tuple[ssl.SSLContext, ssl.SSLContext], Connections]] = {}
         self._outdated: list[Connections] = []
         self._lock = threading.Lock()

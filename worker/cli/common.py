@@ -24,6 +24,16 @@ def state_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--state", metavar="DIR", help="state folder (default: $DATAIMPORTCRON_STATE, see `up --help`)")
 
 
+def context_option(parser: argparse.ArgumentParser) -> None:
+    """The option `--context`."""
+    parser.add_argument(
+        "--context",
+        metavar="NAME",
+        default=os.environ.get("DATAIMPORTCRON_CONTEXT", ""),
+        help="a Kubernetes cluster: a context of the kubeconfig, or in-cluster (default: $DATAIMPORTCRON_CONTEXT)",
+    )
+
+
 def namespace_option(parser: argparse.ArgumentParser) -> None:
     """The option `-n`."""
     parser.add_argument("-n", "--namespace", default="default", help="namespace (default: %(default)s)")

@@ -12,11 +12,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from dataimportcron import naming
 from dataimportcron.errors import TransientError
-from dataimportcron.host.dev_server import endpoint_of
-from dataimportcron.host.state import StateFolder
 from dataimportcron.messages import CronState
 from worker import logs
-from worker.cli.common import endpoint_for
+from worker.cli.home import CommandHome
 from worker.temporal import connect
 from workflows.data_import_cron import DataImportCronWorkflow
 
@@ -56,18 +54,17 @@ class Engine:
         return link(self.ui, self.client.namespace, workflow_id, run_id)
 
 
-async def open_engine(state: StateFolder) -> Engine:
+async def open_engine(home: CommandHome) -> Engine:
     """Connect.
 
     Raises:
         TransientError: Temporal does not answer.
         MissingDependencyError: it is not known where it is.
     """
-    endpoint = endpoint_for(state)
+    endpoint = home.endpoint()
     logs.leave_to_the_command()
     client = await connect(endpoint)
-    embedded = None if endpoint.profile else endpoint_of(state)
-    return Engine(client=client, site=state.identity().site, ui=embedded.ui if embedded else _own_ui(client))
+    return Engine(client=client, site=home.site, ui=home.ui or _own_ui(client))
 
 
 def link(ui: str, namespace: str, workflow_id: str, run_id: str) -> str:

@@ -17,10 +17,8 @@ from temporalio.service import RPCError
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import DataImportCronError, ObjectNotFoundError, TransientError
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
 from dataimportcron.projection import erroneous, failure_of
-from worker.cli.common import endpoint_for
+from worker.cli.home import CommandHome
 from worker.cli.progress import Display
 from worker.temporal import connect
 
@@ -39,10 +37,8 @@ class ImportFailedError(TransientError):
 class Follower:
     """Follows what one cron imports."""
 
-    def __init__(self, state: StateFolder, site: str, namespace: str, name: str) -> None:
-        self._state = state
-        self._store = Store(state)
-        self._site = site
+    def __init__(self, home: CommandHome, namespace: str, name: str) -> None:
+        self._home = home
         self._namespace = namespace
         self._name = name
         self._display = Display()
@@ -59,7 +55,7 @@ class Follower:
         """
         try:
             while True:
-                cron = self._store.get(DataImportCron, self._namespace, self._name)
+                cron = self._home.get(DataImportCron, self._namespace, self._name)
                 newer = self._newer(cron, wanted)
                 if newer:
                     self._display.say(f"{newer} takes the place of {wanted}")
@@ -85,7 +81,7 @@ class Follower:
 
     def _is_promoted(self, cron: DataImportCron, wanted: str) -> bool:
         try:
-            source = self._store.get(DataSource, self._namespace, cron.spec.managed_data_source)
+            source = self._home.get(DataSource, self._namespace, cron.spec.managed_data_source)
         except ObjectNotFoundError:
             return False
         ready = any(c.type == "Ready" and c.status == "True" for c in source.status.conditions)
@@ -93,7 +89,7 @@ class Follower:
 
     def _show(self, wanted: str) -> None:
         try:
-            volume = self._store.get(DataVolume, self._namespace, wanted)
+            volume = self._home.get(DataVolume, self._namespace, wanted)
         except ObjectNotFoundError:
             self._display.show(wanted, "Pending", None, 0)
             return
@@ -117,14 +113,14 @@ class Follower:
             return 0
         self._asked = time.monotonic()
         try:
-            details = asyncio.run(self._heartbeat(naming.volume_workflow_id(self._site, self._namespace, wanted)))
+            details = asyncio.run(self._heartbeat(naming.volume_workflow_id(self._home.site, self._namespace, wanted)))
         except (RPCError, DataImportCronError):
             return 0
         total = details.get("total") if isinstance(details, dict) else None
         return total if isinstance(total, int) else 0
 
     async def _heartbeat(self, workflow_id: str) -> Any:  # noqa: ANN401 -- whatever the importer says
-        client = await connect(endpoint_for(self._state))
+        client = await connect(self._home.endpoint())
         described = await client.get_workflow_handle(workflow_id).describe(rpc_timeout=_PATIENCE)
         for pending in described.raw_description.pending_activities:
             if pending.heartbeat_details.payloads:

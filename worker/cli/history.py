@@ -14,11 +14,11 @@ import yaml
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.host import clock
-from dataimportcron.host.store import Store
 from dataimportcron.messages import CronState, ImportRecord, Outcome, PollFailure
 from worker.cli import text
-from worker.cli.common import namespace_option, open_state, state_option
+from worker.cli.common import context_option, namespace_option, state_option
 from worker.cli.engine import Engine, open_engine
+from worker.cli.home import CommandHome, open_home
 
 _DIGEST = 12
 """Characters of a digest, as in the name of its DataVolume."""
@@ -30,12 +30,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", choices=["wide", "json", "yaml"], help="more columns, or another form")
     namespace_option(parser)
     state_option(parser)
+    context_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what the cron remembers, newest first."""
-    Store(open_state(arguments)).record(DataImportCron, arguments.namespace, arguments.name)
-    engine, state = asyncio.run(_ask(arguments))
+    home = open_home(arguments)
+    home.get(DataImportCron, arguments.namespace, arguments.name)
+    engine, state = asyncio.run(_ask(arguments, home))
 
     def link(entry: ImportRecord) -> str:
         workflow_id = naming.volume_workflow_id(engine.site, arguments.namespace, entry.data_volume)
@@ -65,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-async def _ask(arguments: argparse.Namespace) -> tuple[Engine, CronState]:
-    engine = await open_engine(open_state(arguments))
+async def _ask(arguments: argparse.Namespace, home: CommandHome) -> tuple[Engine, CronState]:
+    engine = await open_engine(home)
     return engine, await engine.state_of(arguments.namespace, arguments.name)
 
 

@@ -10,12 +10,12 @@ from temporalio.client import WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.host.store import Store
 from dataimportcron.messages import PollResult, Verdict
 from worker.cli import text
-from worker.cli.common import namespace_option, open_state, state_option
-from worker.cli.engine import Engine, open_engine, unanswered
+from worker.cli.common import context_option, namespace_option, state_option
+from worker.cli.engine import open_engine, unanswered
 from worker.cli.follow import Follower
+from worker.cli.home import CommandHome, open_home
 
 _TIMEOUT = timedelta(minutes=2)
 
@@ -27,13 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reason", default="command line", help="shown in the Temporal UI")
     namespace_option(parser)
     state_option(parser)
+    context_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Poll; 1 if the poll failed or, with --wait, the import did."""
-    state = open_state(arguments)
-    Store(state).record(DataImportCron, arguments.namespace, arguments.name)
-    engine, result = asyncio.run(_poll(arguments))
+    home = open_home(arguments)
+    home.get(DataImportCron, arguments.namespace, arguments.name)
+    result = asyncio.run(_poll(arguments, home))
     text.say(f"{result.reason}: {result.message}")
     if result.digest:
         print(f"digest: {result.digest}\nDataVolume: {result.data_volume}\ndecision: {result.verdict.value}")
@@ -41,15 +42,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     if not arguments.wait:
         return 0
-    return Follower(state, engine.site, arguments.namespace, arguments.name).follow(result.data_volume)
+    return Follower(home, arguments.namespace, arguments.name).follow(result.data_volume)
 
 
-async def _poll(arguments: argparse.Namespace) -> tuple[Engine, PollResult]:
-    engine = await open_engine(open_state(arguments))
+async def _poll(arguments: argparse.Namespace, home: CommandHome) -> PollResult:
+    engine = await open_engine(home)
     handle = engine.cron(arguments.namespace, arguments.name)
     try:
-        return engine, await handle.execute_update(
+        result: PollResult = await handle.execute_update(
             "poll_now", arguments.reason, result_type=PollResult, rpc_timeout=_TIMEOUT
         )
     except (RPCError, WorkflowUpdateFailedError) as error:
         raise unanswered(f"DataImportCron {arguments.name} could not be polled", error) from error
+    return result

@@ -7,10 +7,10 @@ import argparse
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import ConflictError
-from dataimportcron.host.store import Store
 from dataimportcron.manifests import with_annotations
 from dataimportcron.polling import suspended
-from worker.cli.common import namespace_option, open_state, state_option
+from worker.cli.common import context_option, namespace_option, state_option
+from worker.cli.home import CommandHome, open_home
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="+", metavar="NAME", help="the DataImportCron, or several")
     namespace_option(parser)
     state_option(parser)
+    context_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,23 +32,23 @@ def resume(arguments: argparse.Namespace) -> int:
 
 
 def _set_all(arguments: argparse.Namespace, *, suspend: bool, changed: str, same: str) -> int:
-    store = Store(open_state(arguments))
+    home = open_home(arguments)
     for name in arguments.names:  # all are there, or nothing is changed
-        store.record(DataImportCron, arguments.namespace, name)
+        home.get(DataImportCron, arguments.namespace, name)
     for name in arguments.names:
-        done = _set(store, arguments.namespace, name, suspend=suspend)
+        done = _set(home, arguments.namespace, name, suspend=suspend)
         print(f"dataimportcron/{name} {changed if done else same}")
     return 0
 
 
-def _set(store: Store, namespace: str, name: str, *, suspend: bool) -> bool:
+def _set(home: CommandHome, namespace: str, name: str, *, suspend: bool) -> bool:
     """Whether anything had to be changed."""
     while True:
-        cron = store.get(DataImportCron, namespace, name)
+        cron = home.get(DataImportCron, namespace, name)
         if suspended(cron) is suspend:
             return False
         try:
-            store.patch(cron, with_annotations(cron, {naming.ANNOTATION_SUSPEND: "true" if suspend else None}))
+            home.patch(cron, with_annotations(cron, {naming.ANNOTATION_SUSPEND: "true" if suspend else None}))
         except ConflictError:  # the worker has written meanwhile
             continue
         return True

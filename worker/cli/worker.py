@@ -12,7 +12,7 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.importer.libc import return_freed_memory
 from worker import logs
 from worker.build import host_home
-from worker.cli.common import endpoint_for, state_option
+from worker.cli.common import context_option, endpoint_for, state_option
 from worker.engine import await_engine, reading_files, saying_outages
 from worker.notify import notify
 from worker.run import serve, stop_on_signals
@@ -21,9 +21,15 @@ logger = logging.getLogger(__name__)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Where the state is."""
+    """Which home it serves."""
     state_option(parser)
+    context_option(parser)
     parser.add_argument("--watch-stdin", action="store_true", help="end when the standard input ends")
+    parser.epilog = (
+        "With --context it serves a Kubernetes cluster: Temporal is where TEMPORAL_ADDRESS or a profile says, settings "
+        "are in the file of DATAIMPORTCRON_SETTINGS (/etc/dataimportcron/settings.toml), and DATAIMPORTCRON_IMAGE "
+        "names the image of import pods. It answers /livez and /readyz at port 8081."
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -32,6 +38,11 @@ def run(arguments: argparse.Namespace) -> int:
     logs.set_up()
     if arguments.watch_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
+    if arguments.context:
+        from worker.cluster import serve_cluster  # noqa: PLC0415 -- Kubernetes' client takes a second to import
+
+        asyncio.run(serve_cluster(arguments.context))
+        return 0
     state = StateFolder.find(arguments.state)
     state.prepare()
     asyncio.run(_serve(state))

@@ -1,0 +1,217 @@
+"""The story on a cluster, one step a function: each does something by kubectl, checks what came of it, and tells it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import yaml
+
+from dataimportcron.naming import import_name
+from demo.cluster.installation import Installation, condition
+from demo.host import Disappointed, wait_for
+from demo.images import bootable_disk, to_qcow2
+from demo.push import Image, delete_tag, disk_layer, push
+from deploy.image.build import CHECKOUT
+
+SAMPLES: Final = CHECKOUT / "deploy" / "samples"
+NAMESPACE, CRON, DATA_SOURCE = "golden-images", "fedora-image-import-cron", "fedora"
+REPOSITORY: Final = "kubevirt/fedora-cloud-registry-disk-demo"
+_CDI_ANNOTATION: Final = "cdi.kubevirt.io/storage.import.nextCronTime"
+_OWN_ANNOTATION: Final = "dataimportcron.io/poll-requested-at"
+PAYLOAD_MIB: Final = 384
+_FIRST, _LATER = 120, 60
+"""Seconds for an import: the first pulls our own image too."""
+
+
+@dataclass(slots=True)
+class Story:
+    """What happens so far.
+
+    Attributes:
+        place: where it happens.
+        client: of the registry.
+        work: folder for disks and layers.
+        checks: how many things were checked and true.
+    """
+
+    place: Installation
+    client: httpx.Client
+    work: Path
+    checks: int = 0
+    started: float = field(default_factory=time.monotonic)
+    _disks: dict[str, tuple[int, str]] = field(default_factory=dict)
+    """Size and sha256 of the disk in each claim."""
+
+    # -- telling -----------------------------------------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Tell one line, with the time since the start."""
+        print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
+
+    def check(self, what: str, truth: object) -> None:
+        """Count a thing that must be true.
+
+        Raises:
+            Disappointed: it is not.
+        """
+        if not truth:
+            raise Disappointed(f"not true: {what}\n{self.place.logs()}")
+        self.checks += 1
+
+    def eventually(self, what: str, seconds: float, look: Callable[[], object]) -> None:
+        """Count a thing that must become true."""
+        try:
+            wait_for(what, seconds, look)
+        except Disappointed as error:
+            raise Disappointed(f"{error}\n{self.place.logs()}") from error
+        self.checks += 1
+
+    # -- steps -------------------------------------------------------------------------------------------------------
+
+    def release(self, version: str, *, qcow2: bool = False, payload_mib: int = 0) -> str:
+        """Make a bootable disk and push it as `latest`; returns the name of the claim that shall hold it."""
+        raw = self.work / f"{version}.raw"
+        bootable_disk(raw, version, payload_mib=payload_mib)
+        disk = raw
+        if qcow2:
+            disk = self.work / f"{version}.qcow2"
+            to_qcow2(raw, disk, compressed=True)
+        layer = disk_layer(disk, self.work, name=disk.name)
+        name = import_name(DATA_SOURCE, push(self.client, REPOSITORY, "latest", Image(layers=(layer,))))
+        with raw.open("rb") as file:
+            self._disks[name] = (raw.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        return name
+
+    def first_import(self) -> None:
+        """The documentation's YAML: not one character changed, but for apiVersion beside CDI."""
+        name = self.release("1.0")
+        self.place.cluster.apply(self._document())
+        self._arrives(name, _FIRST)
+        self.eventually("the cron is Ready and UpToDate", 10, self._is_fine)
+        self._holds(name)
+        self.say(f"first import, pulled by the node: {name} is complete, DataSource {DATA_SOURCE} points to it")
+
+    def quiet_poll(self) -> None:
+        """A poll that finds nothing new."""
+        before = self.place.claims(NAMESPACE)
+        told = self.place.dataimportcron("poll", CRON, "-n", NAMESPACE).stdout
+        self.check("the poll says that nothing is new", "UpToDate" in told)
+        self.check("no claim was made", self.place.claims(NAMESPACE) == before)
+        self.say("poll without change: nothing is imported")
+
+    def polls(self) -> None:
+        """A poll is forced in four ways; each finds a new image."""
+        ways: dict[str, Callable[[], object]] = {
+            "CDI's annotation": lambda: self._annotate(_CDI_ANNOTATION, "2020-01-01T00:00:00Z"),
+            "our annotation": lambda: self._annotate(_OWN_ANNOTATION, datetime.now(UTC).isoformat()),  # noqa: TID251 -- a person's clock
+            "a signal by Temporal's command line": self._signal,
+            "our command line": lambda: self.place.dataimportcron("poll", CRON, "-n", NAMESPACE, "--wait"),
+        }
+        for number, (what, ask) in enumerate(ways.items(), start=2):
+            oldest = self._oldest()
+            name = self.release(f"{number}.0", qcow2=number % 2 == 0)
+            ask()
+            self._arrives(name, _LATER)
+            self.say(f"poll by {what}: {name}")
+            if oldest:
+                self.eventually(f"{oldest} is pruned", 30, lambda gone=oldest: gone not in self.place.claims(NAMESPACE))  # type: ignore[misc]
+        self.check("two imports are kept", len(self.place.claims(NAMESPACE)) == 2)  # noqa: PLR2004 -- as the YAML says
+        self._holds(name)
+        self.say("the YAML keeps two imports; the older ones are gone")
+
+    def disturbances(self) -> None:
+        """In one large import the worker is rolled out anew, then killed, and then the import's pod."""
+        name = self.release("6.0", payload_mib=PAYLOAD_MIB)
+        self.place.dataimportcron("poll", CRON, "-n", NAMESPACE)
+        self._wait_for_import(name)
+        self.place.kubectl("rollout", "restart", "deployment/dataimportcron")
+        self.say("a rollout of the worker, in the middle of a large import")
+        self.place.wait_ready()
+        self.place.cluster.on_node("pkill", "-KILL", "-f", "dataimportcron worker")
+        self.say("kill -9 of all workers")
+        pods = self._import_pods(name)
+        if pods:
+            self.place.cluster.kubectl("delete", "pod", "-n", NAMESPACE, "--now", "--wait=false", *pods)
+            self.say(f"the import's pod is deleted: {pods[0]}")
+        self._arrives(name, 240)
+        self._holds(name)
+        self.say(f"after all that {name} is right")
+
+    def wrong_tag(self) -> None:
+        """The tag vanishes: said at once, and nothing is lost."""
+        before = self.place.points_to(NAMESPACE, DATA_SOURCE)
+        delete_tag(self.client, REPOSITORY, "latest")
+        told = self.place.dataimportcron("poll", CRON, "-n", NAMESPACE, check=False)
+        self.check("the poll fails", told.returncode == 1)
+        self.check("the poll says why", "ImageNotFound" in told.stdout)
+        self.check("the condition says so", condition(self._cron(), "UpToDate") == ("False", "ImageNotFound"))
+        self.check("the DataSource stays", self.place.points_to(NAMESPACE, DATA_SOURCE) == before)
+        self.say(f"the tag vanished: {told.stdout.splitlines()[0]}")
+
+    def history(self) -> None:
+        """What the cron remembers, and what kubectl shows."""
+        print("\n" + self.place.dataimportcron("history", CRON, "-n", NAMESPACE).stdout)
+        print(self.place.cluster.kubectl("get", f"{self.place.mode.crons},datasource,pvc", "-n", NAMESPACE))
+
+    def deletion(self) -> None:
+        """RetentionPolicy is All by default: the cron goes, its imports stay."""
+        claims = self.place.claims(NAMESPACE)
+        self.place.cluster.kubectl("delete", self.place.mode.crons, CRON, "-n", NAMESPACE)
+        time.sleep(2)
+        self.check("the claims stay", self.place.claims(NAMESPACE) == claims)
+        self.check("the DataSource stays", self.place.points_to(NAMESPACE, DATA_SOURCE))
+        self.say("deletion: the cron is gone, its imports and the DataSource stay")
+
+    # -- looking -----------------------------------------------------------------------------------------------------
+
+    def _document(self) -> dict[str, Any]:
+        document: dict[str, Any] = yaml.safe_load((SAMPLES / "fedora.yaml").read_text())
+        return document | {"apiVersion": f"{self.place.mode.group}/v1beta1"}
+
+    def _cron(self) -> dict[str, Any]:
+        return self.place.cron(NAMESPACE, CRON)
+
+    def _is_fine(self) -> bool:
+        found = self._cron()
+        return condition(found, "UpToDate")[0] == "True" and condition(found, "Ready")[0] == "True"
+
+    def _arrives(self, name: str, seconds: float) -> None:
+        self.place.eventually_points_to(NAMESPACE, DATA_SOURCE, name, seconds)
+        self.checks += 1
+
+    def _holds(self, name: str) -> None:
+        size, digest = self._disks[name]
+        self.check(f"{name} has the disk's bytes", self.place.digest_of_disk(NAMESPACE, name, size) == digest)
+
+    def _oldest(self) -> str:
+        """The import that goes next, "" while there are fewer than are kept."""
+        claims = [name for name in self._disks if name in self.place.claims(NAMESPACE)]
+        return claims[0] if len(claims) > 1 else ""
+
+    def _annotate(self, annotation: str, value: str) -> None:
+        self.place.cluster.kubectl(
+            "annotate", "--overwrite", self.place.mode.crons, CRON, "-n", NAMESPACE, f"{annotation}={value}"
+        )
+
+    def _signal(self) -> None:
+        self.place.signal(f"{self.place.site}/dataimportcron/{NAMESPACE}/{CRON}", "poll")
+
+    def _import_pods(self, name: str) -> list[str]:
+        pods = self.place.cluster.get("pods", "-n", NAMESPACE)["items"]
+        claimed = {
+            pod["metadata"]["name"]: {
+                (volume.get("persistentVolumeClaim") or {}).get("claimName") for volume in pod["spec"]["volumes"]
+            }
+            for pod in pods
+        }
+        return [pod for pod, claims in claimed.items() if name in claims]
+
+    def _wait_for_import(self, name: str) -> None:
+        self.eventually("the import's pod", 60, lambda: self._import_pods(name))

@@ -1,0 +1,56 @@
+"""A Kubernetes cluster as the home of a command: one connection for as long as the command runs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from typing import TypeVar
+
+from dataimportcron.api.types import Resource
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.dialect import Dialect
+from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.objects import ClusterObjects
+from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, site_of
+from worker.temporal import Endpoint
+
+R = TypeVar("R", bound=Resource)
+
+
+class ClusterHome:
+    """`worker.cli.home.CommandHome` of a cluster; Temporal is where TEMPORAL_ADDRESS or a profile says.
+
+    Args:
+        context: of the kubeconfig, or in-cluster.
+    """
+
+    ui = ""
+
+    def __init__(self, context: str) -> None:
+        self._runner = asyncio.Runner()
+        # Closed with the process; without a name it would be closed at once.
+        self._open_until_the_end = AsyncExitStack()
+        self._connection, self._dialect, self.site = self._runner.run(
+            self._open("" if context == IN_CLUSTER else context)
+        )
+
+    async def _open(self, context: str) -> tuple[Connection, Dialect, str]:
+        connection = await self._open_until_the_end.enter_async_context(connected(context=context))
+        dialect, _ = await dialect_of(connection)
+        return connection, dialect, site_of(await cluster_uid(connection))
+
+    def _objects(self) -> ClusterObjects:
+        # New each time: nothing follows the cluster here, so what was read once must not be taken for the present.
+        return ClusterObjects(self._connection, self._dialect)
+
+    def endpoint(self) -> Endpoint:
+        """See `CommandHome`."""
+        return Endpoint(profile=True)
+
+    def get(self, kind: type[R], namespace: str, name: str) -> R:
+        """See `CommandHome`."""
+        return self._runner.run(self._objects().get(kind, namespace, name))
+
+    def patch(self, before: R, after: R) -> R:
+        """See `CommandHome`."""
+        return self._runner.run(self._objects().patch(before, after))
