@@ -69,6 +69,7 @@ def dependencies(root: Path, requirements: Path, folder: Path) -> Layer:
         # Of the programs that packages bring, the one that is run; the others name this machine's interpreter.
         (packages / "bin/temporal").rename(home / "bin/temporal")
         shutil.rmtree(packages / "bin")
+        _forget_programs(packages)
         (home / "pyvenv.cfg").write_text(
             f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {version}\n"
         )
@@ -116,6 +117,13 @@ def _stage(root: Path) -> Iterator[Path]:
             yield stage
         finally:
             os.umask(mask)
+
+
+def _forget_programs(packages: Path) -> None:
+    """Take programs that are gone out of the records, whose hashes of them differ from machine to machine."""
+    for record in packages.glob("*.dist-info/RECORD"):
+        lines = record.read_text().splitlines(keepends=True)
+        record.write_text("".join(line for line in lines if not line.startswith("bin/")))
 
 
 def _program(name: str) -> str:

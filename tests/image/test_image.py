@@ -144,6 +144,17 @@ def test_the_image_holds_the_versions_that_are_pinned(unpacked):
     assert installed == pinned | {"dataimportcron": importlib.metadata.version("dataimportcron")}
 
 
+def test_what_packages_record_is_there(unpacked):
+    [folder] = (unpacked.root / python.HOME).glob("lib/*/site-packages")
+    gone = [
+        str(path)
+        for found in importlib.metadata.distributions(path=[str(folder)])
+        for path in found.files
+        if not found.locate_file(path).exists()
+    ]
+    assert not gone
+
+
 def test_licences_stay(unpacked):
     assert (unpacked.root / "usr/share/doc/qemu-utils/copyright").exists()
     assert list(unpacked.root.glob("usr/share/doc/python3*/copyright"))
