@@ -18,7 +18,6 @@ from temporalio.client import Client
 
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
 from dataimportcron.cluster.access import ClusterAccess
-from dataimportcron.cluster.cdi_config import CdiConfigs
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.connection import Connection
@@ -197,13 +196,13 @@ async def cluster_home(
     """
     dialect, cdi = await dialect_of(connection)
     pods, cluster = pod_settings(settings), await cluster_uid(connection)
-    claims = Claims(connection, owned=not dialect.beside)
+    claims = Claims(connection, owned=not dialect.beside, overheads=settings.filesystem_overhead)
 
     async def claim(volume: DataVolume) -> Json:
         return (await claims.planned(volume)).body
 
     objects = ClusterObjects(connection, dialect, namespace=settings.namespace, claim=claim)
-    access = ClusterAccess(objects, settings, CdiConfigs(connection))
+    access = ClusterAccess(objects, settings, claims.cdi)
     home = ClusterHome(
         objects=objects,
         source=ClusterSource(

@@ -41,7 +41,9 @@ class Attempts:
             job = await self._connection.get(JOBS, name, own["namespace"])
         except ObjectNotFoundError:
             return None
-        return None if job["metadata"].get("deletionTimestamp") or has_failed(job) else job
+        # One that is still suspended lacks its files, perhaps: whoever made it came no further.
+        unfit = job["metadata"].get("deletionTimestamp") or has_failed(job) or job["spec"].get("suspend")
+        return None if unfit else job
 
     async def begin(self, plan: Attempt, settings: PodSettings, claim: Json, tell: Callable[[HoldUp], None]) -> Json:
         """Start the next attempt once nothing of earlier ones is left; returns its Job.
@@ -58,10 +60,12 @@ class Attempts:
         number = await self._take_number(claim)
         await self.clear(claim, tell)
         attempt = replace(plan, number=number)
-        files = files_of(attempt, settings)
+        job = await self._make(import_job(attempt, settings), tell)
+        files = files_of(attempt, settings, job["metadata"]["uid"])
         if files is not None:
-            await self._connection.apply(CONFIG_MAPS, files)
-        return await self.release(claim, await self._make(import_job(attempt, settings), tell))
+            # Its name is this attempt's alone: to make it is enough, and nobody's ConfigMap need be ours to change.
+            await self._connection.create(CONFIG_MAPS, files)
+        return await self._release(claim, job)
 
     async def _make(self, job: Json, tell: Callable[[HoldUp], None]) -> Json:
         """Make a Job; where a quota leaves no room for one, it is waited for."""
@@ -74,14 +78,12 @@ class Attempts:
                 tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
             await asyncio.sleep(_PATIENCE)
 
-    async def release(self, claim: Json, job: Json) -> Json:
+    async def _release(self, claim: Json, job: Json) -> Json:
         """Let a Job go that was made suspended, if it is still the one of the attempt that may write.
 
         Raises:
             ConflictError: it is not.
         """
-        if not job["spec"].get("suspend"):
-            return job
         own, target = job["metadata"], claim["metadata"]
         now = await self._connection.get(PVCS, target["name"], target["namespace"])
         if now["metadata"]["uid"] != target["uid"] or not own["name"].endswith(f"-{attempt_of(now)}"):
@@ -94,10 +96,9 @@ class Attempts:
             raise ConflictError(f"{_name(claim)} is being filled by another worker: {error.message}") from error
 
     async def remove(self, claim: Json) -> None:
-        """Have all Jobs of a claim removed, with their pods and files, without waiting for it."""
-        for resource in (JOBS, CONFIG_MAPS):
-            for own in (it["metadata"] for it in await self._list(resource, claim)):
-                await self._connection.delete(resource, own["name"], own["namespace"], uid=own["uid"])
+        """Have all Jobs of a claim removed, and with them their pods and files, without waiting for it."""
+        for own in (it["metadata"] for it in await self._list(JOBS, claim)):
+            await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
 
     async def clear(self, claim: Json, tell: Callable[[HoldUp], None]) -> None:
         """Remove all Jobs of a claim, and wait until none of their pods can write any more."""

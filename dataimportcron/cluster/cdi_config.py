@@ -6,7 +6,7 @@ administrator may write it as CDI's documentation says. Source: CDI's types of v
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Any, Final
@@ -15,11 +15,12 @@ from dataimportcron.api.contents import certificates_in
 from dataimportcron.api.types import ConfigMap
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.detection import CDI_LEASE
+from dataimportcron.cluster.pods import DEFAULT_RESOURCES, PodSettings
 from dataimportcron.cluster.resources import CDI_CONFIGS, CONFIG_MAPS, LEASES
-from dataimportcron.errors import NotServedError, ObjectNotFoundError
+from dataimportcron.errors import ForbiddenError, NotServedError, ObjectNotFoundError
 
-_KEPT: Final = 5.0
-"""Seconds for which a configuration that was read is taken for the present one."""
+_KEPT: Final = 1.0
+"""Seconds for which a configuration that was read is taken for the present one: a hundred polls may come at a time."""
 _VARIABLES = (("HTTPProxy", "HTTP_PROXY"), ("HTTPSProxy", "HTTPS_PROXY"), ("noProxy", "NO_PROXY"))
 
 
@@ -49,7 +50,7 @@ class CdiConfig:
 
 
 class CdiConfigs:
-    """The configuration as it is now, read again when some seconds have passed."""
+    """The configuration as it is now, read again when a moment has passed."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -57,7 +58,7 @@ class CdiConfigs:
         self._config = CdiConfig()
 
     async def current(self) -> CdiConfig:
-        """The configuration; where there is none, one that says nothing."""
+        """The configuration; where there is none, or none that we may read, one that says nothing."""
         if monotonic() - self._read > _KEPT:
             self._config = await self._complete()
             self._read = monotonic()
@@ -66,7 +67,7 @@ class CdiConfigs:
     async def _complete(self) -> CdiConfig:
         try:
             config = read_cdi_config(await self._connection.get(CDI_CONFIGS, "config"))
-        except (ObjectNotFoundError, NotServedError):
+        except (ObjectNotFoundError, NotServedError, ForbiddenError):
             return CdiConfig()
         if not config.trusted_ca:
             return config
@@ -100,6 +101,30 @@ def read_cdi_config(config: Mapping[str, Any]) -> CdiConfig:
         preallocation=bool(status.get("preallocation", spec.get("preallocation", False))),
         image_pull_secrets=tuple(dict.fromkeys(str(_table(one).get("name", "")) for one in pulls if _table(one))),
     )
+
+
+def effective(settings: PodSettings, config: CdiConfig) -> PodSettings:
+    """The settings of pods, completed by CDI's configuration; ours outrank it."""
+    certificates = {f"proxy-{number}.crt": pem for number, pem in enumerate(config.proxy_certificates)}
+    resources = dict(config.resources) if settings.resources == DEFAULT_RESOURCES else settings.resources
+    return replace(
+        settings,
+        insecure_registries=_together(settings.insecure_registries, sorted(config.insecure_registries)),
+        image_pull_secrets=_together(settings.image_pull_secrets, config.image_pull_secrets),
+        environment={**dict(config.proxies), **settings.environment},
+        certificates={**certificates, **settings.certificates},
+        resources=resources or settings.resources,
+    )
+
+
+def preallocates(volume: Mapping[str, Any], config: CdiConfig) -> bool:
+    """Whether the disk of a DataVolume shall have no holes: by itself, else by CDI's configuration."""
+    own = _table(volume.get("spec")).get("preallocation")
+    return config.preallocation if own is None else bool(own)
+
+
+def _together(*lists: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for items in lists for item in items))
 
 
 def _table(value: object) -> Mapping[str, Any]:

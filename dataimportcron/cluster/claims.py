@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.cdi_config import CdiConfigs
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.holdups import HoldUp
-from dataimportcron.cluster.resources import CDI_CONFIGS, PVCS, STORAGE_CLASSES, STORAGE_PROFILES, Json
+from dataimportcron.cluster.resources import PVCS, STORAGE_CLASSES, STORAGE_PROFILES, Json
 from dataimportcron.cluster.storage import Claim, StorageFacts, claim_of, class_of, disk_size
 from dataimportcron.errors import (
     AlreadyExistsError,
@@ -29,12 +30,16 @@ class Claims:
         connection: to the API server.
         owned: whether a DataVolume is an object that owns its claim; else the claim itself is shown as one.
         overheads: of file systems, by storage class, "" for all others; they outrank CDI's configuration.
+
+    Attributes:
+        cdi: CDI's configuration.
     """
 
     def __init__(self, connection: Connection, *, owned: bool, overheads: Mapping[str, str] | None = None) -> None:
         self._connection = connection
         self._owned = owned
         self._overheads = overheads or {}
+        self.cdi = CdiConfigs(connection)
 
     async def find(self, namespace: str, name: str) -> Json | None:
         """The claim of that name, None if there is none."""
@@ -68,9 +73,7 @@ class Claims:
             classes = []
         storage_class = class_of(wanted, classes)
         profile = await self._optional_profile(storage_class)
-        config = await cdi_config(self._connection)
-        overhead = (config.get("status") or {}).get("filesystemOverhead") or {}
-        overheads = {**(overhead.get("storageClass") or {}), "": overhead.get("global") or "", **self._overheads}
+        overheads = {**(await self.cdi.current()).overheads, **self._overheads}
         return StorageFacts(
             classes=classes,
             profiles={storage_class: profile} if profile else {},
@@ -116,11 +119,3 @@ def is_of(claim: Json, uid: str) -> bool:
     """Whether a claim is that of the DataVolume with this uid, which owns it or is shown for it."""
     own = claim["metadata"]
     return uid in {own["uid"], *(it.get("uid") for it in own.get("ownerReferences") or ())}
-
-
-async def cdi_config(connection: Connection) -> Json:
-    """CDI's configuration, {} where there is none, or none that we may read."""
-    try:
-        return await connection.get(CDI_CONFIGS, "config")
-    except (ObjectNotFoundError, NotServedError, ForbiddenError):
-        return {}

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.attempts import Attempts
-from dataimportcron.cluster.claims import Claims, cdi_config, is_of
-from dataimportcron.cluster.configuration import effective, preallocates
+from dataimportcron.cluster.cdi_config import effective, preallocates
+from dataimportcron.cluster.claims import Claims, is_of
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.following import Following
 from dataimportcron.cluster.image_streams import ImageStreams
@@ -117,15 +117,13 @@ class ClusterImporter:
         if job is None:
             plan, settings = await self._plan(image, digest, wanted, claim)
             job = await self._attempts.begin(plan, settings, claim, Waiting(report).tell)
-        else:
-            job = await self._attempts.release(claim, job)
         return await Following(self._connection, job, claim, report).run()
 
     async def _plan(
         self, image: ImageSource, digest: str, wanted: DataVolume, claim: Json
     ) -> tuple[Attempt, PodSettings]:
         """What the Job is to do, from the DataVolume and the settings of today."""
-        document, config = wanted.document(), await cdi_config(self._connection)
+        document, config = wanted.document(), await self._claims.cdi.current()
         url = image.url
         if image.image_stream and not url:
             url = f"docker://{(await self._streams.resolve(image)).image}"

@@ -121,13 +121,8 @@ class Attempt:
 
     @property
     def name(self) -> str:
-        """Of the Job."""
+        """Of the Job, and of the ConfigMap with its files."""
         return f"import-{self.claim_uid}-{self.number}"
-
-    @property
-    def files_name(self) -> str:
-        """Of the ConfigMap with `files_of`."""
-        return f"import-{self.claim_uid}"
 
     @property
     def image(self) -> str:
@@ -137,10 +132,16 @@ class Attempt:
 
 def import_job(attempt: Attempt, settings: PodSettings) -> Json:
     """The Job of an attempt, suspended. Its claim owns it, so that it goes when the volume goes."""
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "name": attempt.claim,
+        "uid": attempt.claim_uid,
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {**_metadata(attempt), "name": attempt.name},
+        "metadata": _metadata(attempt, claim),
         "spec": {
             "suspend": True,
             "backoffLimit": 0,
@@ -155,8 +156,8 @@ def import_job(attempt: Attempt, settings: PodSettings) -> Json:
     }
 
 
-def files_of(attempt: Attempt, settings: PodSettings) -> Json | None:
-    """The ConfigMap with the settings' mirrors and certificates, None if there are none.
+def files_of(attempt: Attempt, settings: PodSettings, job: str) -> Json | None:
+    """The ConfigMap with the settings' mirrors and certificates, None if there are none; it goes with the Job.
 
     A pod can mount only what is in its own namespace. Keys of a ConfigMap hold no path, so they are numbered; the pod
     gives them their paths.
@@ -167,7 +168,7 @@ def files_of(attempt: Attempt, settings: PodSettings) -> Json | None:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {**_metadata(attempt), "name": attempt.files_name},
+        "metadata": _metadata(attempt, {"apiVersion": "batch/v1", "kind": "Job", "name": attempt.name, "uid": job}),
         "data": {f"file-{number}": text for number, text in enumerate(texts)},
     }
 
@@ -254,18 +255,12 @@ def shared_mount() -> Json:
     return {"name": "shared", "mountPath": _SHARED}
 
 
-def _metadata(attempt: Attempt) -> Json:
-    owner = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "name": attempt.claim,
-        "uid": attempt.claim_uid,
-        "controller": True,
-    }
+def _metadata(attempt: Attempt, owner: Json) -> Json:
     return {
+        "name": attempt.name,
         "namespace": attempt.namespace,
         "labels": labels_of(attempt.claim_uid, attempt.claim),
-        "ownerReferences": [owner],
+        "ownerReferences": [{**owner, "controller": True}],
     }
 
 
@@ -358,11 +353,11 @@ def _files(attempt: Attempt, settings: PodSettings) -> list[Json]:
     if attempt.cert_config_map:
         sources.append({"configMap": {"name": attempt.cert_config_map}})
     if certificates:
-        sources.append({"configMap": {"name": attempt.files_name, "items": certificates}})
+        sources.append({"configMap": {"name": attempt.name, "items": certificates}})
     if sources:
         volumes.append({"name": "certs", "projected": {"sources": sources}})
     if mirrors:
-        volumes.append({"name": "mirrors", "configMap": {"name": attempt.files_name, "items": mirrors}})
+        volumes.append({"name": "mirrors", "configMap": {"name": attempt.name, "items": mirrors}})
     return volumes
 
 

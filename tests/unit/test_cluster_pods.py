@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dataimportcron.cluster.configuration import effective, preallocates
+from dataimportcron.cluster.cdi_config import CdiConfig, effective, preallocates, read_cdi_config
 from dataimportcron.cluster.node_pull import digest_of, has_image_volumes, lookup_job
 from dataimportcron.cluster.pods import Attempt, PodSettings, files_of, import_job
 from dataimportcron.errors import InvalidImageError
@@ -107,7 +107,7 @@ def test_mirrors_and_certificates_of_the_settings():
         rate=7,
         architecture="s390x",
     )
-    data = files_of(ATTEMPT, settings)["data"]
+    data = files_of(ATTEMPT, settings, "job-uid")["data"]
     volumes = {volume["name"]: volume for volume in pod_of(ATTEMPT, settings)["volumes"]}
     [mirror] = volumes["mirrors"]["configMap"]["items"]
     assert (data[mirror["key"]], mirror["path"]) == ("server", "quay.io/hosts.toml")
@@ -117,7 +117,7 @@ def test_mirrors_and_certificates_of_the_settings():
     main = main_of(ATTEMPT, settings)
     assert (option(main, "--rate"), option(main, "--platform")) == ("7", "linux/s390x")
     assert option(main_of(replace(ATTEMPT, architecture="arm64"), settings), "--platform") == "linux/arm64"
-    assert files_of(ATTEMPT, SETTINGS) is None
+    assert files_of(ATTEMPT, SETTINGS, "job-uid") is None
 
 
 def test_a_proxys_password_is_no_argument():
@@ -226,16 +226,16 @@ def test_cdis_configuration_completes_ours():
         },
     }
     settings = replace(SETTINGS, insecure_registries=("a",), environment={"HTTPS_PROXY": "http://mine"})
-    made = effective(settings, config)
+    made = effective(settings, read_cdi_config(config))
     assert made.insecure_registries == ("a", "b")
     assert made.environment == {"HTTP_PROXY": "http://p", "HTTPS_PROXY": "http://mine", "NO_PROXY": ".local"}
     assert (made.resources, made.image_pull_secrets) == ({"limits": {"cpu": "1"}}, ("cdi",))
     own = {"limits": {"cpu": "3"}}
-    assert effective(replace(settings, resources=own), config).resources == own
-    assert effective(settings, {}) == settings
+    assert effective(replace(settings, resources=own), read_cdi_config(config)).resources == own
+    assert effective(settings, CdiConfig()) == settings
 
 
 @pytest.mark.parametrize(("own", "config", "expected"), [(None, True, True), (False, True, False), (True, False, True)])
 def test_preallocation(own, config, expected):
     volume = {"spec": {} if own is None else {"preallocation": own}}
-    assert preallocates(volume, {"status": {"preallocation": config}}) is expected
+    assert preallocates(volume, CdiConfig(preallocation=config)) is expected
