@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.rest import RESTResponse
 
 from dataimportcron.cluster.answers import failure, failure_in_watch
+from dataimportcron.cluster.peers import notice_a_dead_peer
 from dataimportcron.cluster.resources import PODS, Json, ResourceType
 from dataimportcron.errors import ApiUnavailableError, ExpiredVersionError, ObjectNotFoundError
 
@@ -74,7 +74,7 @@ class Connection:
             ObjectNotFoundError: there surely is none.
             NotServedError: the kind is not known to the server.
         """
-        return await self._json(f"get {_called(resource, namespace, name)}", "GET", resource.path(namespace, name))
+        return await self._json(f"get {resource.called(namespace, name)}", "GET", resource.path(namespace, name))
 
     async def list(
         self, resource: ResourceType, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
@@ -107,7 +107,7 @@ class Connection:
         while True:
             try:
                 page = await self._json(
-                    f"list {_called(resource, namespace)}", "GET", resource.path(namespace), query, accept=accept
+                    f"list {resource.called(namespace)}", "GET", resource.path(namespace), query, accept=accept
                 )
             except ExpiredVersionError:
                 if "continue" not in query:
@@ -142,7 +142,7 @@ class Connection:
         Raises:
             ExpiredVersionError: the server no longer knows what happened since then.
         """
-        what = f"watch {_called(resource, namespace)}"
+        what = f"watch {resource.called(namespace)}"
         query = _query(
             watch="1",
             allowWatchBookmarks="true",
@@ -185,7 +185,7 @@ class Connection:
         """
         metadata = body.get("metadata", {})
         namespace = metadata.get("namespace", "")
-        what = f"create {_called(resource, namespace, metadata.get('name') or metadata.get('generateName', ''))}"
+        what = f"create {resource.called(namespace, metadata.get('name') or metadata.get('generateName', ''))}"
         query = _query(fieldManager=FIELD_MANAGER)
         document = {"apiVersion": resource.api_version, "kind": resource.kind} | body
         return await self._json(what, "POST", resource.path(namespace), query, body=document)
@@ -200,7 +200,7 @@ class Connection:
             ConflictError: a precondition does not hold.
             InvalidObjectError: the server refuses the outcome.
         """
-        what = f"patch {_called(resource, namespace, name, subresource)}"
+        what = f"patch {resource.called(namespace, name, subresource)}"
         path, query = resource.path(namespace, name, subresource), _query(fieldManager=FIELD_MANAGER)
         return await self._json(what, "PATCH", path, query, body=patch, content_type=MERGE_PATCH)
 
@@ -220,7 +220,7 @@ class Connection:
         """
         metadata = body["metadata"]
         namespace, name = metadata.get("namespace", ""), metadata["name"]
-        what = f"apply {_called(resource, namespace, name, subresource)}"
+        what = f"apply {resource.called(namespace, name, subresource)}"
         path = resource.path(namespace, name, subresource)
         query = _query(fieldManager=field_manager, force="true" if force else "")
         document = {"apiVersion": resource.api_version, "kind": resource.kind} | body
@@ -249,7 +249,7 @@ class Connection:
         Raises:
             ConflictError: a precondition does not hold.
         """
-        what = f"delete {_called(resource, namespace, name)}"
+        what = f"delete {resource.called(namespace, name)}"
         body: Json = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
         if preconditions := _query(uid=uid, resourceVersion=resource_version):
             body["preconditions"] = preconditions
@@ -277,7 +277,7 @@ class Connection:
             ObjectNotFoundError: there is no such pod.
             InvalidObjectError: the container has not started.
         """
-        what = f"read the log of {_called(PODS, namespace, pod)}"
+        what = f"read the log of {PODS.called(namespace, pod)}"
         query = _query(container=container, tailLines=_number(tail), limitBytes=_number(limit))
         status, body, headers = await self._answer(what, "GET", PODS.path(namespace, pod, "log"), query, accept="*/*")
         _require(what, status, body, headers)
@@ -295,7 +295,7 @@ class Connection:
             since: leave out what is older.
             silence: seconds without a line after which the connection counts as lost.
         """
-        what = f"follow the log of {_called(PODS, namespace, pod)}"
+        what = f"follow the log of {PODS.called(namespace, pod)}"
         path, query = PODS.path(namespace, pod, "log"), _query(follow="true", container=container, sinceTime=since)
         async with aclosing(self._lines(what, path, query, accept="*/*", silence=silence)) as lines:
             async for line in lines:
@@ -345,7 +345,7 @@ class Connection:
         async with self._request(what, "GET", path, query, {"Accept": accept}, None, timeout) as response:
             if response.status >= HTTPStatus.BAD_REQUEST:
                 _require(what, response.status, await response.read(), response.headers)
-            _notice_a_dead_peer(response.response)
+            notice_a_dead_peer(response.response)
             rest = b""
             async for chunk in response.response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n") if b"\n" in chunk else (rest + chunk,)
@@ -399,25 +399,6 @@ def _number(value: int | None) -> str:
     return "" if value is None else str(value)
 
 
-def _called(resource: ResourceType, namespace: str, name: str = "", subresource: str = "") -> str:
-    """An object as a person says it: DataVolume golden/fedora, or all of a kind: datavolumes.cdi.kubevirt.io."""
-    if not name:
-        return f"{resource}" + (f" in {namespace}" if namespace else "")
-    place = f"{namespace}/{name}" if namespace else name
-    return f"{resource.kind} {place}" + (f" {subresource}" if subresource else "")
-
-
 def _require(what: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
     if status >= HTTPStatus.BAD_REQUEST:
         raise failure(what, status, body, (headers or {}).get("Retry-After", ""))
-
-
-def _notice_a_dead_peer(response: aiohttp.ClientResponse) -> None:
-    """Let the kernel find out within half a minute that the other end of a quiet stream is gone without a word."""
-    transport = response.connection.transport if response.connection else None
-    peer = transport.get_extra_info("socket") if transport else None
-    if peer is None:
-        return
-    for option, value in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
-        peer.setsockopt(socket.IPPROTO_TCP, option, value)
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

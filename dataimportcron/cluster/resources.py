@@ -42,6 +42,13 @@ class ResourceType:
         """The resource of the same name in another group."""
         return replace(self, group=group)
 
+    def called(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """An object as a person says it: DataVolume golden/fedora; or all of a kind: datavolumes.cdi.kubevirt.io."""
+        if not name:
+            return f"{self}" + (f" in {namespace}" if namespace else "")
+        place = f"{namespace}/{name}" if namespace else name
+        return f"{self.kind} {place}" + (f" {subresource}" if subresource else "")
+
     def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The path of one object, or of all of a namespace ("" for all namespaces)."""
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
