@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -49,6 +49,7 @@ from worker.temporal import Endpoint
 
 logger = logging.getLogger(__name__)
 
+BESIDE: Final = "beside"
 IN_CLUSTER: Final = "in-cluster"
 """Stands for a context: the service account of the pod that this process runs in."""
 _NAMESPACE_VARIABLE: Final = "POD_NAMESPACE"
@@ -66,13 +67,10 @@ class ClusterHome(Home):
 
     followed: ClusterObjects
     election: LeaseElection
+    site: str
+    """Of the cluster, in a Temporal namespace that others may share."""
     cluster: str
-    """The uid of the namespace kube-system, which stands for the cluster's."""
-
-    @property
-    def site(self) -> str:
-        """Of the cluster, in a Temporal namespace that others may share."""
-        return site_of(self.cluster)
+    """The uid of the namespace kube-system, which stands for the cluster's; the site, where the settings name one."""
 
     async def bind(self, client: Client, *, site: str, machine: str) -> None:
         """See `Home`."""
@@ -118,13 +116,20 @@ class ClusterFeed:
         self._watch.close()
 
 
-async def dialect_of(connection: Connection) -> tuple[Dialect, Presence]:
+async def dialect_of(connection: Connection, mode: str = "") -> tuple[Dialect, Presence]:
     """How our objects are spelt on a cluster, and whether CDI is there.
+
+    Args:
+        connection: to the API server.
+        mode: of the settings; "" to find out.
 
     Raises:
         MissingDependencyError: the definitions of our kinds are not installed.
     """
-    cdi = await detect(connection, clock.now())
+    if mode:
+        cdi = Presence(why="the settings say so" if mode == BESIDE else "")
+    else:
+        cdi = await detect(connection, clock.now())
     group = OWN_GROUP if cdi else CDI_GROUP
     served = await connection.resources_of(group, VERSION)
     wanted = ("dataimportcrons",) if cdi else ("dataimportcrons", "datasources", "datavolumes")
@@ -144,7 +149,7 @@ async def cluster_uid(connection: Connection) -> str:
 
 
 def site_of(cluster: str) -> str:
-    """The site of the cluster with that uid."""
+    """The site of the cluster with that uid, where the settings name none."""
     return cluster[:_SITE]
 
 
@@ -194,8 +199,8 @@ async def cluster_home(
         stop: is set when this process ends; imports are then left to the next.
         health: is told where nothing may be written any more.
     """
-    dialect, cdi = await dialect_of(connection)
-    pods, cluster = pod_settings(settings), await cluster_uid(connection)
+    dialect, cdi = await dialect_of(connection, settings.mode)
+    pods, cluster = pod_settings(settings), settings.site or await cluster_uid(connection)
     claims = Claims(connection, owned=not dialect.beside, overheads=settings.filesystem_overhead)
 
     async def claim(volume: DataVolume) -> Json:
@@ -222,6 +227,7 @@ async def cluster_home(
             identity=f"{socket.gethostname()}-{uuid4()}",
             now=clock.now,
         ),
+        site=settings.site or site_of(cluster),
         cluster=cluster,
     )
 
@@ -234,8 +240,9 @@ async def cluster_home(
         health.waits_for = objects.refusal
         logger.error("%s", objects.refusal)
 
-    watch = CdiWatch(connection, now=clock.now, tell=cdi_changed)
-    following = [asyncio.create_task(work) for work in (objects.run(), watch.run())]
+    following = [asyncio.create_task(objects.run())]
+    if not settings.mode:
+        following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
     try:
         logger.info("serving cluster %s, %s", cluster, f"beside CDI: {cdi.why}" if cdi else "without CDI")
         yield home
@@ -254,7 +261,11 @@ async def serve_cluster(context: str) -> None:
     stop, health = stop_on_signals(), Health()
     settings = read_settings(os.environ.get(FILE_VARIABLE, ""))
     pod_settings(settings)  # what is wrong there is wrong for good
-    async with answering(health), connected(context="" if context == IN_CLUSTER else context) as connection:
+    in_pod = context == IN_CLUSTER
+    async with (
+        answering(health) if in_pod else nullcontext(),
+        connected(context="" if in_pod else context) as connection,
+    ):
         said = ""
         while not stop.is_set():
             try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
-from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig
+from temporalio.runtime import LoggingConfig, PrometheusConfig, Runtime, TelemetryConfig
 
 _CORE = ",".join(
     (
@@ -36,12 +36,16 @@ class _Formatter(logging.Formatter):
         return super().format(record)
 
 
-def set_up() -> None:
+def set_up(metrics: str = "") -> None:
     """Log to the standard error, from INFO on; httpx's line per request is not worth one.
 
     To be called before anything of Temporal's is used.
+
+    Args:
+        metrics: address and port where Prometheus finds the SDK's metrics, "" for nowhere.
     """
-    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=_CORE))))
+    prometheus = PrometheusConfig(bind_address=metrics) if metrics else None
+    Runtime.set_default(Runtime(telemetry=TelemetryConfig(logging=LoggingConfig(filter=_CORE), metrics=prometheus)))
     handler = logging.StreamHandler()
     handler.setFormatter(_Formatter(_FORMAT))
     logging.basicConfig(level=logging.INFO, handlers=[handler])

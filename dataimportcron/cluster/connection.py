@@ -67,14 +67,15 @@ class Connection:
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
-    async def get(self, resource: ResourceType, name: str, namespace: str = "") -> Json:
-        """Read one object.
+    async def get(self, resource: ResourceType, name: str, namespace: str = "", *, metadata_only: bool = False) -> Json:
+        """Read one object, or of it only apiVersion, kind and metadata.
 
         Raises:
             ObjectNotFoundError: there surely is none.
             NotServedError: the kind is not known to the server.
         """
-        return await self._json(f"get {resource.called(namespace, name)}", "GET", resource.path(namespace, name))
+        what, accept = f"get {resource.called(namespace, name)}", _accept("PartialObjectMetadata")
+        return await self._json(what, "GET", resource.path(namespace, name), accept=accept if metadata_only else _JSON)
 
     async def list(
         self, resource: ResourceType, namespace: str = "", *, label_selector: str = "", field_selector: str = ""

@@ -11,16 +11,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
-from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.dialect import Dialect, StatusPlace
 from dataimportcron.cluster.differences import merge_patch
 from dataimportcron.cluster.plain_volumes import LABEL, as_data_volume, claim_metadata, is_plain_volume
+from dataimportcron.cluster.references import REFERRED, References
 from dataimportcron.cluster.reflector import Change, Reflector
 from dataimportcron.cluster.resources import PVCS, Json, ResourceType
 from dataimportcron.cluster.streams import KindStream
@@ -39,7 +40,6 @@ R = TypeVar("R", bound=Resource)
 logger = logging.getLogger(__name__)
 
 FOLLOWED: Final[tuple[type[Resource], ...]] = (DataImportCron, DataSource, DataVolume)
-_VERSIONS_ONLY: Final[tuple[type[Resource], ...]] = (ConfigMap, Secret)
 _FIRST_READ: Final = 30.0
 """Seconds that a list waits for the first read of all objects."""
 
@@ -79,14 +79,14 @@ class ClusterObjects:
                 resource=resource,
                 namespace=namespace,
                 label_selector=f"{LABEL}=true" if resource == PVCS else "",
-                metadata_only=kind in _VERSIONS_ONLY,
                 timeout=watch_timeout,
             )
 
         self._reflectors: dict[type[Resource], Reflector[Resource]] = {
             kind: Reflector(dialect.resource(kind).plural, stream(kind), self._parser(kind), self._tell)
-            for kind in (*FOLLOWED, *_VERSIONS_ONLY)
+            for kind in FOLLOWED
         }
+        self._references = References(connection, self._reflectors[DataImportCron].list, self._tell)  # type: ignore[arg-type]  # the kind chooses the reflector
 
     # -- following ---------------------------------------------------------------------------------------------------
 
@@ -100,6 +100,7 @@ class ClusterObjects:
         async with asyncio.TaskGroup() as group:
             for reflector in self._reflectors.values():
                 group.create_task(reflector.run())
+            group.create_task(self._references.run())
 
     async def wait_synced(self) -> None:
         """Wait until crons, DataSources and DataVolumes have been read once."""
@@ -122,16 +123,18 @@ class ClusterObjects:
 
     async def get(self, kind: type[R], namespace: str, name: str) -> R:
         """See the port; what is not in the copy is asked of the server."""
-        if kind not in _VERSIONS_ONLY:
+        if kind not in REFERRED:
             known = self._reflectors[kind].get(namespace, name)
             if known is not None:
                 return known  # type: ignore[return-value]  # the kind chooses the reflector
         return await self._read(kind, namespace, name)
 
     async def list(self, kind: type[R], namespace: str | None = None) -> list[R]:
-        """See the port; Secrets and ConfigMaps come without what is in them."""
+        """See the port; of Secrets and ConfigMaps those that crons name, without what is in them."""
+        if kind in REFERRED:
+            return self._references.list(kind, namespace)  # type: ignore[return-value]  # as in get
         reflector = self._reflectors[kind]
-        if not reflector.is_synced and kind not in _VERSIONS_ONLY:
+        if not reflector.is_synced:
             try:
                 await asyncio.wait_for(reflector.wait_synced(), _FIRST_READ)
             except TimeoutError as error:
@@ -156,7 +159,7 @@ class ClusterObjects:
             InvalidObjectError: it cannot be read.
         """
         metadata = document["metadata"]
-        if kind not in _VERSIONS_ONLY:
+        if kind not in REFERRED:
             reflector = self._reflectors[kind]
             reflector.saw(document)
             known = reflector.get(metadata.get("namespace", ""), metadata["name"])
@@ -186,8 +189,6 @@ class ClusterObjects:
 
     def _parser(self, kind: type[Resource]) -> Callable[[Json], Resource | None]:
         def parse(document: Json) -> Resource | None:
-            if kind in _VERSIONS_ONLY:
-                return _version_of(kind, document)
             if self._dialect.resource(kind) == PVCS and not is_plain_volume(document):
                 return None
             return self._model(kind, document)
@@ -273,7 +274,7 @@ class ClusterObjects:
             version = metadata.resource_version
             raise ConflictError(f"{what} changed since it was read at resourceVersion {version}") from error
         except ObjectNotFoundError as error:
-            self._reflectors[kind].saw_deleted(metadata.namespace, metadata.name, metadata.uid)
+            self._saw_deleted(before)
             raise ObjectNotFoundError(f"{what} does not exist") from error
 
     async def _write(self, before: Resource, main: Json, status: Json) -> Json:
@@ -349,9 +350,14 @@ class ClusterObjects:
             raise ConflictError(
                 f"{resource.kind} {metadata.namespace}/{metadata.name} changed since it was read, and is kept"
             ) from error
-        if left is not None and target != PVCS:
+        if left is not None and target != PVCS and kind not in REFERRED:
             self._reflectors[kind].saw(left)
         else:
+            self._saw_deleted(resource)
+
+    def _saw_deleted(self, resource: Resource) -> None:
+        kind, metadata = type(resource), resource.metadata
+        if kind not in REFERRED:
             self._reflectors[kind].saw_deleted(metadata.namespace, metadata.name, metadata.uid)
 
     async def _look_again(self, kind: type[R], namespace: str, name: str) -> R | None:
@@ -374,10 +380,3 @@ class ClusterObjects:
                 f"{resource.kind} {metadata.namespace}/{metadata.name} is managed by CDI's DataImportCron {owner}",
                 hint=f"dataimportcron migrate {owner} moves it here; or let the cron here manage another DataSource",
             )
-
-
-def _version_of(kind: type[Resource], document: Json) -> Resource:
-    """Which version of a Secret or ConfigMap there is; an annotation of it may hold a copy of what is in it."""
-    kept = ("name", "namespace", "uid", "resourceVersion")
-    metadata: dict[str, Any] = {key: document["metadata"][key] for key in kept if key in document["metadata"]}
-    return kind.model_validate({"metadata": metadata})

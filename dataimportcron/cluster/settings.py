@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -52,6 +52,9 @@ class ClusterSettings(_Settings):
 
     Attributes:
         namespace: whose objects are served; "" means all.
+        mode: standalone or beside CDI; "" means that it is found out, which needs rights on the whole cluster.
+        site: tells this cluster from others in a Temporal namespace that they share; "" means the first characters of
+            the uid of its namespace kube-system, which may have to be read for that.
         architecture: of container disks without `platform`; "" means that of the worker's node.
         insecure_registries: hosts (with port) that may be asked without TLS verification or by plain http.
         certs_dir: a folder of containerd's hosts.toml files, for polls and for imports by pods.
@@ -66,6 +69,8 @@ class ClusterSettings(_Settings):
     """
 
     namespace: str = ""
+    mode: Literal["", "standalone", "beside"] = ""
+    site: str = Field(default="", pattern=r"^[a-z0-9-]*$")
     architecture: str = ""
     insecure_registries: tuple[Annotated[str, Field(pattern=r"^[^/\s]+$")], ...] = Field(default=(), strict=False)
     certs_dir: str = ""

@@ -19,6 +19,9 @@ from worker.run import serve, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
+_METRICS = "0.0.0.0:9090"
+"""In a pod; its network is the cluster's to guard."""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which home it serves."""
@@ -28,14 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "With --context it serves a Kubernetes cluster: Temporal is where TEMPORAL_ADDRESS or a profile says, settings "
         "are in the file of DATAIMPORTCRON_SETTINGS (/etc/dataimportcron/settings.toml), and DATAIMPORTCRON_IMAGE "
-        "names the image of import pods. It answers /livez and /readyz at port 8081."
+        "names the image of import pods. In a pod it answers /livez and /readyz at port 8081, /metrics at 9090."
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
     return_freed_memory()
-    logs.set_up()
+    logs.set_up(metrics=_METRICS if arguments.context == "in-cluster" else "")
     if arguments.watch_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
     if arguments.context:
