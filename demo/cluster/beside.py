@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from dataimportcron.cluster.detection import CDI_LEASE
 from dataimportcron.errors import TransientError
-from deploy.image.build import CHECKOUT
+from demo.cluster.installation import define_cdis
 from tests.cluster.full import Cluster
 
 _PERIOD: Final = 1.0
@@ -24,8 +24,7 @@ _NAMESPACE: Final = "cdi"
 @contextmanager
 def playing_cdi(cluster: Cluster) -> Iterator[None]:
     """CDI is there for the length of the context."""
-    cluster.kubectl("apply", "--server-side", "-f", str(CHECKOUT / "deploy" / "crds" / "standalone"))
-    cluster.wait("condition=Established", "crd", "datasources.cdi.kubevirt.io")
+    define_cdis(cluster)
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": _NAMESPACE}})
     cluster.apply({"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "CDI", "metadata": {"name": "cdi"}, "spec": {}})
     stop = threading.Event()

@@ -50,6 +50,7 @@ class Mode:
         return f"dataimportcrons.{self.group}"
 
 
+_CRDS: Final = CHECKOUT / "deploy" / "crds"
 STANDALONE: Final = Mode(name="standalone", group="cdi.kubevirt.io")
 BESIDE: Final = Mode(name="beside", group="dataimportcron.io")
 
@@ -85,10 +86,12 @@ class Installation:
         self.wait_ready()
 
     def define(self) -> None:
-        """Apply the definitions of the mode."""
-        folder = CHECKOUT / "deploy" / "crds" / self.mode.name
-        self.cluster.kubectl("apply", "--server-side", "-f", str(folder))
-        self.cluster.wait("condition=Established", "crd", self.mode.crons)
+        """Apply the definitions of the mode, in the order of docs/operations.md."""
+        if self.mode is STANDALONE:
+            define_cdis(self.cluster)
+        else:
+            self.cluster.kubectl("apply", "--server-side", "-f", str(_CRDS / "beside"))
+            self.cluster.wait("condition=Established", "crd", self.mode.crons)
 
     def wait_ready(self) -> None:
         """Wait until the workers serve.
@@ -246,6 +249,15 @@ class Installation:
         except Disappointed as error:
             seen = self.cluster.kubectl("get", f"{self.mode.crons},datasource,pvc,jobs,pods", "-n", namespace)
             raise Disappointed(f"{error}\n{seen}\n{self.logs()}") from error
+
+
+def define_cdis(cluster: Cluster) -> None:
+    """Apply the definitions of CDI's group, and the object that KubeVirt waits for."""
+    cluster.kubectl("apply", "--server-side", "-f", str(_CRDS / "settings"))
+    cluster.wait("condition=Established", "crd", "cdiconfigs.cdi.kubevirt.io")
+    cluster.kubectl("apply", "--server-side", "-f", str(_CRDS / "settings" / "object"))
+    cluster.kubectl("apply", "--server-side", "-f", str(_CRDS / "standalone"))
+    cluster.wait("condition=Established", "crd", STANDALONE.crons)
 
 
 def condition(found: dict[str, Any], kind: str) -> tuple[str, str]:
