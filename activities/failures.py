@@ -15,7 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from dataimportcron.errors import ConflictError, DataImportCronError, TooManyRequestsError
+from dataimportcron.errors import ApiUnavailableError, ConflictError, DataImportCronError, TooManyRequestsError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -38,6 +38,8 @@ def application_error(error: DataImportCronError, attempt: int = 1) -> Applicati
     elif isinstance(error, TooManyRequestsError) and error.retry_after:
         patience = min(_PATIENCE * 2 ** min(attempt - 1, 10), _MOST_PATIENCE)
         delay = max(timedelta(seconds=error.retry_after), patience)
+    elif isinstance(error, ApiUnavailableError) and error.retry_after:
+        delay = min(timedelta(seconds=error.retry_after), _MOST_PATIENCE)
     return ApplicationError(
         str(error),
         type=error.reason,

@@ -9,7 +9,13 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from activities.failures import application_error, translated
 from dataimportcron import errors
-from dataimportcron.errors import ConflictError, DataImportCronError, RegistryUnavailableError, TooManyRequestsError
+from dataimportcron.errors import (
+    ApiUnavailableError,
+    ConflictError,
+    DataImportCronError,
+    RegistryUnavailableError,
+    TooManyRequestsError,
+)
 
 
 def classes(root=DataImportCronError):
@@ -81,3 +87,9 @@ async def test_another_error_of_the_system_is_a_surprise_and_keeps_its_traceback
 
     with pytest.raises(OSError, match="Bad file descriptor"):
         await write()
+
+
+def test_an_api_server_that_asks_for_patience_gets_it():
+    error = ApiUnavailableError("busy", retry_after=3)
+    assert application_error(error).next_retry_delay == timedelta(seconds=3)
+    assert application_error(ApiUnavailableError("busy")).next_retry_delay is None
