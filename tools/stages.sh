@@ -16,7 +16,7 @@ registry() { tests registry importer fuzz; }
 host() { tests contract host; }
 workflow() { tests workflow replay; }
 e2e() { tests e2e; }
-cluster() { tests api_server cluster; }
+cluster() { python -m tests.cluster build && tests api_server cluster; }
 
 # Not in `stages`: the part of `static` that is `make check`.
 check() { ruff check . && ruff format --check . && mypy && lint-imports; }
