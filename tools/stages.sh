@@ -8,7 +8,7 @@
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 
-stages=(static unit registry host workflow e2e cluster)
+stages=(static unit registry host workflow e2e image cluster)
 
 static() { check && tests architecture; }
 unit() { tests unit activities; }
@@ -16,6 +16,7 @@ registry() { tests registry importer fuzz; }
 host() { tests contract host; }
 workflow() { tests workflow replay; }
 e2e() { tests e2e; }
+image() { tests image; }
 cluster() { python -m tests.cluster build && tests api_server cluster; }
 
 # Not in `stages`: the part of `static` that is `make check`.
