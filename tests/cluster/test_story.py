@@ -15,6 +15,8 @@ from demo.cluster.story import NAMESPACE as GOLDEN
 from deploy.image.build import CHECKOUT, build, cache
 from tests.cluster import rights
 
+UNUSED_HERE = frozenset()
+"""What is granted and not used in this story, for it is for other sources and sorts of trouble."""
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:dataimportcron"
 
 
