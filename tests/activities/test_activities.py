@@ -394,9 +394,14 @@ async def test_an_import_that_waits_says_for_what(steps, home, monkeypatch):
     def running():
         return next((c for c in volume().status.conditions if c.type == "Running"), None)
 
+    def warnings():
+        events = home.store.record(DataVolume, NAMESPACE, decision.data_volume).events
+        return [(it["type"], it["message"]) for it in events if it["reason"] == "Unschedulable"]
+
     async with asyncio.timeout(20):
-        while (said := running()) is None or said.reason != "Unschedulable":  # noqa: ASYNC110 -- the store tells nobody
+        while not warnings():  # noqa: ASYNC110 -- the store tells nobody; the event comes last
             await asyncio.sleep(0.01)
+    said = running()
     assert (volume().status.phase, said.status, said.message) == ("ImportScheduled", "False", "no node")
     progress = projection.progressing(volume())
     assert (progress.status, progress.reason) == ("False", "ImportScheduled")
@@ -404,5 +409,4 @@ async def test_an_import_that_waits_says_for_what(steps, home, monkeypatch):
     goes_on.set()
     await task
     assert volume().status.phase == "Succeeded"
-    events = home.store.record(DataVolume, NAMESPACE, decision.data_volume).events
-    assert [(it["type"], it["message"]) for it in events if it["reason"] == "Unschedulable"] == [("Warning", "no node")]
+    assert warnings() == [("Warning", "no node")]
