@@ -24,7 +24,8 @@ def forwarding(host: str, port: int, to_port: int) -> Iterator[None]:
         except OSError:
             writer.close()
             return
-        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        with suppress(asyncio.CancelledError):  # at the end; asyncio's streams would complain of it
+            await asyncio.gather(_copy(reader, back), _copy(there, writer))
 
     try:
         listening = asyncio.run_coroutine_threadsafe(asyncio.start_server(serve, host, port), loop).result(10)
