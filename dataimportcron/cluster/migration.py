@@ -34,6 +34,8 @@ ANNOTATION_MIGRATED: Final = "dataimportcron.io/migrated-from-cdi"
 """On our cron, as JSON: `imports`, the digest of each claim by its name, and `resume`, whether it is to be woken up."""
 
 _OPERATORS: Final = ("operator-sdk/primary-resource", "operator-sdk/primary-resource-type")
+_POD_PHASE: Final = "cdi.kubevirt.io/storage.pod.phase"
+"""On a claim: how far CDI's pod came; a claim may outlive the DataVolume that would tell."""
 _NOT_COPIED: Final = ("kubectl.kubernetes.io/last-applied-configuration", "cdi.kubevirt.io/")
 
 
@@ -272,7 +274,8 @@ def _imports(facts: Facts, theirs: Json) -> dict[str, str]:
     for claim in _of_cdi(facts):
         name, noted = claim["metadata"]["name"], _annotations(claim).get(naming.ANNOTATION_DIGEST, "")
         digest = current.get(name) or noted or _digest_of(facts, name)
-        if digest and name not in unfinished:
+        complete = _annotations(claim).get(_POD_PHASE, Phase.SUCCEEDED) == Phase.SUCCEEDED
+        if digest and complete and name not in unfinished:
             found[name] = digest
     return found
 

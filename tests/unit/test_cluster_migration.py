@@ -196,6 +196,14 @@ def test_a_data_source_that_is_a_persons_own_stays_so():
     assert carried_out(replace(before(), data_source=own), to_us)[0].data_source == own
 
 
+def test_a_claim_that_cdi_has_not_filled_is_no_import_though_its_data_volume_is_gone():
+    facts = before()
+    old, new, other = facts.claims
+    half = merged(new, {"metadata": {"annotations": {"cdi.kubevirt.io/storage.pod.phase": "Running"}}})
+    adopted = [it.name for it in to_us(replace(facts, claims=(old, half, other))) if it.action is Action.ADOPT]
+    assert adopted == [OLD]
+
+
 def test_an_adopted_import_says_what_the_cron_would_have_made():
     adopted = [it for it in to_us(before()) if it.action is Action.ADOPT]
     urls = [it.body["spec"]["source"]["registry"]["url"] for it in adopted]
