@@ -201,6 +201,10 @@ def _steps_to_cdi(facts: Facts, ours: Json) -> Iterator[Step]:
         yield _on(Action.PATCH, DATA_SOURCES, facts.data_source, "CDI's cron moves it from now on", patch)
     if facts.theirs is None:
         yield _create_theirs(facts, ours)
+    if ours["spec"].get("retentionPolicy") == "None":
+        # CDI's has it from now on; a worker that has not yet seen the claims change hands would remove them.
+        patch = {"spec": {"retentionPolicy": "All"}}
+        yield _on(Action.PATCH, OWN_CRONS, ours, "its end must not take the images along", patch)
     yield _on(Action.DELETE, OWN_CRONS, ours, "nothing has its label any more, so nothing goes with it")
 
 

@@ -141,7 +141,7 @@ class Mover:
 
     async def _patch(self, step: Step, patch: Json) -> None:
         bound = {"uid": step.uid, "resourceVersion": step.resource_version}
-        patch = patch | {"metadata": patch["metadata"] | bound}
+        patch = patch | {"metadata": patch.get("metadata", {}) | bound}
         await self._connection.patch(step.resource, step.name, step.namespace, patch)
 
     async def _adoption(self, step: Step) -> Json:

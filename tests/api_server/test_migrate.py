@@ -227,6 +227,14 @@ def test_undo_brings_it_back_killed_or_not(space, run, kills):
     assert labels(space.the("pvc", OLD))[OWN_LABEL] == CRON
 
 
+def test_undo_gives_cdi_a_retention_that_was_changed_meanwhile(space, run):
+    assert run(CRON, "-n", space.name)[0] == 0
+    space.patch(OURS, CRON, {"spec": {"retentionPolicy": "None"}})
+    assert run(CRON, "-n", space.name, "--undo")[0] == 0
+    assert space.the(THEIRS, CRON)["spec"] == SPEC | {"retentionPolicy": "None"}
+    assert sorted(uids(space)) == [OLD, NEW]
+
+
 @pytest.mark.parametrize("undo", [False, True])
 def test_a_dry_run_tells_what_is_then_done_and_writes_nothing(space, run, undo):
     way = ["--undo"] if undo else []

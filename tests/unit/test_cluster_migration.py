@@ -226,6 +226,14 @@ def test_an_unfinished_import_of_ours_does_not_go_to_cdi():
     assert [it["metadata"]["name"] for it in after.claims] == sorted([OLD, NEW, "somebodys"])
 
 
+def test_on_the_way_back_retention_none_is_cdis_before_our_cron_goes():
+    moved, _ = carried_out(before(), to_us)
+    after, steps = carried_out(replace(moved, ours=merged(moved.ours, {"spec": {"retentionPolicy": "None"}})), to_cdi)
+    assert after.theirs["spec"]["retentionPolicy"] == "None"
+    assert [it.action for it in steps[-3:]] == [Action.CREATE, Action.PATCH, Action.DELETE]
+    assert steps[-2].body == {"spec": {"retentionPolicy": "All"}}
+
+
 @pytest.mark.parametrize("kills", range(7))
 def test_who_turns_round_on_the_way_back_has_a_cron_that_polls_and_all_its_imports(kills):
     moved, _ = carried_out(before(), to_us)
