@@ -14,20 +14,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, cast
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
-from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION
+from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataImportCron
+from dataimportcron.api.validation import read
+from dataimportcron.cluster.dialect import OWN_LABEL_CLEANUP
+from dataimportcron.cluster.plain_volumes import ANNOTATION_PHASE
+from dataimportcron.cluster.records import record_of
 from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, PVCS, Json, ResourceType
 from dataimportcron.errors import AlreadyExistsError, InUseError, InvalidObjectError
+from dataimportcron.manifests import import_of
 from dataimportcron.reference import is_digest
 
 ANNOTATION_MIGRATED: Final = "dataimportcron.io/migrated-from-cdi"
 """On our cron, as JSON: `imports`, the digest of each claim by its name, and `resume`, whether it is to be woken up."""
 
 _OPERATORS: Final = ("operator-sdk/primary-resource", "operator-sdk/primary-resource-type")
+_POD_PHASE: Final = "cdi.kubevirt.io/storage.pod.phase"
+"""On a claim: how far CDI's pod came; a claim may outlive the DataVolume that would tell."""
 _NOT_COPIED: Final = ("kubectl.kubernetes.io/last-applied-configuration", "cdi.kubevirt.io/")
 
 
@@ -132,7 +140,8 @@ def _steps_to_us(facts: Facts, origin: Json) -> Iterator[Step]:
             patch: Json = {"metadata": {"annotations": {ANNOTATION_MIGRATED: json.dumps(origin, sort_keys=True)}}}
             yield _on(Action.PATCH, OWN_CRONS, facts.ours, "CDI has imported meanwhile", patch)
         yield _on(Action.DELETE, DATA_IMPORT_CRONS, facts.theirs, "CDI polls no more; its images stay (All)")
-    imports = origin["imports"]
+    noted = {it["metadata"]["name"]: _annotations(it).get(naming.ANNOTATION_DIGEST, "") for it in _of_cdi(facts)}
+    imports = {name: digest for name, digest in noted.items() if digest} | origin["imports"]
     volumes = {it["metadata"]["name"]: it for it in facts.volumes}
     for volume in facts.volumes:
         if _labels(volume).get(naming.LABEL_CRON) == facts.name and not _complete(volume):
@@ -173,19 +182,37 @@ def to_cdi(facts: Facts) -> tuple[Step, ...]:
 
 def _steps_to_cdi(facts: Facts, ours: Json) -> Iterator[Step]:
     if not _suspended(ours):
-        patch: Json = {"metadata": {"annotations": {naming.ANNOTATION_SUSPEND: "true"}}}
+        annotations = {naming.ANNOTATION_SUSPEND: "true"}
+        if origin := _origin(facts):  # whoever turns round on the way back gets a cron that polls
+            annotations[ANNOTATION_MIGRATED] = json.dumps(origin | {"resume": True}, sort_keys=True)
+        patch: Json = {"metadata": {"annotations": annotations}}
         yield _on(Action.PATCH, OWN_CRONS, ours, "it polls no more", patch)
-    labels: Json = {facts.own_label: None, naming.LABEL_CRON: facts.name}
     for claim in facts.claims:
-        if _labels(claim).get(facts.own_label) == facts.name:
-            patch = {"metadata": {"labels": labels}}
+        if _labels(claim).get(facts.own_label) != facts.name:
+            continue
+        if record_of(claim) is None and _annotations(claim).get(ANNOTATION_PHASE) != Phase.SUCCEEDED:
+            # CDI takes every claim of the name for complete.
+            yield _on(Action.DELETE, PVCS, claim, "it is unfinished; CDI's cron imports it anew")
+        else:
+            patch = {"metadata": {"labels": _labels_of_cdi(facts, claim)}}
             yield _on(Action.RELEASE, PVCS, claim, "CDI finds it by name and label", patch)
     if facts.data_source is not None and _labels(facts.data_source).get(facts.own_label) == facts.name:
-        patch = {"metadata": {"labels": labels}}
+        patch = {"metadata": {"labels": _labels_of_cdi(facts, facts.data_source)}}
         yield _on(Action.PATCH, DATA_SOURCES, facts.data_source, "CDI's cron moves it from now on", patch)
     if facts.theirs is None:
         yield _create_theirs(facts, ours)
+    if ours["spec"].get("retentionPolicy") == "None":
+        # CDI's has it from now on; a worker that has not yet seen the claims change hands would remove them.
+        patch = {"spec": {"retentionPolicy": "All"}}
+        yield _on(Action.PATCH, OWN_CRONS, ours, "its end must not take the images along", patch)
     yield _on(Action.DELETE, OWN_CRONS, ours, "nothing has its label any more, so nothing goes with it")
+
+
+def _labels_of_cdi(facts: Facts, target: Json) -> Json:
+    """A merge patch of an object's labels, so that CDI's cron has it."""
+    ours = (facts.own_label, OWN_LABEL_CLEANUP)
+    managed = [naming.LABEL_MANAGED_BY] if _labels(target).get(naming.LABEL_MANAGED_BY) == naming.MANAGED_BY else []
+    return {**dict.fromkeys([*ours, *managed]), naming.LABEL_CRON: facts.name}
 
 
 def _check(facts: Facts, theirs: Json) -> None:
@@ -205,6 +232,15 @@ def _check(facts: Facts, theirs: Json) -> None:
             hint="CDI lets nobody change it; delete the cron, apply it anew with retentionPolicy: All, "
             "and move it when its import is complete",
         )
+    for thing in (*_of_cdi(facts), *facts.volumes, facts.data_source or {"metadata": {}}):
+        labels = _labels(thing)
+        if labels.get(naming.LABEL_CRON) == facts.name and labels.get(naming.LABEL_CLEANUP) == "true":
+            what = f"{thing['kind']} {facts.namespace}/{thing['metadata']['name']}"
+            raise InvalidObjectError(
+                f"{what} has the label {naming.LABEL_CLEANUP}: CDI would remove it with its cron",
+                hint=f"take it off: kubectl label {thing['kind']} -n {facts.namespace} {thing['metadata']['name']} "
+                f"{naming.LABEL_CLEANUP}-",
+            )
 
 
 def _check_idle(facts: Facts, cron: Json) -> None:
@@ -212,6 +248,11 @@ def _check_idle(facts: Facts, cron: Json) -> None:
     if any(it["type"] == "Progressing" and it["status"] == "True" for it in conditions):
         raise InUseError(
             f"DataImportCron {facts.namespace}/{facts.name} is importing", hint="try again when the import is complete"
+        )
+    if facts.theirs is not None and "deletionTimestamp" in facts.theirs["metadata"]:
+        raise InUseError(
+            f"DataImportCron {facts.namespace}/{facts.name} of {CDI_GROUP} is still being deleted",
+            hint="try again when it is gone; CDI's controller must run for that",
         )
 
 
@@ -233,9 +274,19 @@ def _imports(facts: Facts, theirs: Json) -> dict[str, str]:
     """The digest of each complete import, which the end of CDI's cron would lose, by the name of its claim."""
     current = {it["DataVolumeName"]: it["Digest"] for it in (theirs.get("status") or {}).get("currentImports") or ()}
     unfinished = {it["metadata"]["name"] for it in facts.volumes if not _complete(it)}
-    own = (it["metadata"]["name"] for it in facts.claims if _labels(it).get(naming.LABEL_CRON) == facts.name)
-    found = {name: current.get(name) or _digest_of(facts, name) for name in own if name not in unfinished}
-    return {name: digest for name, digest in found.items() if digest}
+    found = {}
+    for claim in _of_cdi(facts):
+        name, noted = claim["metadata"]["name"], _annotations(claim).get(naming.ANNOTATION_DIGEST, "")
+        digest = current.get(name) or noted or _digest_of(facts, name)
+        complete = _annotations(claim).get(_POD_PHASE, Phase.SUCCEEDED) == Phase.SUCCEEDED
+        if digest and complete and name not in unfinished:
+            found[name] = digest
+    return found
+
+
+def _of_cdi(facts: Facts) -> list[Json]:
+    """The claims that CDI's cron has made."""
+    return [it for it in facts.claims if _labels(it).get(naming.LABEL_CRON) == facts.name]
 
 
 def _complete(volume: Json) -> bool:
@@ -289,14 +340,16 @@ def _create_theirs(facts: Facts, ours: Json) -> Step:
 
 def _adopt(facts: Facts, claim: Json, digest: str) -> Step:
     """The claim as a complete import of ours, with the time of its last use as CDI has noted it."""
-    spec: Json = next((it["spec"] for it in facts.volumes if it["metadata"]["name"] == claim["metadata"]["name"]), {})
+    document = _identity(facts, CDI_GROUP) | {"spec": (facts.ours or facts.theirs or {})["spec"]}
+    cron, at = cast("DataImportCron", read(document)), datetime.min.replace(tzinfo=UTC)
+    made = import_of(cron, claim["metadata"]["name"], digest, "", at)
     annotations = {naming.ANNOTATION_DIGEST: digest}
     used = _annotations(claim).get(naming.ANNOTATION_LAST_USE_TIME)
     if used:
         annotations[naming.ANNOTATION_LAST_USE_TIME] = used
     body: Json = {
         "metadata": {"labels": {naming.LABEL_CRON: facts.name}, "annotations": annotations},
-        "spec": spec,
+        "spec": made.document()["spec"],
         "status": {"phase": str(Phase.SUCCEEDED), "progress": "100.0%"},
     }
     return _on(Action.ADOPT, PVCS, claim, f"an import of ours, of {digest}", body)

@@ -8,6 +8,7 @@ import pytest
 
 from dataimportcron import naming
 from dataimportcron.cluster.migration import ANNOTATION_MIGRATED, OWN_CRONS, Action, Facts, to_cdi, to_us
+from dataimportcron.cluster.plain_volumes import ANNOTATION_PHASE
 from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, PVCS
 from dataimportcron.errors import AlreadyExistsError, InUseError, InvalidObjectError
 from tests.support.facts import A, B
@@ -85,7 +86,8 @@ def done(facts, step):
     patch = step.body
     if step.action is Action.ADOPT:
         ours = {naming.LABEL_CRON: None, LABEL: step.body["metadata"]["labels"][naming.LABEL_CRON]}
-        patch = {"metadata": {"labels": ours, "annotations": step.body["metadata"]["annotations"]}}
+        said = step.body["metadata"]["annotations"] | {ANNOTATION_PHASE: step.body["status"]["phase"]}
+        patch = {"metadata": {"labels": ours, "annotations": said}}
     left = () if step.action in {Action.DELETE, Action.ORPHAN} else (merged(target, patch),)
     if place in {"claims", "volumes"}:
         return replace(facts, **{place: tuple(sorted((*others, *left), key=lambda it: it["metadata"]["name"]))})
@@ -119,6 +121,7 @@ def test_all_is_ours_and_no_volume_is_touched():
     assert [labels(claims[name]) for name in (OLD, NEW, "somebodys")] == [{LABEL: "fedora"}, {LABEL: "fedora"}, {}]
     assert claims[OLD]["metadata"]["annotations"] == {
         naming.ANNOTATION_DIGEST: A, naming.ANNOTATION_LAST_USE_TIME: "2026-10-01T00:00:00Z",
+        ANNOTATION_PHASE: "Succeeded",
     }  # fmt: skip
     assert labels(after.data_source) == {LABEL: "fedora"}
     assert not [it for it in steps if it.resource == PVCS and it.action in {Action.DELETE, Action.ORPHAN}]
@@ -191,6 +194,64 @@ def test_a_cron_that_a_person_suspends_later_stays_so():
 def test_a_data_source_that_is_a_persons_own_stays_so():
     own = an_object("fedora", spec={"source": {}})
     assert carried_out(replace(before(), data_source=own), to_us)[0].data_source == own
+
+
+def test_a_claim_that_cdi_has_not_filled_is_no_import_though_its_data_volume_is_gone():
+    facts = before()
+    old, new, other = facts.claims
+    half = merged(new, {"metadata": {"annotations": {"cdi.kubevirt.io/storage.pod.phase": "Running"}}})
+    adopted = [it.name for it in to_us(replace(facts, claims=(old, half, other))) if it.action is Action.ADOPT]
+    assert adopted == [OLD]
+
+
+def test_an_adopted_import_says_what_the_cron_would_have_made():
+    adopted = [it for it in to_us(before()) if it.action is Action.ADOPT]
+    urls = [it.body["spec"]["source"]["registry"]["url"] for it in adopted]
+    assert urls == [f"docker://quay.io/a/fedora@{digest}" for digest in (A, B)]
+
+
+def test_what_cdi_would_remove_with_its_cron_is_not_moved():
+    label = {"kind": "PersistentVolumeClaim", "metadata": {"labels": {naming.LABEL_CLEANUP: "true"}}}
+    facts = before()
+    old, new, other = facts.claims
+    with pytest.raises(InvalidObjectError, match=rf"images/{NEW} has the label .*kubectl label .*cleanup-"):
+        to_us(replace(facts, claims=(old, merged(new, label), other)))
+
+
+def test_an_unfinished_import_of_ours_does_not_go_to_cdi():
+    moved, _ = carried_out(before(), to_us)
+    half = an_object("fedora-c", labels={LABEL: "fedora"}, annotations={ANNOTATION_PHASE: "Failed"})
+    after, steps = carried_out(replace(moved, claims=(*moved.claims, half)), to_cdi)
+    assert [it.name for it in steps if it.action is Action.DELETE and it.resource == PVCS] == ["fedora-c"]
+    assert [it["metadata"]["name"] for it in after.claims] == sorted([OLD, NEW, "somebodys"])
+
+
+def test_on_the_way_back_retention_none_is_cdis_before_our_cron_goes():
+    moved, _ = carried_out(before(), to_us)
+    after, steps = carried_out(replace(moved, ours=merged(moved.ours, {"spec": {"retentionPolicy": "None"}})), to_cdi)
+    assert after.theirs["spec"]["retentionPolicy"] == "None"
+    assert [it.action for it in steps[-3:]] == [Action.CREATE, Action.PATCH, Action.DELETE]
+    assert steps[-2].body == {"spec": {"retentionPolicy": "All"}}
+
+
+@pytest.mark.parametrize("kills", range(7))
+def test_who_turns_round_on_the_way_back_has_a_cron_that_polls_and_all_its_imports(kills):
+    moved, _ = carried_out(before(), to_us)
+    said = {naming.ANNOTATION_DIGEST: f"sha256:{'c' * 64}", ANNOTATION_PHASE: "Succeeded"}
+    facts = replace(moved, claims=(*moved.claims, an_object("fedora-c", labels={LABEL: "fedora"}, annotations=said)))
+    for _ in range(kills):
+        facts = done(facts, to_cdi(facts)[0])
+    after, _ = carried_out(facts, to_us)
+    assert naming.ANNOTATION_SUSPEND not in after.ours["metadata"]["annotations"]
+    assert [labels(it) for it in after.claims if it["metadata"]["name"] != "somebodys"] == [{LABEL: "fedora"}] * 3
+    assert labels(after.data_source) == {LABEL: "fedora"}
+
+
+def test_the_way_back_waits_until_cdis_cron_is_gone():
+    facts = done(before(), to_us(before())[0])
+    leaving = merged(facts.theirs, {"metadata": {"deletionTimestamp": "2026-11-01T00:00:00Z"}})
+    with pytest.raises(InUseError, match="still being deleted"):
+        to_cdi(replace(facts, theirs=leaving))
 
 
 def test_a_claim_that_nothing_tells_the_digest_of_stays_a_persons():

@@ -24,6 +24,7 @@ COMMANDS = {
     "poll": "poll a DataImportCron now",
     "suspend": "poll a DataImportCron no more by its schedule",
     "resume": "poll a DataImportCron by its schedule again",
+    "migrate": "move DataImportCrons from KubeVirt's CDI to this worker, or back",
     "path": "print the file that a DataSource stands for now",
     "history": "show the imports of a DataImportCron, and its polls that failed",
     "validate": "check YAML files and folders without applying them",

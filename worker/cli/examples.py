@@ -28,6 +28,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "suspend": ("dataimportcron suspend fedora-image-import-cron -n golden-images",),
     "resume": ("dataimportcron resume fedora-image-import-cron -n golden-images",),
+    "migrate": (
+        "dataimportcron migrate --all --dry-run",
+        "dataimportcron migrate fedora-image-import-cron -n golden-images",
+        "dataimportcron migrate fedora-image-import-cron -n golden-images --undo",
+    ),
     "history": (
         "dataimportcron history fedora-image-import-cron -n golden-images",
         "dataimportcron history fedora-image-import-cron -n golden-images -o json",
