@@ -230,7 +230,8 @@ class ClusterObjects:
     async def _new_claim(self, volume: DataVolume) -> Json:
         if self._claim is None:
             raise InvalidObjectError(f"DataVolume {volume.metadata.name} has no claim: none can be made here")
-        made = await self._claim(volume)
+        # Its labels are the DataVolume's, in the models' spelling.
+        made = self._dialect.exchanged(await self._claim(volume))
         ours = claim_metadata(volume.document(), self._dialect)
         metadata: Json = {"name": volume.metadata.name, "namespace": volume.metadata.namespace}
         for field, values in ours.items():

@@ -100,8 +100,12 @@ class Bench:
 
 
 async def claim(volume):
-    storage = volume.document()["spec"]["storage"]
-    return {"spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": storage["resources"]}}
+    document = volume.document()
+    resources = document["spec"]["storage"]["resources"]
+    return {
+        "metadata": {"labels": document["metadata"].get("labels") or {}},
+        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": resources},
+    }
 
 
 @asynccontextmanager
