@@ -19,7 +19,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Final
@@ -103,16 +103,17 @@ def owner() -> dict[str, Any] | None:
 
 
 @contextmanager
-def only_one(patience: float = 0) -> Iterator[None]:
+def only_one(patience: float = 0, pause: Callable[[float], object] = time.sleep) -> Iterator[None]:
     """Hold the machine's lock, with its owner's name in it.
 
     Args:
         patience: seconds to wait for another owner's end.
+        pause: waits so many seconds between two tries.
 
     Raises:
         TransientError: somebody else holds it still.
     """
-    lock = _take_lock(time.monotonic() + patience)
+    lock = _take_lock(time.monotonic() + max(patience, 1), pause)  # a second for who only looks, as `owner`
     try:
         lock.truncate(0)
         started = time.strftime("%Y-%m-%d %H:%M:%S")
@@ -124,7 +125,7 @@ def only_one(patience: float = 0) -> Iterator[None]:
         lock.close()
 
 
-def _take_lock(deadline: float) -> IO[str]:
+def _take_lock(deadline: float, pause: Callable[[float], object]) -> IO[str]:
     while True:
         lock = _LOCK.open("a+")
         try:
@@ -138,7 +139,7 @@ def _take_lock(deadline: float) -> IO[str]:
                     f"A test cluster runs on this machine already, of {owner()}",
                     hint="make cluster-down, in its checkout",
                 ) from None
-            time.sleep(0.2)
+            pause(0.2)
         lock.close()
 
 
@@ -226,7 +227,7 @@ def keep(patience: float) -> None:
     check_machine()
     for part in PARTS:
         binaries(part)
-    with only_one(patience):
+    with only_one(patience, _wait_unless_alone):
         clean()
         folder().mkdir(parents=True)
         _make_cgroups()
@@ -249,6 +250,12 @@ def keep(patience: float) -> None:
             node.kill()
             node.wait()
             clean()
+
+
+def _wait_unless_alone(seconds: float) -> None:
+    """Nothing is said to us before the cluster is ready: what can be read is the end of whoever wants it."""
+    if select.select([sys.stdin.buffer], [], [], seconds)[0]:
+        sys.exit("cluster: its caller has ended")
 
 
 def _watch(node: subprocess.Popen[bytes]) -> None:
