@@ -230,13 +230,10 @@ class ClusterObjects:
     async def _new_claim(self, volume: DataVolume) -> Json:
         if self._claim is None:
             raise InvalidObjectError(f"DataVolume {volume.metadata.name} has no claim: none can be made here")
-        # Its labels are the DataVolume's, in the models' spelling.
-        made = self._dialect.exchanged(await self._claim(volume))
-        ours = claim_metadata(volume.document(), self._dialect)
-        metadata: Json = {"name": volume.metadata.name, "namespace": volume.metadata.namespace}
-        for field, values in ours.items():
-            metadata[field] = {**(made.get("metadata", {}).get(field) or {}), **values}
-        return {"metadata": metadata, "spec": made["spec"]}
+        # Of its own metadata it has the DataVolume's, in the models' spelling: CDI's words, which must not stand there.
+        spec = (await self._claim(volume))["spec"]
+        place: Json = {"name": volume.metadata.name, "namespace": volume.metadata.namespace}
+        return {"metadata": place | claim_metadata(volume.document(), self._dialect), "spec": spec}
 
     async def _occupied(self, resource: Resource, error: AlreadyExistsError) -> Exception:
         """Who has the name of an object that was to be made."""
