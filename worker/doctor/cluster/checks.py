@@ -13,9 +13,9 @@ from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.settings import ClusterSettings
 from dataimportcron.errors import DataImportCronError, ForbiddenError, KubeconfigError, MissingDependencyError
 from worker import logs
-from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, site_of
+from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, pods_of, site_of
 from worker.doctor import engine, machine
-from worker.doctor.cluster import api_server, definitions, deployment, rights, storage
+from worker.doctor.cluster import api_server, definitions, deployment, policies, rights, storage
 from worker.doctor.cluster.crons import Crons
 from worker.doctor.cluster.deployment import Deployed
 from worker.doctor.finding import Finding, failed, good, note
@@ -70,7 +70,7 @@ class _Survey:
             yield finding
         crons: Sequence[DataImportCron] = ()
         if dialect is not None:
-            crons, findings = await self._crons(dialect, deployed.settings)
+            crons, findings = await self._crons(dialect, deployed)
             for finding in (*await self._of_the_mode(dialect, deployed.settings.namespace), *findings):
                 yield finding
         for finding in await self._storage(crons, deployed.settings.namespace):
@@ -110,15 +110,19 @@ class _Survey:
         except DataImportCronError as error:
             return Deployed(findings=(_unseen("worker", error),), settings=ClusterSettings())
 
-    async def _crons(self, dialect: Dialect, settings: ClusterSettings) -> tuple[list[DataImportCron], list[Finding]]:
-        checked = Crons(self._connection, dialect, settings, self._context)
+    async def _crons(self, dialect: Dialect, deployed: Deployed) -> tuple[list[DataImportCron], list[Finding]]:
+        checked = Crons(self._connection, dialect, deployed.settings, self._context)
         try:
             crons, findings = await checked.read()
         except DataImportCronError as error:
             return [], [_unseen("crons", error)]
         for cron in crons:
             findings += await checked.check(cron, self._now)
-        return crons, [*findings, *await checked.check_sources(crons)]
+        findings += await checked.check_sources(crons)
+        if deployed.image:
+            pods = pods_of(checked.settings, deployed.image)
+            findings += await policies.check(self._connection, crons, pods)
+        return crons, findings
 
     async def _storage(self, crons: Sequence[DataImportCron], served: str) -> list[Finding]:
         return [

@@ -34,6 +34,9 @@ _PATIENCE: Final = 15.0
 class Crons:
     """The crons that the worker serves.
 
+    Attributes:
+        settings: the worker's, without its folder of mirrors, which is in its pods and not here.
+
     Args:
         connection: the API server.
         dialect: how our objects are spelt there.
@@ -44,16 +47,15 @@ class Crons:
     def __init__(self, connection: Connection, dialect: Dialect, settings: ClusterSettings, context: str) -> None:
         self._connection = connection
         self._dialect = dialect
-        # The folder of mirrors is in the worker's pods, not here.
-        self._settings = settings.model_copy(update={"certs_dir": ""})
+        self.settings = settings.model_copy(update={"certs_dir": ""})
         self._context = context
-        self._access = ClusterAccess(ClusterObjects(connection, dialect), self._settings, CdiConfigs(connection))
+        self._access = ClusterAccess(ClusterObjects(connection, dialect), self.settings, CdiConfigs(connection))
 
     async def read(self) -> tuple[list[DataImportCron], list[Finding]]:
         """All crons, and a finding for each that is none to our models."""
         crons, findings = [], []
         resource = self._dialect.resource(DataImportCron)
-        for document in await self._connection.list(resource, self._settings.namespace):
+        for document in await self._connection.list(resource, self.settings.namespace):
             try:
                 crons.append(DataImportCron.model_validate(self._dialect.exchanged(document)))
             except ValidationError as error:
@@ -75,13 +77,13 @@ class Crons:
             return [failed(title(cron), error)]
         else:
             unknown = []
-        window = timedelta(seconds=self._settings.poll_jitter)
+        window = timedelta(seconds=self.settings.poll_jitter)
         return [*unknown, judge(cron, window, now, context=self._context)]
 
     async def check_sources(self, crons: Sequence[DataImportCron]) -> list[Finding]:
         """Ask the registry of each image once, all at a time; what nodes pull is left to them."""
         nodes = NodeDigest(self._connection, PodSettings(image=""))
-        source = ClusterSource(self._access, self._settings, nodes=nodes, image_streams=ImageStreams(self._connection))
+        source = ClusterSource(self._access, self.settings, nodes=nodes, image_streams=ImageStreams(self._connection))
         found = [image for cron in crons if (image := source_of(cron)) is not None]
         images = {image.url: image for image in found if image.pull_method == "pod" and image.url}
         try:

@@ -29,11 +29,13 @@ class Deployed:
     Attributes:
         findings: about it.
         settings: what it was given; the defaults where those cannot be read.
+        image: of import pods, "" where that is not known.
         temporal: the address of its Temporal, "" where that is not known.
     """
 
     findings: tuple[Finding, ...]
     settings: ClusterSettings
+    image: str = ""
     temporal: str = ""
 
 
@@ -58,8 +60,12 @@ async def check(connection: Connection, namespace: str) -> Deployed:
             findings.append(_absent(name, namespace))
         else:
             temporal = data.get("TEMPORAL_ADDRESS") or temporal
-    temporal = _variable(container, "TEMPORAL_ADDRESS") or temporal
-    return Deployed(findings=tuple(findings), settings=settings, temporal=temporal)
+    return Deployed(
+        findings=tuple(findings),
+        settings=settings,
+        image=_variable(container, IMAGE_VARIABLE),
+        temporal=_variable(container, "TEMPORAL_ADDRESS") or temporal,
+    )
 
 
 async def check_leader(connection: Connection, namespace: str, now: datetime) -> list[Finding]:
