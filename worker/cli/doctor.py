@@ -17,7 +17,7 @@ from worker import logs
 from worker.cli import text
 from worker.cli.common import context_option, endpoint_for, own_temporal, state_option
 from worker.doctor import engine, folders, machine, objects
-from worker.doctor.finding import Finding, failed
+from worker.doctor.finding import Finding, Level, failed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,8 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     width = text.width_of()
     for finding in findings:
         print(_line(finding, width))
-    print(f"\n{wrong} of {len(findings)} checks found something wrong" if wrong else "\nnothing is wrong")
+    print(f"\n{_summary(findings)}")
     return 1 if wrong else 0
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    wrong, notes = (sum(finding.level is level for finding in findings) for level in (Level.WRONG, Level.NOTE))
+    if wrong:
+        return f"{wrong} of {len(findings)} checks found something wrong"
+    return f"nothing is wrong; {notes} of {len(findings)} checks have a note" if notes else "nothing is wrong"
 
 
 def _line(finding: Finding, width: int | None) -> str:

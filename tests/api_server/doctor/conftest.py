@@ -35,7 +35,7 @@ def plane(tmp_path_factory):
 
 def define(plane, folder):
     """Apply the definitions of a folder, and wait until they are served."""
-    plane.kubectl("apply", "--server-side", "-f", str(DEPLOY / "crds" / folder))
+    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEPLOY / "crds" / folder))
     names = [f"crd/{path.stem}" for path in (DEPLOY / "crds" / folder).glob("*.yaml")]
     established = ("wait", "--for=condition=Established", "--timeout=1s", *names)
     # By trial: kubectl gives up on one that has no conditions yet.
@@ -77,8 +77,8 @@ async def healed(what, at=None):
 def cron(plane):
     """Makes crons, and removes them at the end."""
 
-    def make(status=None, *, kind="cdi.kubevirt.io", source=None, storage=None):
-        document = cron_document() | {"apiVersion": f"{kind}/v1beta1"}
+    def make(status=None, *, kind="cdi.kubevirt.io", source=None, storage=None, kept=2):
+        document = cron_document(importsToKeep=kept) | {"apiVersion": f"{kind}/v1beta1"}
         spec = document["spec"]["template"]["spec"]
         spec["source"]["registry"] |= {"url": "docker://127.0.0.1:9/fedora:latest"} | (source or {})
         spec["storage"] |= storage or {}

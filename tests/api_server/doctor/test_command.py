@@ -1,5 +1,6 @@
 """Temporal, what we may not see, and the screen."""
 
+import asyncio
 import json
 import os
 
@@ -29,14 +30,16 @@ async def test_the_workers_temporal_is_named_where_none_is_set_here(monkeypatch)
     assert "the worker's is temporal-frontend.temporal.svc:7233" in asked[0].found
 
 
-async def test_what_we_may_not_see_is_said_and_is_not_wrong(plane, monkeypatch):
+def test_what_we_may_not_see_is_said_and_is_not_wrong(plane, monkeypatch, capsys):
     monkeypatch.setenv("KUBECONFIG", str(plane.user_kubeconfig))
-    found = await all_findings()
+    found = asyncio.run(all_findings())
     unseen = [one.what for one in found if one.level is Level.NOTE and one.found.startswith("could not look: ")]
     assert unseen == [
-        "nodes", "definitions", "mode", "worker", "leader", "storage classes", "claims", "labels", "Temporal",
+        "nodes", "definitions", "mode", "worker", "leader", "storage classes", "claims", "Temporal",
     ]  # fmt: skip
     assert not [one for one in found if one.wrong]
+    assert main(["doctor", "--context", CONTEXT]) == 0
+    assert "\nnothing is wrong; " in capsys.readouterr().out
 
 
 def test_the_command_prints_each_with_its_cure(monkeypatch, capsys):

@@ -1,12 +1,14 @@
 """Crons, what they name, and their storage: each finding provoked, and gone when its cure was followed."""
 
 import json
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
+from dataimportcron.errors import TransientError
 from demo.registry import registry
-from tests.api_server.doctor.conftest import CONTEXT, CRON, GOLDEN, all_findings, healed, now, of, only
+from tests.api_server.doctor.conftest import CONTEXT, CRON, GOLDEN, all_findings, define, healed, now, of, only
 from tests.support.temporal import eventually
 from worker.doctor.finding import Level
 
@@ -30,9 +32,29 @@ async def test_a_cron_beside_cdi_is_read_from_our_group(cron):
     assert (await only(CRON)).found == "ImportFailed: too small"
 
 
+async def test_a_cron_that_cannot_be_read_names_its_field(cron, plane):
+    definition = ("crd", "dataimportcrons.cdi.kubevirt.io")
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    path = "/spec/versions/0/schema/openAPIV3Schema"
+    loosened = [{"op": "replace", "path": path, "value": anything}]
+    plane.kubectl("patch", *definition, "--type=json", "-p", json.dumps(loosened))
+    try:
+
+        async def taken():
+            with suppress(TransientError):  # the server serves the looser one a moment later
+                cron(kept="three")
+            return "spec.importsToKeep: " in (await only(CRON)).found
+
+        await eventually(taken)
+    finally:
+        plane.kubectl("delete", "--all", "dataimportcrons.cdi.kubevirt.io", "-n", GOLDEN)
+        define(plane, "standalone")
+
+
 async def test_what_a_cron_names_and_is_not_there(cron, plane):
     cron(source={"secretRef": "login"})
     assert f"Secret {GOLDEN}/login" in (await only(CRON)).found
+    assert not [one for one in await all_findings() if one.what.startswith("source ")]
     plane.kubectl("create", "secret", "generic", "login", "-n", GOLDEN, "--from-literal=accessKeyId=a",
                   "--from-literal=secretKey=hidden")  # fmt: skip
     try:
@@ -111,6 +133,7 @@ async def test_a_claim_that_waits_for_long_has_its_events_words(plane):
     await healed("claims", later)
 
 
+@pytest.mark.usefixtures("_beside")
 async def test_an_import_with_both_labels_is_cdis_to_delete(plane):
     claim(plane, "both", **{"cdi.kubevirt.io/dataImportCron": "a", "dataimportcron.io/data-import-cron": "b"})
     try:

@@ -32,15 +32,15 @@ def test_the_rights_that_are_asked_for_are_those_that_deploy_grants(mode):
     assert {(it.group, it.resource, verb, it.name) for it in table for verb in it.verbs.split()} == granted
 
 
+async def lacks_rights():
+    return (await only("rights")).wrong
+
+
 async def test_rights_that_the_worker_lacks_are_named(plane):
     await healed("rights")
     plane.kubectl("delete", "clusterrolebinding", "dataimportcron-objects")
     try:
-
-        async def lacks():
-            return (await only("rights")).wrong
-
-        await eventually(lacks)
+        await eventually(lacks_rights)
         missing = await only("rights")
         assert "system:serviceaccount:dataimportcron:dataimportcron may not " in missing.found
         assert "get, list, watch, create, patch, delete jobs.batch" in missing.found
@@ -106,6 +106,12 @@ async def test_settings_that_cannot_be_used_and_config_maps_that_are_gone(plane)
     plane.kubectl("patch", "configmap", settings, "-n", WORKER, "--type=merge", "-p", json.dumps(wrong))
     try:
         assert "concurent_imports" in (await only("settings")).found
+        one = {"data": {"settings.toml": 'namespace = "golden-images"\n'}}
+        plane.kubectl("patch", "configmap", settings, "-n", WORKER, "--type=merge", "-p", json.dumps(one))
+        await healed("settings")
+        plane.kubectl("delete", "clusterrolebinding", "dataimportcron-kinds")
+        await eventually(lacks_rights)
+        assert "patch dataimportcrons.cdi.kubevirt.io/status in golden-images" in (await only("rights")).found
         plane.kubectl("delete", "configmap", settings, temporal, "-n", WORKER)
         absent = [one.found for one in await of("worker")][1:]
         gone = [f"ConfigMap {WORKER}/{name} does not exist" for name in (settings, temporal)]
@@ -114,6 +120,7 @@ async def test_settings_that_cannot_be_used_and_config_maps_that_are_gone(plane)
         for one in before:
             one["metadata"] = {key: one["metadata"][key] for key in ("name", "namespace", "labels")}
             plane.apply(one)
+        plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "rbac/standalone"))
     await healed("settings")
 
 

@@ -21,7 +21,8 @@ from worker.doctor.cluster.deployment import Deployed
 from worker.doctor.finding import Finding, failed, good, note
 from worker.temporal import Endpoint
 
-_AS_WHOM: Final = "ask as somebody who may, such as the cluster's admin; kubectl auth can-i --list"
+_AS_WHOM: Final = "ask as somebody who may"
+_AGAIN: Final = "ask again; what does not pass is in the API server's log"
 
 
 async def check(context: str, namespace: str, now: datetime, *, own_temporal: bool) -> AsyncIterator[Finding]:
@@ -98,7 +99,7 @@ class _Survey:
         asked = rights.check(self._connection, home=self._namespace, served=served, beside=dialect.beside)
         found = await _look("rights", asked)
         if dialect.beside:
-            return found
+            return [*found, *await _look("labels", storage.check_labels(self._connection, served))]
         return [*found, *await _look("webhooks", api_server.check_webhooks(self._connection))]
 
     async def _leader(self) -> list[Finding]:
@@ -116,9 +117,14 @@ class _Survey:
             crons, findings = await checked.read()
         except DataImportCronError as error:
             return [], [_unseen("crons", error)]
+        reachable = []
         for cron in crons:
-            findings += await checked.check(cron, self._now)
-        findings += await checked.check_sources(crons)
+            unmet = await checked.check_dependencies(cron)
+            findings += [unmet] if unmet else []
+            if unmet is None or not unmet.wrong:
+                reachable.append(cron)
+                findings.append(checked.check(cron, self._now))
+        findings += await checked.check_sources(reachable)
         if deployed.image:
             pods = pods_of(checked.settings, deployed.image)
             findings += await policies.check(self._connection, crons, pods)
@@ -128,7 +134,6 @@ class _Survey:
         return [
             *await _look("storage classes", storage.check_classes(self._connection, crons)),
             *await _look("claims", storage.check_claims(self._connection, served, self._now)),
-            *await _look("labels", storage.check_labels(self._connection, served)),
         ]
 
     async def _temporal(self, crons: Sequence[DataImportCron], address: str) -> AsyncIterator[Finding]:
@@ -166,4 +171,4 @@ def _unseen(what: str, error: DataImportCronError) -> Finding:
     """What we may not see is not known to be wrong; what does not answer is."""
     if isinstance(error, ForbiddenError):
         return note(what, f"could not look: {error.message}", _AS_WHOM)
-    return failed(what, error)
+    return failed(what, error, _AGAIN)

@@ -64,21 +64,24 @@ class Crons:
                 findings.append(bad(f"cron {name}", f"cannot be read: {'; '.join(faults)}", "correct these fields"))
         return crons, findings
 
-    async def check(self, cron: DataImportCron, now: datetime) -> list[Finding]:
-        """What a cron names and is not there, else whether it is polled in time and with success."""
+    async def check_dependencies(self, cron: DataImportCron) -> Finding | None:
+        """What the cron's source refers to, read as a poll does: None where all of it is there."""
         source = source_of(cron)
         if source is None:
-            return [bad(title(cron), "has no registry source", "set spec.template.spec.source.registry")]
+            return bad(title(cron), "has no registry source", "set spec.template.spec.source.registry")
+        if not source.url.startswith("docker://"):
+            return None
         try:
-            await self._require(source)
+            await self._access.registry_access(source, Reference.parse(source.url))
         except ForbiddenError as error:
-            unknown = [note(title(cron), f"could not look at what its source names: {error.message}")]
+            return note(title(cron), f"could not look at what its source names: {error.message}")
         except DataImportCronError as error:
-            return [failed(title(cron), error)]
-        else:
-            unknown = []
-        window = timedelta(seconds=self.settings.poll_jitter)
-        return [*unknown, judge(cron, window, now, context=self._context)]
+            return failed(title(cron), error)
+        return None
+
+    def check(self, cron: DataImportCron, now: datetime) -> Finding:
+        """Whether it is polled in time, with success, and its DataSource is up to date."""
+        return judge(cron, timedelta(seconds=self.settings.poll_jitter), now, context=self._context)
 
     async def check_sources(self, crons: Sequence[DataImportCron]) -> list[Finding]:
         """Ask the registry of each image once, all at a time; what nodes pull is left to them."""
@@ -90,16 +93,6 @@ class Crons:
             return list(await asyncio.gather(*(_ask(source, image) for image in images.values())))
         finally:
             source.close()
-
-    async def _require(self, source: ImageSource) -> None:
-        """Read the Secret and the ConfigMap of a source, as a poll does.
-
-        Raises:
-            MissingDependencyError: one is not there.
-            InvalidObjectError: what is in one of them cannot be used.
-        """
-        if source.url.startswith("docker://"):
-            await self._access.registry_access(source, Reference.parse(source.url))
 
 
 async def _ask(source: ClusterSource, image: ImageSource) -> Finding:
