@@ -35,7 +35,7 @@ def test_what_we_may_not_see_is_said_and_is_not_wrong(plane, monkeypatch, capsys
     found = asyncio.run(all_findings())
     unseen = [one.what for one in found if one.level is Level.NOTE and one.found.startswith("could not look: ")]
     assert unseen == [
-        "nodes", "definitions", "mode", "worker", "leader", "storage classes", "claims", "Temporal",
+        "nodes", "definitions", "worker", "leader", "mode", "storage classes", "claims", "Temporal",
     ]  # fmt: skip
     assert not [one for one in found if one.wrong]
     assert main(["doctor", "--context", CONTEXT]) == 0

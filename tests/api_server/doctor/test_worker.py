@@ -106,6 +106,9 @@ async def test_settings_that_cannot_be_used_and_config_maps_that_are_gone(plane)
     plane.kubectl("patch", "configmap", settings, "-n", WORKER, "--type=merge", "-p", json.dumps(wrong))
     try:
         assert "concurent_imports" in (await only("settings")).found
+        other = {"data": {"settings.toml": 'mode = "beside"\n'}}
+        plane.kubectl("patch", "configmap", settings, "-n", WORKER, "--type=merge", "-p", json.dumps(other))
+        assert (await only("mode")).found == "the settings say beside, and CDI is not here"
         one = {"data": {"settings.toml": 'namespace = "golden-images"\n'}}
         plane.kubectl("patch", "configmap", settings, "-n", WORKER, "--type=merge", "-p", json.dumps(one))
         await healed("settings")

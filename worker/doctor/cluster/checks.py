@@ -8,17 +8,18 @@ from typing import Final
 
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.detection import detect
 from dataimportcron.cluster.dialect import Dialect
 from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.settings import ClusterSettings
 from dataimportcron.errors import DataImportCronError, ForbiddenError, KubeconfigError, MissingDependencyError
 from worker import logs
-from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, pods_of, site_of
+from worker.cluster import BESIDE, IN_CLUSTER, cluster_uid, dialect_of, site_of
 from worker.doctor import engine, machine
 from worker.doctor.cluster import api_server, definitions, deployment, policies, rights, storage
 from worker.doctor.cluster.crons import Crons
 from worker.doctor.cluster.deployment import Deployed
-from worker.doctor.finding import Finding, failed, good, note
+from worker.doctor.finding import Finding, bad, failed, good, note
 from worker.temporal import Endpoint
 
 _AS_WHOM: Final = "ask as somebody who may"
@@ -64,29 +65,38 @@ class _Survey:
     async def findings(self) -> AsyncIterator[Finding]:
         for finding in await self._before_the_mode():
             yield finding
-        dialect, mode = await self._mode()
-        yield mode
         deployed = await self._deployed()
         for finding in (*deployed.findings, *await self._leader()):
             yield finding
+        dialect, mode = await self._mode(deployed.settings)
+        yield mode
         crons: Sequence[DataImportCron] = ()
         if dialect is not None:
             crons, findings = await self._crons(dialect, deployed)
-            for finding in (*await self._of_the_mode(dialect, deployed.settings.namespace), *findings):
+            for finding in (*await self._of_the_mode(dialect, deployed.settings), *findings):
                 yield finding
         for finding in await self._storage(crons, deployed.settings.namespace):
             yield finding
-        async for finding in self._temporal(crons, deployed.temporal):
+        async for finding in self._temporal(crons, deployed):
             yield finding
 
     async def _before_the_mode(self) -> list[Finding]:
         nodes = await _look("nodes", api_server.check_nodes(self._connection))
         return [*nodes, *await _look("definitions", definitions.check(self._connection))]
 
-    async def _mode(self) -> tuple[Dialect | None, Finding]:
+    async def _mode(self, settings: ClusterSettings) -> tuple[Dialect | None, Finding]:
         """How our objects are spelt here, None where that is not known."""
         try:
-            dialect, cdi = await dialect_of(self._connection)
+            cdi = await detect(self._connection, self._now)
+        except DataImportCronError as error:
+            if not settings.mode:
+                return None, _unseen("mode", error)
+        else:
+            if settings.mode and bool(cdi) is not (settings.mode == BESIDE):
+                found = f"the settings say {settings.mode}, and CDI is {f'here: {cdi.why}' if cdi else 'not here'}"
+                return None, bad("mode", found, "take `mode` out of the settings, or set it to what is so")
+        try:
+            dialect, cdi = await dialect_of(self._connection, settings.mode)
         except MissingDependencyError as error:
             return None, failed("mode", error)
         except DataImportCronError as error:
@@ -95,11 +105,11 @@ class _Survey:
             return dialect, good("mode", f"beside CDI, for {cdi.why}; crons are of dataimportcron.io")
         return dialect, good("mode", "without CDI; crons, DataSources and DataVolumes of cdi.kubevirt.io are ours")
 
-    async def _of_the_mode(self, dialect: Dialect, served: str) -> list[Finding]:
-        asked = rights.check(self._connection, home=self._namespace, served=served, beside=dialect.beside)
+    async def _of_the_mode(self, dialect: Dialect, settings: ClusterSettings) -> list[Finding]:
+        asked = rights.check(self._connection, settings, home=self._namespace, beside=dialect.beside)
         found = await _look("rights", asked)
         if dialect.beside:
-            return [*found, *await _look("labels", storage.check_labels(self._connection, served))]
+            return [*found, *await _look("labels", storage.check_labels(self._connection, settings.namespace))]
         return [*found, *await _look("webhooks", api_server.check_webhooks(self._connection))]
 
     async def _leader(self) -> list[Finding]:
@@ -126,8 +136,7 @@ class _Survey:
                 findings.append(checked.check(cron, self._now))
         findings += await checked.check_sources(reachable)
         if deployed.image:
-            pods = pods_of(checked.settings, deployed.image)
-            findings += await policies.check(self._connection, crons, pods)
+            findings += await policies.check(self._connection, crons, await checked.pods(deployed.image))
         return crons, findings
 
     async def _storage(self, crons: Sequence[DataImportCron], served: str) -> list[Finding]:
@@ -136,8 +145,9 @@ class _Survey:
             *await _look("claims", storage.check_claims(self._connection, served, self._now)),
         ]
 
-    async def _temporal(self, crons: Sequence[DataImportCron], address: str) -> AsyncIterator[Finding]:
+    async def _temporal(self, crons: Sequence[DataImportCron], deployed: Deployed) -> AsyncIterator[Finding]:
         """Temporal as this machine reaches it, which is not always how the worker does."""
+        address = deployed.temporal
         if not self._own_temporal:
             theirs = f" (the worker's is {address})" if address else ""
             yield note(
@@ -146,7 +156,7 @@ class _Survey:
                 "set it; for a server in the cluster: kubectl port-forward",
             )
         try:
-            site = site_of(await cluster_uid(self._connection))
+            site = deployed.settings.site or site_of(await cluster_uid(self._connection))
         except DataImportCronError as error:
             yield _unseen("Temporal", error)
             return

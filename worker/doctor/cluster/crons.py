@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.cluster.access import ClusterAccess
-from dataimportcron.cluster.cdi_config import CdiConfigs
+from dataimportcron.cluster.cdi_config import CdiConfigs, effective
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.dialect import Dialect
 from dataimportcron.cluster.image_streams import ImageStreams
@@ -24,6 +24,7 @@ from dataimportcron.errors import DataImportCronError, ForbiddenError
 from dataimportcron.polling import source_of
 from dataimportcron.ports import ImageSource
 from dataimportcron.reference import Reference
+from worker.cluster import pods_of
 from worker.doctor.finding import Finding, bad, failed, good, note
 from worker.doctor.objects import judge, title
 
@@ -33,9 +34,6 @@ _PATIENCE: Final = 15.0
 
 class Crons:
     """The crons that the worker serves.
-
-    Attributes:
-        settings: the worker's, without its folder of mirrors, which is in its pods and not here.
 
     Args:
         connection: the API server.
@@ -47,15 +45,17 @@ class Crons:
     def __init__(self, connection: Connection, dialect: Dialect, settings: ClusterSettings, context: str) -> None:
         self._connection = connection
         self._dialect = dialect
-        self.settings = settings.model_copy(update={"certs_dir": ""})
+        # The folder of mirrors is in the worker's pods, not here.
+        self._settings = settings.model_copy(update={"certs_dir": ""})
         self._context = context
-        self._access = ClusterAccess(ClusterObjects(connection, dialect), self.settings, CdiConfigs(connection))
+        self._cdi = CdiConfigs(connection)
+        self._access = ClusterAccess(ClusterObjects(connection, dialect), self._settings, self._cdi)
 
     async def read(self) -> tuple[list[DataImportCron], list[Finding]]:
         """All crons, and a finding for each that is none to our models."""
         crons, findings = [], []
         resource = self._dialect.resource(DataImportCron)
-        for document in await self._connection.list(resource, self.settings.namespace):
+        for document in await self._connection.list(resource, self._settings.namespace):
             try:
                 crons.append(DataImportCron.model_validate(self._dialect.exchanged(document)))
             except ValidationError as error:
@@ -81,18 +81,22 @@ class Crons:
 
     def check(self, cron: DataImportCron, now: datetime) -> Finding:
         """Whether it is polled in time, with success, and its DataSource is up to date."""
-        return judge(cron, timedelta(seconds=self.settings.poll_jitter), now, context=self._context)
+        return judge(cron, timedelta(seconds=self._settings.poll_jitter), now, context=self._context)
 
     async def check_sources(self, crons: Sequence[DataImportCron]) -> list[Finding]:
         """Ask the registry of each image once, all at a time; what nodes pull is left to them."""
         nodes = NodeDigest(self._connection, PodSettings(image=""))
-        source = ClusterSource(self._access, self.settings, nodes=nodes, image_streams=ImageStreams(self._connection))
+        source = ClusterSource(self._access, self._settings, nodes=nodes, image_streams=ImageStreams(self._connection))
         found = [image for cron in crons if (image := source_of(cron)) is not None]
         images = {image.url: image for image in found if image.pull_method == "pod" and image.url}
         try:
             return list(await asyncio.gather(*(_ask(source, image) for image in images.values())))
         finally:
             source.close()
+
+    async def pods(self, image: str) -> PodSettings:
+        """How import pods of that image are made."""
+        return effective(pods_of(self._settings, image), await self._cdi.current())
 
 
 async def _ask(source: ClusterSource, image: ImageSource) -> Finding:

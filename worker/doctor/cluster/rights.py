@@ -14,6 +14,7 @@ from dataimportcron.api.types import CDI_GROUP, OWN_GROUP
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.detection import CDI_LEASE
 from dataimportcron.cluster.resources import SUBJECT_ACCESS_REVIEWS
+from dataimportcron.cluster.settings import ClusterSettings
 from worker.doctor.finding import Finding, bad, good
 
 _AT_ONCE: Final = 10
@@ -52,7 +53,8 @@ OBJECTS: Final = (
     Rule("", "pods/log", "get"),
     Rule("", "events", "get list create patch"),
     Rule("", "secrets", "get"),
-    Rule("", "configmaps", "get create patch"),
+    Rule("", "configmaps", "get create"),
+    Rule(CDI_GROUP, "volumeclonesources", "list"),
     Rule("snapshot.storage.k8s.io", "volumesnapshots", _LOOK),
     Rule("image.openshift.io", "imagestreams", "get"),
 )
@@ -96,19 +98,21 @@ class _Question:
     namespace: str
 
 
-async def check(connection: Connection, *, home: str, served: str, beside: bool) -> list[Finding]:
+async def check(connection: Connection, settings: ClusterSettings, *, home: str, beside: bool) -> list[Finding]:
     """Ask for each verb that the worker needs.
 
     Args:
         connection: whoever asks must be allowed to create SubjectAccessReviews.
+        settings: the worker's; one that is told mode and site need not find them out.
         home: the worker's namespace.
-        served: the only namespace whose objects are served, "" for all.
         beside: whether CDI is there.
     """
     user = f"system:serviceaccount:{home}:dataimportcron"
     groups = ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{home}"]
     kinds = BESIDE if beside else STANDALONE
-    questions = [*_of(OBJECTS, served), *_of(kinds, served), *_of(CLUSTER, ""), *_of(LEADER, home)]
+    questions = [*_of((*OBJECTS, *kinds), settings.namespace), *_of(LEADER, home)]
+    if not (settings.mode and settings.site):
+        questions += _of(CLUSTER, "")
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def is_allowed(question: _Question) -> bool:
