@@ -164,6 +164,11 @@ def pod_settings(settings: ClusterSettings) -> PodSettings:
         raise MissingDependencyError(
             f"{IMAGE_VARIABLE} does not name the image of import pods", hint="deploy/base sets it to the worker's own"
         )
+    return pods_of(settings, image)
+
+
+def pods_of(settings: ClusterSettings, image: str) -> PodSettings:
+    """How import pods of that image are made."""
     pods = settings.import_pods
     return PodSettings(
         image=image,

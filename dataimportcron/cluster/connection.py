@@ -176,8 +176,8 @@ class Connection:
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
-    async def create(self, resource: ResourceType, body: Json) -> Json:
-        """Store a new object; returns it as the server completed it.
+    async def create(self, resource: ResourceType, body: Json, *, dry_run: bool = False) -> Json:
+        """Store a new object, or only try to; returns it as the server completed it.
 
         Raises:
             AlreadyExistsError: one of that name exists.
@@ -187,7 +187,7 @@ class Connection:
         metadata = body.get("metadata", {})
         namespace = metadata.get("namespace", "")
         what = f"create {resource.called(namespace, metadata.get('name') or metadata.get('generateName', ''))}"
-        query = _query(fieldManager=FIELD_MANAGER)
+        query = _query(fieldManager=FIELD_MANAGER, dryRun="All" if dry_run else "")
         document = {"apiVersion": resource.api_version, "kind": resource.kind} | body
         return await self._json(what, "POST", resource.path(namespace), query, body=document)
 

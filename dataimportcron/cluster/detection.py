@@ -59,11 +59,11 @@ async def detect(connection: Connection, now: datetime) -> Presence:
 async def foreign_crds(connection: Connection) -> tuple[str, ...]:
     """Names of the CRDs of CDI's group that CDI's operator has installed."""
     crds = await connection.list(CRDS)
-    return tuple(sorted(crd["metadata"]["name"] for crd in crds if _is_of_cdi(crd)))
+    return tuple(sorted(crd["metadata"]["name"] for crd in crds if is_of_cdi(crd)))
 
 
-def _is_of_cdi(crd: Json) -> bool:
-    """CDI's operator labels what it installs."""
+def is_of_cdi(crd: Json) -> bool:
+    """Whether a CRD is one of CDI's operator, which labels what it installs."""
     labels = crd["metadata"].get("labels") or {}
     operator = "operator.cdi.kubevirt.io" in labels or labels.get("app.kubernetes.io/managed-by") == "cdi-operator"
     return bool(crd["spec"]["group"] == CDI_GROUP and operator)

@@ -66,6 +66,7 @@ PVS: Final = ResourceType("", "v1", "persistentvolumes", "PersistentVolume", nam
 SECRETS: Final = ResourceType("", "v1", "secrets", "Secret")
 CONFIG_MAPS: Final = ResourceType("", "v1", "configmaps", "ConfigMap")
 EVENTS: Final = ResourceType("", "v1", "events", "Event")
+DEPLOYMENTS: Final = ResourceType("apps", "v1", "deployments", "Deployment")
 JOBS: Final = ResourceType("batch", "v1", "jobs", "Job")
 LEASES: Final = ResourceType("coordination.k8s.io", "v1", "leases", "Lease")
 STORAGE_CLASSES: Final = ResourceType("storage.k8s.io", "v1", "storageclasses", "StorageClass", namespaced=False)
@@ -83,6 +84,20 @@ SUBJECT_ACCESS_REVIEWS: Final = ResourceType(
 )
 SELF_SUBJECT_ACCESS_REVIEWS: Final = ResourceType(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
+)
+VALIDATING_WEBHOOKS: Final = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "validatingwebhookconfigurations",
+    "ValidatingWebhookConfiguration",
+    namespaced=False,
+)
+MUTATING_WEBHOOKS: Final = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    namespaced=False,
 )
 
 DATA_IMPORT_CRONS: Final = ResourceType(CDI_GROUP, VERSION, "dataimportcrons", "DataImportCron")

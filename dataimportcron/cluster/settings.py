@@ -104,6 +104,19 @@ def read_settings(named: str) -> ClusterSettings:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidObjectError(f"{path} cannot be read: {error}") from error
+    return settings_in(text, str(path))
+
+
+def settings_in(text: str, path: str) -> ClusterSettings:
+    """The settings in a text.
+
+    Args:
+        text: of the file.
+        path: what errors call it.
+
+    Raises:
+        InvalidObjectError: it is no TOML, or has a key or a value that is not ours.
+    """
     try:
         return ClusterSettings(**tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:

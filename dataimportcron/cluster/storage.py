@@ -187,6 +187,11 @@ def class_of(wanted: Json, classes: Iterable[Json]) -> str:
     return ""
 
 
+def is_known(storage_class: str, facts: StorageFacts) -> bool:
+    """Whether the access and volume modes of a class are known, by its StorageProfile or by its provisioner."""
+    return bool(_property_sets(storage_class, facts.profiles.get(storage_class) or {}, facts.classes))
+
+
 def inflated(size: int, overhead: Fraction) -> int:
     """Bytes of a claim whose file system holds a disk of `size` bytes."""
     aligned = -(-size // _ALIGNMENT) * _ALIGNMENT

@@ -15,21 +15,24 @@ from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from worker import logs
 from worker.cli import text
-from worker.cli.common import endpoint_for, own_temporal, state_option
+from worker.cli.common import context_option, endpoint_for, own_temporal, state_option
 from worker.doctor import engine, folders, machine, objects
-from worker.doctor.finding import Finding, failed
+from worker.doctor.finding import Finding, Level, failed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Which installation."""
     parser.add_argument("-o", "--output", choices=["json"], help="another form")
+    parser.add_argument(
+        "-n", "--namespace", default="dataimportcron", help="of the worker in a cluster (default: %(default)s)"
+    )
     state_option(parser)
+    context_option(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 if something is wrong."""
-    state = StateFolder.find(arguments.state)
-    findings = asyncio.run(_all(state))
+    findings = asyncio.run(_all(arguments))
     wrong = sum(finding.wrong for finding in findings)
     if arguments.output == "json":
         print(json.dumps([asdict(finding) for finding in findings], indent=4))
@@ -37,8 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
     width = text.width_of()
     for finding in findings:
         print(_line(finding, width))
-    print(f"\n{wrong} of {len(findings)} checks found something wrong" if wrong else "\nnothing is wrong")
+    print(f"\n{_summary(findings)}")
     return 1 if wrong else 0
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    wrong, notes = (sum(finding.level is level for finding in findings) for level in (Level.WRONG, Level.NOTE))
+    if wrong:
+        return f"{wrong} of {len(findings)} checks found something wrong"
+    return f"nothing is wrong; {notes} of {len(findings)} checks have a note" if notes else "nothing is wrong"
 
 
 def _line(finding: Finding, width: int | None) -> str:
@@ -51,8 +61,13 @@ def _line(finding: Finding, width: int | None) -> str:
     return "\n".join(lines)
 
 
-async def _all(state: StateFolder) -> list[Finding]:
-    return [finding async for finding in _findings(state)]
+async def _all(arguments: argparse.Namespace) -> list[Finding]:
+    if not arguments.context:
+        return [finding async for finding in _findings(StateFolder.find(arguments.state))]
+    from worker.doctor.cluster.checks import check  # noqa: PLC0415 -- Kubernetes' client takes a second to import
+
+    checked = check(arguments.context, arguments.namespace, clock.now(), own_temporal=own_temporal())
+    return [finding async for finding in checked]
 
 
 async def _findings(state: StateFolder) -> AsyncIterator[Finding]:

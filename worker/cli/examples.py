@@ -42,7 +42,7 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "import": (
         "dataimportcron import --source docker://quay.io/containerdisks/fedora --target fedora.img --size 10737418240",
     ),
-    "doctor": ("dataimportcron doctor", "dataimportcron doctor -o json"),
+    "doctor": ("dataimportcron doctor", "dataimportcron doctor -o json", "dataimportcron doctor --context production"),
     "completion": (
         'eval "$(dataimportcron completion bash)"',
         "dataimportcron completion fish >~/.config/fish/completions/dataimportcron.fish",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -27,10 +28,37 @@ _FRESH: Final = timedelta(minutes=2)
 _SKEW: Final = timedelta(seconds=5)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Home:
+    """What is done about Temporal and about workers, where they run.
+
+    Attributes:
+        start_temporal: about a server that does not answer.
+        start_worker: about queues that nobody polls.
+    """
+
+    start_temporal: str
+    start_worker: str
+
+
+HOST: Final = Home(
+    start_temporal="on a host `dataimportcron up` starts it; else see TEMPORAL_ADDRESS",
+    start_worker="dataimportcron up, or `dataimportcron worker`",
+)
+
+
 async def check(
-    endpoint: Endpoint, site: str, crons: Sequence[DataImportCron], now: datetime
+    endpoint: Endpoint, site: str, crons: Sequence[DataImportCron], now: datetime, *, home: Home = HOST
 ) -> AsyncIterator[Finding]:
-    """All checks, in the order in which they need one another."""
+    """All checks, in the order in which they need one another.
+
+    Args:
+        endpoint: where Temporal is.
+        site: whose executions are meant.
+        crons: each has one.
+        now: the time.
+        home: where the worker runs.
+    """
     try:
         async with asyncio.timeout(2 * _PATIENCE.total_seconds()):
             client = await connect(endpoint)
@@ -38,10 +66,11 @@ async def check(
         yield failed("Temporal", error)
         return
     except TimeoutError:
-        yield bad("Temporal", "does not answer", "on a host `dataimportcron up` starts it; else see TEMPORAL_ADDRESS")
+        yield bad("Temporal", "does not answer", home.start_temporal)
         return
     yield good("Temporal", f"answers at {client.service_client.config.target_host}, namespace {client.namespace}")
-    for look in (_retention(client), _search_attributes(client), _workers(client, site, now), _paused(client, site)):
+    asked = (_retention(client), _search_attributes(client), _workers(client, site, now, home), _paused(client, site))
+    for look in asked:
         try:
             for finding in await look:
                 yield finding
@@ -72,7 +101,7 @@ async def _search_attributes(client: Client) -> list[Finding]:
     return [good("search attributes", ", ".join(naming.SEARCH_ATTRIBUTES))]
 
 
-async def _workers(client: Client, site: str, now: datetime) -> list[Finding]:
+async def _workers(client: Client, site: str, now: datetime, home: Home) -> list[Finding]:
     """Whether both queues are polled, and whether the server's clock is ours."""
     kind_of_workflows = enums.TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
     kind_of_steps = enums.TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
@@ -91,9 +120,7 @@ async def _workers(client: Client, site: str, now: datetime) -> list[Finding]:
         newest = max([*seen, *([newest] if newest else [])], default=None)
         if not any(now - moment < _FRESH for moment in seen):
             what = "workflows" if kind == kind_of_workflows else "steps"
-            findings.append(
-                bad("workers", f"nobody polls {queue} for {what}", "dataimportcron up, or `dataimportcron worker`")
-            )
+            findings.append(bad("workers", f"nobody polls {queue} for {what}", home.start_worker))
     if newest is not None and newest - now > _SKEW:
         ahead = (newest - now).total_seconds()
         findings.append(

@@ -18,13 +18,14 @@ def check(*, embedded: bool) -> Iterator[Finding]:
     Args:
         embedded: whether the Temporal server is ours to start.
     """
-    yield _version()
+    yield check_program()
     if embedded:
         yield _temporal()
     yield _qemu_img()
 
 
-def _version() -> Finding:
+def check_program() -> Finding:
+    """Which program this is, and in which Python."""
     python = f"{platform.python_implementation()} {platform.python_version()}"
     try:
         return good("program", f"dataimportcron {version('dataimportcron')}, {python}")

@@ -18,8 +18,7 @@ from dataimportcron.host.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.manifests import volume_spec
 from dataimportcron.naming import LABEL_CRON
-from dataimportcron.polling import poll_failed, source_of, suspended
-from worker.cli.polls import next_polls
+from dataimportcron.polling import next_poll_of, poll_failed, source_of, suspended
 from worker.cli.text import span
 from worker.doctor.finding import Finding, bad, failed, good, note
 
@@ -46,15 +45,28 @@ def check_files(state: StateFolder) -> Iterator[Finding]:
 
 def check_cron(state: StateFolder, cron: DataImportCron, now: datetime) -> Finding:
     """Whether a cron is polled in time, with success, and its DataSource is up to date."""
-    what = _title(cron)
+    return judge(cron, timedelta(seconds=state.settings().poll_jitter), now)
+
+
+def judge(cron: DataImportCron, window: timedelta, now: datetime, *, context: str = "") -> Finding:
+    """The same in any home.
+
+    Args:
+        cron: as it is stored.
+        window: over which equal schedules are spread.
+        now: the time.
+        context: of the cluster that it is in, "" for a host.
+    """
+    what = title(cron)
     up_to_date = next((c for c in cron.status.conditions if c.type == "UpToDate"), None)
     if up_to_date is not None and (poll_failed(cron) or up_to_date.reason == "ImportFailed"):
-        return bad(what, f"{up_to_date.reason}: {up_to_date.message}", _poll_again(cron))
-    late = _late(state, cron, now)
+        return bad(what, f"{up_to_date.reason}: {up_to_date.message}", _poll_again(cron, context))
+    late = _late(cron, window, now)
     if late:
-        return bad(what, late, "see that `up` or a worker runs, and what its log says")
+        runs = "the worker" if context else "`up` or a worker"
+        return bad(what, late, f"see that {runs} runs, and what its log says")
     if suspended(cron):
-        return note(what, "is suspended", "dataimportcron resume")
+        return note(what, "is suspended", _command("resume", cron, context))
     if up_to_date is None:
         return note(what, "has not been polled yet")
     return good(what, f"UpToDate is {up_to_date.status}: {up_to_date.message}")
@@ -64,11 +76,11 @@ def check_dependencies(state: StateFolder, cron: DataImportCron) -> Finding | No
     """What the cron's source refers to: None where all of it is there."""
     source = source_of(cron)
     if source is None:
-        return bad(_title(cron), "has no registry source with a URL", "set spec.template.spec.source.registry.url")
+        return bad(title(cron), "has no registry source with a URL", "set spec.template.spec.source.registry.url")
     try:
         HostAccess(Store(state), state).dependencies(source)
     except DataImportCronError as error:
-        return failed(_title(cron), error)
+        return failed(title(cron), error)
     return None
 
 
@@ -121,18 +133,18 @@ def largest_volume(crons: Sequence[DataImportCron]) -> int:
     return max(sizes)
 
 
-def _late(state: StateFolder, cron: DataImportCron, now: datetime) -> str:
+def _late(cron: DataImportCron, window: timedelta, now: datetime) -> str:
     """How overdue a poll is, in a sentence; "" if it is not."""
     since = cron.status.last_execution_timestamp or cron.metadata.creation_timestamp
     if since is None:
         return ""
     try:
-        due = next_polls(cron, since, 1, state.settings())
+        due = next_poll_of(cron, since, window)
     except DataImportCronError as error:
         return str(error)
-    if not due or now - due[0] < _LATE:
+    if due is None or now - due < _LATE:
         return ""
-    return f"its poll is {span((now - due[0]).total_seconds())} overdue"
+    return f"its poll is {span((now - due).total_seconds())} overdue"
 
 
 def _fault(data: bytes, path: str) -> str:
@@ -145,9 +157,15 @@ def _fault(data: bytes, path: str) -> str:
     return faults[0] if faults else ""
 
 
-def _poll_again(cron: DataImportCron) -> str:
-    return f"mend that, then: dataimportcron poll {cron.metadata.name} -n {cron.metadata.namespace} --wait"
-
-
-def _title(cron: DataImportCron) -> str:
+def title(cron: DataImportCron) -> str:
+    """What a finding about a cron is called."""
     return f"cron {cron.metadata.namespace}/{cron.metadata.name}"
+
+
+def _poll_again(cron: DataImportCron, context: str) -> str:
+    return f"mend that, then: {_command('poll', cron, context)} --wait"
+
+
+def _command(verb: str, cron: DataImportCron, context: str) -> str:
+    where = f" --context {context}" if context else ""
+    return f"dataimportcron {verb} {cron.metadata.name} -n {cron.metadata.namespace}{where}"

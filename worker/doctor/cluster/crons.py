@@ -1,0 +1,113 @@
+"""The crons of a cluster: those that fail, what they name and is not there, and what registries say of their images."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from pydantic import ValidationError
+
+from dataimportcron.api.types import DataImportCron
+from dataimportcron.cluster.access import ClusterAccess
+from dataimportcron.cluster.cdi_config import CdiConfigs, effective
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.dialect import Dialect
+from dataimportcron.cluster.image_streams import ImageStreams
+from dataimportcron.cluster.node_pull import NodeDigest
+from dataimportcron.cluster.objects import ClusterObjects
+from dataimportcron.cluster.pods import PodSettings
+from dataimportcron.cluster.settings import ClusterSettings
+from dataimportcron.cluster.source import ClusterSource
+from dataimportcron.errors import DataImportCronError, ForbiddenError
+from dataimportcron.polling import source_of
+from dataimportcron.ports import ImageSource
+from dataimportcron.reference import Reference
+from worker.cluster import pods_of
+from worker.doctor.finding import Finding, bad, failed, good, note
+from worker.doctor.objects import judge, title
+
+_PATIENCE: Final = 15.0
+"""Seconds that a registry has to answer."""
+
+
+class Crons:
+    """The crons that the worker serves.
+
+    Args:
+        connection: the API server.
+        dialect: how our objects are spelt there.
+        settings: the worker's.
+        context: of the kubeconfig, for the commands that are named.
+    """
+
+    def __init__(self, connection: Connection, dialect: Dialect, settings: ClusterSettings, context: str) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        # The folder of mirrors is in the worker's pods, not here.
+        self._settings = settings.model_copy(update={"certs_dir": ""})
+        self._context = context
+        self._cdi = CdiConfigs(connection)
+        self._access = ClusterAccess(ClusterObjects(connection, dialect), self._settings, self._cdi)
+
+    async def read(self) -> tuple[list[DataImportCron], list[Finding]]:
+        """All crons, and a finding for each that is none to our models."""
+        crons, findings = [], []
+        resource = self._dialect.resource(DataImportCron)
+        for document in await self._connection.list(resource, self._settings.namespace):
+            try:
+                crons.append(DataImportCron.model_validate(self._dialect.exchanged(document)))
+            except ValidationError as error:
+                name = f"{document['metadata']['namespace']}/{document['metadata']['name']}"
+                faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+                findings.append(bad(f"cron {name}", f"cannot be read: {'; '.join(faults)}", "correct these fields"))
+        return crons, findings
+
+    async def check_dependencies(self, cron: DataImportCron) -> Finding | None:
+        """What the cron's source refers to, read as a poll does: None where all of it is there."""
+        source = source_of(cron)
+        if source is None:
+            return bad(title(cron), "has no registry source", "set spec.template.spec.source.registry")
+        if not source.url.startswith("docker://"):
+            return None
+        try:
+            await self._access.registry_access(source, Reference.parse(source.url))
+        except ForbiddenError as error:
+            return note(title(cron), f"could not look at what its source names: {error.message}")
+        except DataImportCronError as error:
+            return failed(title(cron), error)
+        return None
+
+    def check(self, cron: DataImportCron, now: datetime) -> Finding:
+        """Whether it is polled in time, with success, and its DataSource is up to date."""
+        return judge(cron, timedelta(seconds=self._settings.poll_jitter), now, context=self._context)
+
+    async def check_sources(self, crons: Sequence[DataImportCron]) -> list[Finding]:
+        """Ask the registry of each image once, all at a time; what nodes pull is left to them."""
+        nodes = NodeDigest(self._connection, PodSettings(image=""))
+        source = ClusterSource(self._access, self._settings, nodes=nodes, image_streams=ImageStreams(self._connection))
+        found = [image for cron in crons if (image := source_of(cron)) is not None]
+        images = {image.url: image for image in found if image.pull_method == "pod" and image.url}
+        try:
+            return list(await asyncio.gather(*(_ask(source, image) for image in images.values())))
+        finally:
+            source.close()
+
+    async def pods(self, image: str) -> PodSettings:
+        """How import pods of that image are made."""
+        return effective(pods_of(self._settings, image), await self._cdi.current())
+
+
+async def _ask(source: ClusterSource, image: ImageSource) -> Finding:
+    """A registry's answer; one that is bad from here may be good from the worker, so it is a note."""
+    what = f"source {image.url}"
+    cure = "it was asked from here: if the worker's polls fail too, its cron says so"
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            resolved = await source.resolve(image, fresh=True)
+    except TimeoutError:
+        return note(what, f"no answer within {_PATIENCE:.0f} s", cure)
+    except DataImportCronError as error:
+        return note(what, error.message, cure)
+    return good(what, resolved.digest)
