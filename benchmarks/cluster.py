@@ -12,9 +12,10 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from typing import Final
 
-from benchmarks.cluster_crons import EVEN, NAMESPACE, ODD, PERIOD, Tick, add, document, settle, tick
+from benchmarks.cluster_crons import EVEN, NAMESPACE, ODD, Tick, add, document, settle, tick
 from benchmarks.cluster_imports import imports
 from benchmarks.cluster_site import Site, site
 from benchmarks.measure import KIB, MIB, against
@@ -85,7 +86,7 @@ def _shown(title: str, running: Site, documents: list[dict[str, object]], schedu
     writes = found.writes.total() / found.polls
     print(
         f"{title}: all polled after {found.seconds:.2f} s; a poll costs {1000 * found.cpu:.0f} ms CPU of the workers, "
-        f"{1000 * found.node_cpu:.0f} ms of the node, {writes:.2f} API writes: {_listed(found)}",
+        f"{1000 * found.node_cpu:.0f} ms of the node, {writes:.2f} API writes: {_listed(found.writes)}",
         flush=True,
     )
     if found.polls == _CRONS:
@@ -99,17 +100,19 @@ def _shown(title: str, running: Site, documents: list[dict[str, object]], schedu
 def _idle(running: Site, last: Tick, title: str) -> int:
     """The minute between two ticks; returns the workers' memory in it, in bytes."""
     time.sleep(max(last.at + _SETTLE - time.time(), 0))
-    running.log.writes()
+    running.log.requests()
     before = running.cpu()
-    time.sleep(min(_WINDOW, last.at + PERIOD - time.time()))
-    used, writes, memory = running.cpu() - before, running.log.writes(), running.memory()
+    time.sleep(_WINDOW)
+    used, requests, memory = running.cpu() - before, running.log.requests(), running.memory()
     print(f"{title}, an idle minute: {100 * used / _WINDOW:.2f} % CPU, {memory / MIB:.0f} MiB of both workers")
-    print(against("API writes in it", len(writes), 0))
+    asked = Counter(f"{request.verb} {request.resource}" for request in requests)
+    print(f"what both asked the API server for in it, Leases not counted: {_listed(asked)}")
+    print(against("API writes in it", sum(request.writes for request in requests), 0))
     return memory
 
 
-def _listed(found: Tick) -> str:
-    return ", ".join(f"{number} {what}" for what, number in found.writes.most_common())
+def _listed(found: Counter[str]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in found.most_common()) or "nothing"
 
 
 def _small_image(running: Site) -> Image:

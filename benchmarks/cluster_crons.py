@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from benchmarks.cluster_site import Site, Write, cluster_cpu
+from benchmarks.cluster_site import Request, Site, cluster_cpu
 from benchmarks.measure import MIB
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import CDI_GROUP, VERSION, DataImportCron
@@ -115,27 +115,27 @@ def tick(site: Site, names: frozenset[str], schedule: str) -> Tick:
     now = time.time()
     at = now + _SPACE + (offset - now - _SPACE) % PERIOD
     time.sleep(at - now - _EARLY)
-    site.log.writes()
+    site.log.requests()
     cpu, node_cpu = site.cpu(), cluster_cpu()
-    seen: list[Write] = []
+    seen: list[Request] = []
     polled: dict[str, float] = {}
     while len(polled) < len(names):
         if time.time() > at + PERIOD / 2 - _SPACE:
             sys.exit(f"{len(polled)} of {len(names)} crons have polled within {PERIOD / 2 - _SPACE:.0f} s")
         time.sleep(0.1)
-        new = site.log.writes()
+        new = site.log.requests()
         seen += new
-        for write in new:
-            if write.resource == "dataimportcrons/status" and write.name in names and write.at >= at:
-                polled.setdefault(write.name, write.at)
+        for request in new:
+            if request.resource == "dataimportcrons/status" and request.name in names and request.at >= at:
+                polled.setdefault(request.name, request.at)
     time.sleep(_REST)
-    seen += site.log.writes()
+    seen += site.log.requests()
     number = len(names)
     return Tick(
         at=at,
         seconds=max(polled.values()) - at,
         cpu=(site.cpu() - cpu) / number,
         node_cpu=(cluster_cpu() - node_cpu) / number,
-        writes=Counter(f"{write.verb} {write.resource}" for write in seen),
+        writes=Counter(f"{one.verb} {one.resource}" for one in seen if one.writes),
         polls=number,
     )

@@ -43,7 +43,7 @@ _BAR: Final = 1.0
 async def imports(site: Site, connection: Connection) -> None:
     """Print both, in turns with their peers."""
     runs = _Runs(site, connection, await Client.connect(site.place.temporal))
-    print(f"the first import, for which the node pulls our image: {await runs.applied(_UPDATED):.2f} s")
+    print(f"the first import: {await runs.applied(_UPDATED):.2f} s")
     await runs.bare_applied()
     kinds: dict[str, Callable[[], Awaitable[float]]] = {
         "digest": runs.updated,

@@ -1,4 +1,4 @@
-"""The product on a real cluster, as a benchmark sees it: what its workers use, and what they write to the API server.
+"""The product on a real cluster, as a benchmark sees it: what its workers use, and what they ask the API server for.
 
 Both are read where they stand, from the kernel and from the API server's audit log, so that looking costs the cluster
 nothing. The audit log is written before an answer is sent.
@@ -36,8 +36,8 @@ _REPLICAS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Write:
-    """A request of the workers' that may have changed something.
+class Request:
+    """What a worker has asked the API server for.
 
     Attributes:
         verb: of the API.
@@ -51,29 +51,34 @@ class Write:
     name: str
     at: float
 
+    @property
+    def writes(self) -> bool:
+        """Whether it may have changed something."""
+        return self.verb in _WRITING
+
 
 class AuditLog:
-    """What the workers write to the API server, but for Leases."""
+    """What the workers ask the API server for, but for Leases."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = path.stat().st_size
 
-    def writes(self) -> list[Write]:
+    def requests(self) -> list[Request]:
         """Those since the last call, or since the start."""
         with self._path.open("rb") as log:
             log.seek(self._read)
             whole, ending, _ = log.read().rpartition(b"\n")
         self._read += len(whole + ending)
-        return [write for line in whole.splitlines() if (write := _write(line)) is not None]
+        return [found for line in whole.splitlines() if (found := _request(line)) is not None]
 
 
-def _write(line: bytes) -> Write | None:
+def _request(line: bytes) -> Request | None:
     event = json.loads(line)
     what = event.get("objectRef") or {}
-    if event["user"]["username"] != USER or event["verb"] not in _WRITING or what.get("resource") == "leases":
+    if event["user"]["username"] != USER or what.get("resource") == "leases":
         return None
-    return Write(
+    return Request(
         verb=event["verb"],
         resource="/".join(filter(None, (what.get("resource"), what.get("subresource")))),
         name=what.get("name", ""),
@@ -90,7 +95,7 @@ class Site:
         place: the product on it.
         registry: a client of the cluster's registry.
         work: a folder for what is made.
-        log: what the workers write.
+        log: what the workers ask the API server for.
     """
 
     cluster: Cluster
