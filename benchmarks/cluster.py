@@ -13,7 +13,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from typing import Final
+from typing import Any, Final
 
 from benchmarks.cluster_crons import EVEN, NAMESPACE, ODD, Tick, add, document, settle, tick
 from benchmarks.cluster_imports import imports
@@ -71,7 +71,7 @@ async def _crons(running: Site, connection: Connection) -> None:
     _shown(f"{_CRONS} crons, a repository each", running, own, ODD)
 
 
-async def _with(running: Site, connection: Connection, documents: list[dict[str, object]], digest: str) -> None:
+async def _with(running: Site, connection: Connection, documents: list[dict[str, Any]], digest: str) -> None:
     """Start the workers anew, with more crons."""
     running.stop()
     await add(connection, documents, digest)
@@ -79,9 +79,9 @@ async def _with(running: Site, connection: Connection, documents: list[dict[str,
     await settle(connection)
 
 
-def _shown(title: str, running: Site, documents: list[dict[str, object]], schedule: str) -> Tick:
+def _shown(title: str, running: Site, documents: list[dict[str, Any]], schedule: str) -> Tick:
     """One tick, printed."""
-    names = frozenset(str(each["metadata"]["name"]) for each in documents)  # type: ignore[index]  # JSON
+    names = frozenset(each["metadata"]["name"] for each in documents)
     found = tick(running, names, schedule)
     writes = found.writes.total() / found.polls
     print(
