@@ -11,7 +11,7 @@
     cluster     on a real Kubernetes: an import against a bare pod with a claim, a tick of a hundred crons, and rest
 
 `images` makes what is imported, `peers` has the other ways as shell scripts, `bare` the workflow and `engine` the
-workers' processes; `cluster_site` has the product on a cluster, `cluster_imports` and `cluster_crons` what is done there;
-`measure` runs a command and says what it cost. A bar that is missed is printed as such and fails
-nothing: the table is for people.
+workers' processes; `cluster_site` has the product on a cluster, `cluster_imports` and `cluster_crons` what is done
+there; `measure` runs a command and says what it cost. A bar that is missed is printed as such and fails nothing: the
+table is for people.
 """

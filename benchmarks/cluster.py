@@ -85,11 +85,11 @@ def _shown(title: str, running: Site, documents: list[dict[str, Any]], schedule:
     found = tick(running, names, schedule)
     writes = found.writes.total() / found.polls
     print(
-        f"{title}: all polled after {found.seconds:.2f} s; a poll costs {1000 * found.cpu:.0f} ms CPU of the workers, "
-        f"{1000 * found.node_cpu:.0f} ms of the node, {writes:.2f} API writes: {_listed(found.writes)}",
+        f"{title}: all polled after {found.seconds:.2f} s, {writes:.2f} API writes each: {_listed(found.writes)}",
         flush=True,
     )
-    if found.polls == _CRONS:
+    if found.polls == _CRONS:  # of one alone, the node's CPU would be that of the node at rest
+        print(f"a poll costs {1000 * found.cpu:.0f} ms CPU of the workers, {1000 * found.node_cpu:.0f} ms of the node")
         print(against("seconds until all have polled, ours:CDI's", found.seconds / _CDI_TICK, _BAR))
         print(against("workers' CPU of a poll, ours:CDI's", found.cpu / _CDI_CPU, _BAR))
         print(against("node's CPU of a poll, ours:CDI's", found.node_cpu / _CDI_CPU, _BAR))
