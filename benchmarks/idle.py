@@ -9,11 +9,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.engine import WorkerProcess, add_cron, document, manifest, prepare, server, unsettled
-from benchmarks.measure import MIB, against
+from benchmarks.measure import MIB, against, cpu_of, memory_of
 from dataimportcron.host.store import Store
 from demo.host import descendants, host, wait_for
 from tests.support.fault_registry import fault_registry
@@ -23,7 +22,6 @@ _WEEKLY = "0 3 * * 1"
 _PATIENCE, _SETTLE, _WINDOW = 60.0, 10.0, 60.0
 """Seconds until the first polls at most, from then until all is at rest, and for which it is watched."""
 _MEMORY_BAR, _CPU_BAR = 1.5, 2.0
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
@@ -52,27 +50,15 @@ def _watch(up: int) -> None:
     time.sleep(_SETTLE)
     ours = [up, *(pid for pid, _ in descendants(up))]
     peers = [pid for pid, _ in descendants(os.getpid()) if pid not in ours]
-    before = {name: _cpu(pids) for name, pids in (("ours", ours), ("bare", peers))}
+    before = {name: cpu_of(pids) for name, pids in (("ours", ours), ("bare", peers))}
     time.sleep(_WINDOW)
-    share = {name: (_cpu(pids) - before[name]) / _WINDOW for name, pids in (("ours", ours), ("bare", peers))}
-    memory = {"ours": _memory(ours), "bare": _memory(peers)}
+    share = {name: (cpu_of(pids) - before[name]) / _WINDOW for name, pids in (("ours", ours), ("bare", peers))}
+    memory = {"ours": memory_of(ours), "bare": memory_of(peers)}
     print(f"{'':<6}{'processes':>10}{'MiB':>8}{'CPU %':>8}")
     for name, pids in (("ours", ours), ("bare", peers)):
         print(f"{name:<6}{len(pids):>10}{memory[name] / MIB:>8.0f}{100 * share[name]:>8.2f}")
     print(against(f"memory at rest with {len(_NAMES)} crons, ours:bare", memory["ours"] / memory["bare"], _MEMORY_BAR))
     print(against(f"CPU at rest with {len(_NAMES)} crons, ours:bare", share["ours"] / share["bare"], _CPU_BAR))
-
-
-def _cpu(pids: Sequence[int]) -> float:
-    """Seconds that processes have used."""
-    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
-    return sum(int(each[11]) + int(each[12]) for each in fields) / _TICKS
-
-
-def _memory(pids: Sequence[int]) -> int:
-    """Bytes."""
-    lines = [line for pid in pids for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
 
 
 if __name__ == "__main__":

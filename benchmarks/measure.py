@@ -12,6 +12,7 @@ from statistics import median
 from time import monotonic
 
 KIB, MIB = 1 << 10, 1 << 20
+_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +64,18 @@ def middle(costs: Sequence[Cost]) -> Cost:
         memory=max(cost.memory for cost in costs),
         written=max(cost.written for cost in costs),
     )
+
+
+def cpu_of(pids: Sequence[int]) -> float:
+    """Seconds that processes have used."""
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / _TICKS
+
+
+def memory_of(pids: Sequence[int]) -> int:
+    """Bytes of their proportional set size."""
+    lines = [line for pid in pids for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) << 10
 
 
 def against(name: str, found: float, bar: float) -> str:
