@@ -138,7 +138,9 @@ async def dialect_of(connection: Connection, mode: str = "") -> tuple[Dialect, P
         where = "beside CDI" if cdi else "without CDI"
         raise MissingDependencyError(
             f"This cluster, {where}, does not know {', '.join(missing)}",
-            hint=f"kubectl apply --server-side -f deploy/crds/{'beside' if cdi else 'standalone'}",
+            hint="kubectl apply --server-side -f deploy/crds/beside"
+            if cdi
+            else "kubectl apply --server-side -f deploy/crds/settings, then deploy/crds/standalone",
         )
     return (beside(served) if cdi else standalone(served)), cdi
 

@@ -48,14 +48,14 @@ _KEEP = f"{_LOOK} create patch delete"
 
 OBJECTS: Final = (
     Rule("", "persistentvolumeclaims", _KEEP),
-    Rule("batch", "jobs", _KEEP),
-    Rule("", "pods", _LOOK),
+    Rule("batch", "jobs", "get list create patch delete"),
+    Rule("", "pods", "list watch"),
     Rule("", "pods/log", "get"),
     Rule("", "events", "get list create patch"),
     Rule("", "secrets", "get"),
     Rule("", "configmaps", "get create"),
     Rule(CDI_GROUP, "volumeclonesources", "list"),
-    Rule("snapshot.storage.k8s.io", "volumesnapshots", _LOOK),
+    Rule("snapshot.storage.k8s.io", "volumesnapshots", "list"),
     Rule("image.openshift.io", "imagestreams", "get"),
 )
 """In each namespace that is served."""
@@ -77,11 +77,10 @@ BESIDE: Final = (
 CLUSTER: Final = (
     Rule("", "namespaces", "get", "kube-system"),
     Rule("", "nodes", "list"),
-    Rule("storage.k8s.io", "storageclasses", _LOOK),
-    Rule("apiextensions.k8s.io", "customresourcedefinitions", "list"),
-    *(Rule(CDI_GROUP, kind, _LOOK) for kind in ("cdis", "cdiconfigs", "storageprofiles")),
-    Rule("coordination.k8s.io", "leases", _LOOK, CDI_LEASE),
-    Rule("authorization.k8s.io", "subjectaccessreviews", "create"),
+    Rule("storage.k8s.io", "storageclasses", "list"),
+    Rule(CDI_GROUP, "cdis", "list watch"),
+    *(Rule(CDI_GROUP, kind, "get") for kind in ("cdiconfigs", "storageprofiles")),
+    Rule("coordination.k8s.io", "leases", "list watch", CDI_LEASE),
 )
 """Of the cluster itself, in no namespace or in any."""
 LEADER: Final = (
