@@ -84,11 +84,11 @@ class NodeDigest:
         name, deadline = job["metadata"]["name"], time.monotonic() + _PATIENCE
         if await self._is_old(name, image.namespace):
             await self._remove(name, image.namespace)
-        with suppress(AlreadyExistsError):  # another look has begun it, or one before
-            await self._connection.create(JOBS, job)
+        # By uid: the pod of an earlier Job of this name may still be there, with the digest of then.
+        own = f"batch.kubernetes.io/controller-uid={await self._begin(job)}"
         started = time.monotonic()
         while time.monotonic() < deadline:
-            pods = await self._connection.list(PODS, image.namespace, label_selector=f"job-name={name}")
+            pods = await self._connection.list(PODS, image.namespace, label_selector=own)
             pod = pods[0] if pods else None
             if pod is not None and (digest := digest_of(pod)):
                 await self._remove(name, image.namespace)
@@ -103,6 +103,17 @@ class NodeDigest:
             f"A node has been pulling {_image_of(image)} for {_PATIENCE:.0f} s and goes on",
             hint="it is asked again; a large image takes its time",
         )
+
+    async def _begin(self, job: Json) -> str:
+        """Make the Job, or find the one that another look has made; returns its uid."""
+        while True:
+            try:
+                return str((await self._connection.create(JOBS, job))["metadata"]["uid"])
+            except AlreadyExistsError:
+                with suppress(ObjectNotFoundError):  # it has just gone
+                    metadata = job["metadata"]
+                    there = await self._connection.get(JOBS, metadata["name"], metadata["namespace"])
+                    return str(there["metadata"]["uid"])
 
     async def _is_old(self, name: str, namespace: str) -> bool:
         """Whether a finished Job of an earlier look is there, whose digest may be of yesterday."""

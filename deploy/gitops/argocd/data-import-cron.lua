@@ -5,7 +5,7 @@ local waiting = {
   NoDigest = true, Outdated = true, ImportProgressing = true, EngineUnavailable = true, Pending = true,
   -- What a later try may mend by itself.
   ApiUnavailable = true, Expired = true, InUse = true, NoSpace = true, NotAuthenticated = true, NotServed = true,
-  QuotaExceeded = true, RegistryUnavailable = true, StorageUnavailable = true, TargetBusy = true,
+  ImagePulling = true, ImporterDied = true, QuotaExceeded = true, RegistryUnavailable = true, StorageUnavailable = true, TargetBusy = true,
   TooManyRequests = true,
 }
 local annotations = obj.metadata.annotations or {}

@@ -25,12 +25,12 @@ from dataimportcron.manifests import managed_labels, with_annotations, with_labe
 from tests.api_server.objects.conftest import OWN_CRONS, now, until
 
 
-def cron(name="fedora"):
+def cron(name="fedora", **registry):
     spec = {
         "schedule": "0 0 * * *",
         "managedDataSource": name,
         "retentionPolicy": "None",
-        "template": {"spec": {"source": {"registry": {"url": "docker://quay.io/x"}}}},
+        "template": {"spec": {"source": {"registry": {"url": "docker://quay.io/x", **registry}}}},
     }
     return DataImportCron.model_validate({"metadata": {"name": name, "namespace": "golden"}, "spec": spec})
 
@@ -94,11 +94,11 @@ async def served(bench):
 async def test_the_generation_that_was_looked_at_is_told_where_there_is_a_status(standing):
     made = await standing.objects.create(cron())
     looked = await standing.objects.patch(made, with_status(made, source_format="pvc"))
-    assert looked.status.model_extra == {"observedGeneration": 1}
+    assert looked.status.observed_generation == 1
     changed = looked.model_copy(update={"spec": looked.spec.model_copy(update={"schedule": "@daily"})})
     changed = await standing.objects.patch(looked, changed)
     again = await standing.objects.patch(changed, with_annotations(changed, {}))
-    assert (again.metadata.generation, again.status.model_extra) == (2, {"observedGeneration": 2})
+    assert (again.metadata.generation, again.status.observed_generation) == (2, 2)
 
 
 async def test_what_another_writes_is_kept(standing):
@@ -157,12 +157,14 @@ async def test_a_corrected_secret_is_news_and_nothing_of_it_is_kept(standing):
     body = {"metadata": {**metadata, "annotations": note}, "stringData": {"secretKey": "hunter2"}}
     await standing.connection.create(SECRETS, body)
     await standing.connection.create(CONFIG_MAPS, {"metadata": {**metadata}, "data": {"ca.crt": "x"}})
-    await until(lambda: standing.objects._reflectors[Secret].get("golden", "pull"))
+    await standing.objects.create(cron(secretRef="pull", certConfigMap="pull"))
+    await standing.objects._references.look()
     [known] = await standing.objects.list(Secret, "golden")
     assert "hunter2" not in known.model_dump_json()
     watch = ClusterWatch(standing.objects)
     await settled(watch)
     await standing.connection.patch(SECRETS, "pull", "golden", {"stringData": {"secretKey": "hunter3"}})
+    await standing.objects._references.look()
     while not (await watch.look())[0]:
         pass
     [corrected] = await standing.objects.list(Secret, "golden")
