@@ -1,6 +1,7 @@
 """For all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,10 @@ hypothesis.settings.load_profile("usual")
 
 # No test reads with the credentials of whoever runs it.
 os.environ["REGISTRY_AUTH_FILE"] = str(Path(__file__).parent / "support" / "no_credentials.json")
+
+
+# A shell's background jobs ignore Ctrl-C, and so would all that the tests start, and interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
