@@ -25,6 +25,7 @@ from demo.cluster.forwarding import forwarding
 from demo.host import Disappointed, wait_for
 from deploy.image.build import CHECKOUT, Image
 from tests.cluster.full import Cluster
+from tests.cluster.processes import die_with_parent
 
 NAMESPACE: Final = "dataimportcron"
 PORT: Final = 7233
@@ -274,7 +275,12 @@ def temporal(cluster: Cluster, folder: Path) -> Iterator[str]:
     endpoint = dev_server.choose_endpoint(state)
     with (folder / "temporal.log").open("ab") as log:
         server = subprocess.Popen(
-            dev_server.command(state, endpoint), stdout=log, stderr=log, env=_without_proxy(), start_new_session=True
+            dev_server.command(state, endpoint),
+            stdout=log,
+            stderr=log,
+            env=_without_proxy(),
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # noqa: PLW1509 -- one system call, before any thread of ours
         )
     try:
         dev_server.wait_ready(endpoint)

@@ -25,7 +25,7 @@ NAMESPACE, CRON, DATA_SOURCE = "golden-images", "fedora-image-import-cron", "fed
 REPOSITORY: Final = "kubevirt/fedora-cloud-registry-disk-demo"
 _CDI_ANNOTATION: Final = "cdi.kubevirt.io/storage.import.nextCronTime"
 _OWN_ANNOTATION: Final = "dataimportcron.io/poll-requested-at"
-PAYLOAD_MIB: Final = 1024
+PAYLOAD_MIB: Final = 640
 """Large enough for a person, and for kubectl, to come in the middle of its import."""
 _FIRST, _LATER = 120, 60
 """Seconds for an import: the first pulls our own image too."""
