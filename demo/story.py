@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -16,9 +15,10 @@ from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.naming import import_name
 from demo.boot import boot
-from demo.host import Disappointed, Host, wait_for
+from demo.host import Host
 from demo.images import boot_line, bootable_disk, to_qcow2
 from demo.push import Image, delete_tag, disk_layer, push
+from demo.telling import Telling
 
 SAMPLES = Path(__file__).parent.parent / "deploy" / "samples"
 NAMESPACE, CRON, DATA_SOURCE, CLONE = "golden-images", "fedora-image-import-cron", "fedora", "fedora-ref"
@@ -28,42 +28,18 @@ _BLOCK = 4 << 20
 
 
 @dataclass(slots=True)
-class Story:
+class Story(Telling):
     """What happens so far.
 
     Attributes:
         host: where it happens.
         client: of the registry.
         work: folder for disks and layers.
-        checks: how many things were checked and true.
     """
 
     host: Host
     client: httpx.Client
     work: Path
-    checks: int = 0
-    started: float = field(default_factory=time.monotonic)
-
-    # -- telling -----------------------------------------------------------------------------------------------------
-
-    def say(self, text: str) -> None:
-        """Tell one line, with the time since the start."""
-        print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
-
-    def check(self, what: str, truth: object) -> None:
-        """Count a thing that must be true.
-
-        Raises:
-            Disappointed: it is not.
-        """
-        if not truth:
-            raise Disappointed(f"not true: {what}")
-        self.checks += 1
-
-    def eventually(self, what: str, seconds: float, look: Callable[[], object]) -> None:
-        """Count a thing that must become true."""
-        wait_for(what, seconds, look)
-        self.checks += 1
 
     # -- steps -------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ address. What is checked is read by kubectl.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -346,8 +345,3 @@ def _reader(namespace: str, claim: str, size: int, image: str) -> dict[str, Any]
             "volumes": [disk],
         },
     }
-
-
-def pretty(found: dict[str, Any]) -> str:
-    """An object for a person who looks for a mistake."""
-    return json.dumps(found, indent=1)

@@ -15,9 +15,9 @@ import yaml
 
 from dataimportcron.naming import import_name
 from demo.cluster.installation import Installation, condition
-from demo.host import Disappointed, wait_for
 from demo.images import bootable_disk, to_qcow2
 from demo.push import Image, delete_tag, disk_layer, push
+from demo.telling import Telling
 from deploy.image.build import CHECKOUT
 
 SAMPLES: Final = CHECKOUT / "deploy" / "samples"
@@ -32,47 +32,24 @@ _FIRST, _LATER = 120, 60
 
 
 @dataclass(slots=True)
-class Story:
+class Story(Telling):
     """What happens so far.
 
     Attributes:
         place: where it happens.
         client: of the registry.
         work: folder for disks and layers.
-        checks: how many things were checked and true.
     """
 
     place: Installation
     client: httpx.Client
     work: Path
-    checks: int = 0
-    started: float = field(default_factory=time.monotonic)
     _disks: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size and sha256 of the disk in each claim."""
 
-    # -- telling -----------------------------------------------------------------------------------------------------
-
-    def say(self, text: str) -> None:
-        """Tell one line, with the time since the start."""
-        print(f"[{time.monotonic() - self.started:6.1f} s] {text}", flush=True)
-
-    def check(self, what: str, truth: object) -> None:
-        """Count a thing that must be true.
-
-        Raises:
-            Disappointed: it is not.
-        """
-        if not truth:
-            raise Disappointed(f"not true: {what}\n{self.place.logs()}")
-        self.checks += 1
-
-    def eventually(self, what: str, seconds: float, look: Callable[[], object]) -> None:
-        """Count a thing that must become true."""
-        try:
-            wait_for(what, seconds, look)
-        except Disappointed as error:
-            raise Disappointed(f"{error}\n{self.place.logs()}") from error
-        self.checks += 1
+    def evidence(self) -> str:
+        """The ends of the workers' logs."""
+        return self.place.logs()
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
