@@ -8,20 +8,24 @@ from activities.failures import translated
 from activities.writing import update
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
-from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, NamespacedName
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
 from dataimportcron.manifests import import_of, volume_spec, with_annotations
 from dataimportcron.messages import FailInput, PopulateInput, Preparation, Step
-from dataimportcron.ports import Events, Objects, Volumes
+from dataimportcron.ports import Authorizer, CloneSource, Events, Objects, SourceKind, Volumes
 from dataimportcron.projection import data_volume_status
+
+_PHASES = {Step.IMPORT: Phase.IMPORT_SCHEDULED, Step.CLONE: Phase.CLONE_SCHEDULED, Step.DONE: Phase.SUCCEEDED}
+"""Of a DataVolume that has come so far."""
 
 
 class DataVolumeActivities:
     """Reads a DataVolume, says what it needs, and writes the phases that no population is running in."""
 
-    def __init__(self, objects: Objects, volumes: Volumes, events: Events) -> None:
+    def __init__(self, objects: Objects, volumes: Volumes, authorizer: Authorizer, events: Events) -> None:
         self._objects = objects
         self._volumes = volumes
+        self._authorizer = authorizer
         self._events = events
 
     @activity.defn
@@ -37,8 +41,19 @@ class DataVolumeActivities:
             volume = made
         if volume.status.phase == Phase.SUCCEEDED:
             return Preparation(step=Step.DONE, reason="Completed", message="complete", uid=volume.metadata.uid)
+        if await self._volumes.adopt(volume):
+            step = Preparation(step=Step.DONE, reason="Completed", message="complete", uid=volume.metadata.uid)
+            await self._write(volume, step, populate, Phase.SUCCEEDED)
+            return step
         step = await self._next_step(volume)
-        await self._write(volume, step, populate)
+        phase = _PHASES.get(step.step, Phase.PENDING)
+        if step.step in {Step.IMPORT, Step.CLONE, Step.BLANK}:
+            source = CloneSource.parse(step.source) if step.step is Step.CLONE else None
+            reserved = await self._volumes.reserve(volume, source)
+            if reserved.reason:
+                step = _waiting(volume, reserved.reason, reserved.message)
+                phase = Phase(reserved.phase or Phase.PENDING)
+        await self._write(volume, step, populate, phase)
         return step
 
     @activity.defn
@@ -95,9 +110,8 @@ class DataVolumeActivities:
                 uid=uid,
                 source=image,
             )
-        if source is not None and source.pvc is not None:
-            pvc = source.pvc
-            return await self._from_volume(volume, pvc.namespace or volume.metadata.namespace, pvc.name)
+        if source is not None and (cloned := _clone_source(source.pvc, source.snapshot, volume.metadata.namespace)):
+            return await self._from_source(volume, cloned)
         if source is not None and source.blank is not None:
             return Preparation(step=Step.BLANK, reason=Phase.PENDING, message="A blank volume", uid=uid)
         kinds = ", ".join(sorted(source.model_fields_set)) if source else "none"
@@ -115,44 +129,56 @@ class DataVolumeActivities:
             try:
                 data_source = await self._objects.get(DataSource, namespace, name)
             except ObjectNotFoundError:
-                return _waiting(volume, f"The source DataSource {namespace}/{name} doesn't exist")
+                return _without(volume, f"The source DataSource {namespace}/{name} doesn't exist")
             source = data_source.spec.source
             if source.data_source is None:
                 break
             if (source.data_source.namespace or namespace) != namespace:
-                return _waiting(volume, f"DataSource {name} refers to a DataSource in another namespace")
+                return _without(volume, f"DataSource {name} refers to a DataSource in another namespace")
             name = source.data_source.name
-        if source.pvc is None:
-            return _waiting(volume, f"Empty source field in '{name}'. DataSource may not be ready yet")
-        return await self._from_volume(volume, source.pvc.namespace or namespace, source.pvc.name)
+        cloned = _clone_source(source.pvc, source.snapshot, namespace)
+        if cloned is None:
+            return _without(volume, f"Empty source field in '{name}'. DataSource may not be ready yet")
+        return await self._from_source(volume, cloned)
 
-    async def _from_volume(self, volume: DataVolume, namespace: str, name: str) -> Preparation:
-        try:
-            source = await self._objects.get(DataVolume, namespace, name)
-        except ObjectNotFoundError:
-            return _waiting(volume, f"The source pvc {name} doesn't exist")
-        if source.status.phase != Phase.SUCCEEDED:
-            return _waiting(volume, f"The source pvc {name} is in phase {source.status.phase or 'Pending'}")
-        found = await self._volumes.find(namespace, name)
-        if found is None:
-            return _waiting(volume, f"The source pvc {name} doesn't exist: its volume is gone")
-        wanted, given = volume_spec(volume).size, found.size
-        if 0 < wanted < given:
-            message = f"The requested size {wanted} is smaller than the source {namespace}/{name} of {given} bytes"
-            return Preparation(step=Step.WAIT, reason="CloneValidationFailed", message=message, uid=volume.metadata.uid)
+    async def _from_source(self, volume: DataVolume, source: CloneSource) -> Preparation:
+        """Clone what was found, if whoever wants that may, and as soon as it can be."""
+        refusal = await self._authorizer.refusal(volume, source)
+        if refusal:
+            return _waiting(volume, "NotAuthorized", refusal)
+        unfinished = await self._unfinished(source)
+        if unfinished:
+            return _without(volume, unfinished)
+        found = await self._volumes.clonable(source)
+        if found.reason:
+            return _waiting(volume, found.reason, found.message)
+        wanted = volume_spec(volume).size
+        if 0 < wanted < found.size:
+            message = f"The requested size {wanted} is smaller than the source {source} of {found.size} bytes"
+            return _waiting(volume, "CloneValidationFailed", message)
         return Preparation(
             step=Step.CLONE,
             reason=Phase.CLONE_SCHEDULED,
-            message=f"Cloning {namespace}/{name}",
+            message=f"Cloning {source}",
             uid=volume.metadata.uid,
-            source=naming.object_key(namespace, name),
+            source=str(source),
         )
 
-    async def _write(self, volume: DataVolume, step: Preparation, populate: PopulateInput) -> None:
+    async def _unfinished(self, source: CloneSource) -> str:
+        """Why a volume that is still being populated is no source, in one sentence; "" for any other."""
+        if source.kind is not SourceKind.PVC:
+            return ""
+        try:
+            populated = await self._objects.get(DataVolume, source.namespace, source.name)
+        except ObjectNotFoundError:
+            return ""
+        phase = populated.status.phase or Phase.PENDING
+        return "" if phase == Phase.SUCCEEDED else f"The source pvc {source.name} is in phase {phase}"
+
+    async def _write(self, volume: DataVolume, step: Preparation, populate: PopulateInput, phase: Phase) -> None:
         """Write what the step means for the DataVolume's status; a step that changes nothing writes nothing."""
         if step.step is Step.FAILED:
             return  # the workflow ends with fail_data_volume, which writes it
-        phase = {Step.IMPORT: Phase.IMPORT_SCHEDULED, Step.CLONE: Phase.CLONE_SCHEDULED}.get(step.step, Phase.PENDING)
         waits = step.step is Step.WAIT
         reason, message = (step.reason, step.message) if waits else ("", "")
         after = data_volume_status(volume, phase, populate.now, reason=reason, message=message)
@@ -174,5 +200,17 @@ def _fault_of_clone(volume: DataVolume, way: str) -> str:
     return ""
 
 
-def _waiting(volume: DataVolume, message: str) -> Preparation:
-    return Preparation(step=Step.WAIT, reason="CloneWithoutSource", message=message, uid=volume.metadata.uid)
+def _clone_source(pvc: NamespacedName | None, snapshot: NamespacedName | None, namespace: str) -> CloneSource | None:
+    """What a source names; where its namespace is left out, it is `namespace`."""
+    named, kind = (pvc, SourceKind.PVC) if pvc is not None else (snapshot, SourceKind.SNAPSHOT)
+    if named is None:
+        return None
+    return CloneSource(namespace=named.namespace or namespace, name=named.name, kind=kind)
+
+
+def _without(volume: DataVolume, message: str) -> Preparation:
+    return _waiting(volume, "CloneWithoutSource", message)
+
+
+def _waiting(volume: DataVolume, reason: str, message: str) -> Preparation:
+    return Preparation(step=Step.WAIT, reason=reason, message=message, uid=volume.metadata.uid)

@@ -29,7 +29,18 @@ from dataimportcron.errors import (
 )
 from dataimportcron.manifests import image_source, volume_spec, with_status
 from dataimportcron.messages import Populated, PopulateInput
-from dataimportcron.ports import Cloner, Events, ImageSource, Importer, Objects, Source, Transfer, Volumes, VolumeSpec
+from dataimportcron.ports import (
+    Cloner,
+    CloneSource,
+    Events,
+    ImageSource,
+    Importer,
+    Objects,
+    Source,
+    Transfer,
+    Volumes,
+    VolumeSpec,
+)
 from dataimportcron.projection import data_volume_status
 from dataimportcron.reference import Reference
 
@@ -76,13 +87,15 @@ class PopulationActivities:
         It ends with CloneWithoutSourceError where that volume has gone since; the preparation then chooses again.
         """
         volume = await self._objects.get(DataVolume, populate.namespace, populate.name)
-        namespace, _, name = volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE, "").partition("/")
+        source = CloneSource.parse(volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE, ""))
+        if source is None:
+            raise CloneWithoutSourceError("No source has been chosen")
         wanted = volume_spec(volume)
         if not wanted.size:
-            wanted = replace(wanted, size=await self._size_of(namespace, name))
+            wanted = replace(wanted, size=await self._size_of(source))
 
         async def run(report: Callable[[Transfer], None]) -> Transfer:
-            return await self._cloner.run((namespace, name), wanted, report)
+            return await self._cloner.run(source, wanted, report)
 
         await self._give_notice(volume, wanted)
         return await self._populate(populate, volume, Phase.CLONE_IN_PROGRESS, run)
@@ -101,10 +114,10 @@ class PopulationActivities:
         await self._give_notice(volume, wanted)
         return await self._populate(populate, volume, Phase.IMPORT_IN_PROGRESS, run)
 
-    async def _size_of(self, namespace: str, name: str) -> int:
-        found = await self._volumes.find(namespace, name)
-        if found is None:
-            raise CloneWithoutSourceError(f"The source pvc {name} doesn't exist")
+    async def _size_of(self, source: CloneSource) -> int:
+        found = await self._volumes.clonable(source)
+        if found.reason:
+            raise CloneWithoutSourceError(found.message)
         return found.size
 
     async def _give_notice(self, volume: DataVolume, wanted: VolumeSpec) -> None:

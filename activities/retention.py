@@ -14,7 +14,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Res
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanedUp, CleanUpInput, DropInput, PromoteInput, Pruned
-from dataimportcron.ports import Events, Objects, Volumes
+from dataimportcron.ports import CloneSource, Events, Objects, Volumes
 
 
 class RetentionActivities:
@@ -121,7 +121,7 @@ def _is_import(resource: Resource) -> TypeGuard[DataVolume]:
 
 def _cloned_by(victim: DataVolume, volumes: Sequence[DataVolume]) -> str:
     """The unfinished clone that reads the volume, queued or running (X-05), in one sentence; "" if there is none."""
-    key = naming.object_key(victim.metadata.namespace, victim.metadata.name)
+    key = str(CloneSource(namespace=victim.metadata.namespace, name=victim.metadata.name))
     for volume in volumes:
         unfinished = volume.status.phase not in {Phase.SUCCEEDED, Phase.FAILED}
         if unfinished and volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == key:

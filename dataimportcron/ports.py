@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from enum import StrEnum
+from typing import Protocol, Self, TypeVar
 
-from dataimportcron.api.types import Resource
+from dataimportcron.api.types import DataVolume, Resource
 
 R = TypeVar("R", bound=Resource)
 
@@ -186,11 +187,95 @@ class Volume:
     format: str = "raw"
 
 
+class SourceKind(StrEnum):
+    """What a volume can be cloned from."""
+
+    PVC = "pvc"
+    SNAPSHOT = "snapshot"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloneSource:
+    """A volume, or a snapshot of one, that another is cloned from."""
+
+    namespace: str
+    name: str
+    kind: SourceKind = SourceKind.PVC
+
+    def __str__(self) -> str:
+        """As an annotation has it: `namespace/name`, and `snapshot/namespace/name`."""
+        place = f"{self.namespace}/{self.name}"
+        return place if self.kind is SourceKind.PVC else f"{self.kind}/{place}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """What `str` has written; None where it is nothing of that kind."""
+        *kind, namespace, name = text.split("/") if text.count("/") in {1, 2} else ("", "", "")
+        if not namespace or not name or kind not in ([], [SourceKind.SNAPSHOT]):
+            return None
+        return cls(namespace=namespace, name=name, kind=SourceKind(kind[0]) if kind else SourceKind.PVC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clonable:
+    """Whether something can be cloned now.
+
+    Attributes:
+        size: of the disk in it, in bytes; 0 while nobody can say.
+        reason: why not, a CamelCase word such as CloneWithoutSource; "" if it can.
+        message: the same in one sentence.
+    """
+
+    size: int = 0
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """What a volume waits for before anything is written to it.
+
+    Attributes:
+        reason: a CamelCase word such as ErrExceededQuota; "" if it waits for nothing.
+        message: the same in one sentence.
+        phase: of its DataVolume meanwhile, where it is another than Pending.
+    """
+
+    reason: str = ""
+    message: str = ""
+    phase: str = ""
+
+
 class Volumes(Protocol):
     """The volumes themselves."""
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """The complete volume of that name, None if there is none or it is half-written."""
+        ...
+
+    async def clonable(self, source: CloneSource) -> Clonable:
+        """Whether a volume or a snapshot can be cloned now, and how large it is.
+
+        It cannot while it does not exist, is not whole, or is written by somebody.
+        """
+        ...
+
+    async def adopt(self, volume: DataVolume) -> bool:
+        """Whether what stands in the place of a DataVolume is its volume, whole, because somebody says so.
+
+        What somebody else has filled becomes the DataVolume's, if he asked for that.
+        """
+        ...
+
+    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:
+        """Take the place of a volume, as far as the home has places to be taken, and say what it waits for.
+
+        It can be called again at any time, and takes nothing twice. Nothing is written to the volume.
+
+        Args:
+            volume: whose place it is.
+            source: what it will be cloned from; None for an import, and for an empty volume.
+        """
         ...
 
     async def delete(self, namespace: str, name: str) -> None:
@@ -232,8 +317,8 @@ class Importer(Protocol):
 class Cloner(Protocol):
     """Fills volumes from volumes, or with nothing."""
 
-    async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
-        """Clone the volume `source` (namespace, name); same rules as `Importer.run`.
+    async def run(self, source: CloneSource, volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
+        """Clone `source`; same rules as `Importer.run`.
 
         An overlay reads its source as long as it lives; `Volumes.in_use` tells of it.
 
@@ -245,6 +330,19 @@ class Cloner(Protocol):
 
     async def blank(self, volume: VolumeSpec) -> None:
         """Make an empty volume of zeros; a complete one is left alone."""
+        ...
+
+
+class Authorizer(Protocol):
+    """Who may clone what. The one who asks is not the one who clones, so it must be asked for him."""
+
+    async def refusal(self, wanted: Resource, source: CloneSource) -> str:
+        """Why an object may not be cloned from a source, in one sentence; "" if it may.
+
+        Args:
+            wanted: a DataVolume, asked for whoever has made it; or a DataImportCron, asked for its service account.
+            source: as it was resolved from specs alone: a status can be forged.
+        """
         ...
 
 

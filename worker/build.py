@@ -15,6 +15,7 @@ from temporalio.client import Client
 
 from dataimportcron.host import clock
 from dataimportcron.host.access import HostAccess
+from dataimportcron.host.authorizer import HostAuthorizer
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.importer import HostImporter
@@ -23,7 +24,7 @@ from dataimportcron.host.source import HostSource
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import Cloner, Events, Importer, Objects, Source, Volumes
+from dataimportcron.ports import Authorizer, Cloner, Events, Importer, Objects, Source, Volumes
 from worker.binding.bind import Binding
 from worker.binding.executions import Executions
 from worker.binding.feed import Deletion, News
@@ -45,6 +46,7 @@ class Home(ABC):
     volumes: Volumes
     importer: Importer
     cloner: Cloner
+    authorizer: Authorizer
     events: Events
     concurrent_imports: int
     poll_jitter: timedelta
@@ -127,6 +129,7 @@ def host_home(state: StateFolder) -> HostHome:
         volumes=volumes,
         importer=HostImporter(access, volumes, state),
         cloner=HostCloner(volumes),
+        authorizer=HostAuthorizer(),
         events=HostEvents(store),
         concurrent_imports=settings.concurrent_imports,
         poll_jitter=timedelta(seconds=settings.poll_jitter),

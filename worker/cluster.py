@@ -18,6 +18,7 @@ from temporalio.client import Client
 
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
 from dataimportcron.cluster.access import ClusterAccess
+from dataimportcron.cluster.authorizer import ClusterAuthorizer
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.connection import Connection
@@ -223,6 +224,7 @@ async def cluster_home(
         volumes=ClusterVolumes(connection, objects, claims),
         importer=ClusterImporter(connection, objects, claims, pods, hands_over=stop.is_set),
         cloner=ClusterCloner(),
+        authorizer=ClusterAuthorizer(),
         events=ClusterEvents(connection, dialect, now=clock.now),
         concurrent_imports=settings.concurrent_imports,
         poll_jitter=timedelta(seconds=settings.poll_jitter),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.ports import Transfer, VolumeSpec
+from dataimportcron.ports import CloneSource, Transfer, VolumeSpec
 
 _HINT = "install KubeVirt CDI, beside which this program runs, or clone by the CSI driver: a claim's dataSource"
 
@@ -13,7 +13,7 @@ _HINT = "install KubeVirt CDI, beside which this program runs, or clone by the C
 class ClusterCloner:
     """`ports.Cloner`."""
 
-    async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:  # noqa: ARG002 -- the port's
+    async def run(self, source: CloneSource, volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:  # noqa: ARG002 -- the port's
         """See the port."""
         raise InvalidObjectError(
             f"DataVolume {volume.namespace}/{volume.name}: clones are not served in a cluster without CDI", hint=_HINT

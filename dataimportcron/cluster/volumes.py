@@ -13,8 +13,8 @@ from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.pods import LABEL_VOLUME
 from dataimportcron.cluster.records import record_of
 from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
-from dataimportcron.errors import ConflictError, NotServedError, ObjectNotFoundError
-from dataimportcron.ports import Objects, Volume, VolumeSpec
+from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
+from dataimportcron.ports import Clonable, CloneSource, Objects, Reservation, SourceKind, Volume, VolumeSpec
 
 _ENDED = frozenset({"Succeeded", "Failed"})
 
@@ -47,6 +47,22 @@ class ClusterVolumes:
             digest=record.digest,
             location=f"PersistentVolumeClaim {namespace}/{name}",
         )
+
+    async def clonable(self, source: CloneSource) -> Clonable:
+        """See the port."""
+        found = await self.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
+        if found is not None:
+            return Clonable(size=found.size)
+        message = f"The source {source.kind} {source.name} doesn't exist"
+        return Clonable(reason=CloneWithoutSourceError.reason, message=message)
+
+    async def adopt(self, volume: DataVolume) -> bool:  # noqa: ARG002 -- the port's
+        """See the port."""
+        return False
+
+    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:  # noqa: ARG002 -- the port's
+        """See the port."""
+        return Reservation()
 
     async def delete(self, namespace: str, name: str) -> None:
         """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first."""
@@ -134,7 +150,7 @@ def wanting(namespace: str, name: str, volumes: Sequence[DataVolume]) -> Iterato
         source, own = volume.spec.source, volume.metadata
         pvc = source.pvc if source else None
         named = pvc is not None and (pvc.namespace or own.namespace, pvc.name) == (namespace, name)
-        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == naming.object_key(namespace, name)
+        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(CloneSource(namespace=namespace, name=name))
         if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
             yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
 

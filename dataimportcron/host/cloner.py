@@ -22,7 +22,7 @@ from dataimportcron.host import qemu_img
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.qemu_img import Stopped
 from dataimportcron.host.volumes import QCOW2, RAW, HostVolumes, storage_errors
-from dataimportcron.ports import Transfer, Volume, VolumeSpec
+from dataimportcron.ports import CloneSource, SourceKind, Transfer, Volume, VolumeSpec
 
 FICLONE = 0x40049409
 """ioctl of linux/fs.h: share all blocks of another file."""
@@ -39,13 +39,13 @@ class HostCloner:
     def __init__(self, volumes: HostVolumes) -> None:
         self._volumes = volumes
 
-    async def run(self, source: tuple[str, str], volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
+    async def run(self, source: CloneSource, volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:
         """See the port."""
         if await asyncio.to_thread(self._volumes.is_made, volume):
             return Transfer(phase="Complete", done=volume.size, total=volume.size)
-        found = await self._volumes.find(*source)
+        found = await self._volumes.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
         if found is None:
-            raise CloneWithoutSourceError(f"The source volume {'/'.join(source)} does not exist")
+            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} does not exist")
         loop = asyncio.get_running_loop()
         stop = threading.Event()
 

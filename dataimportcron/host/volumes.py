@@ -17,7 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
+from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import (
+    CloneWithoutSourceError,
     DataImportCronError,
     ForeignFileError,
     InUseError,
@@ -30,7 +32,7 @@ from dataimportcron.host.files import sync_folder, write_atomically
 from dataimportcron.host.folders import HIDDEN, StorageFolders, make_folder
 from dataimportcron.host.openers import opener_of
 from dataimportcron.host.state import StateFolder
-from dataimportcron.ports import Volume, VolumeSpec
+from dataimportcron.ports import Clonable, CloneSource, Reservation, SourceKind, Volume, VolumeSpec
 
 RAW, QCOW2 = "raw", "qcow2"
 _SUFFIXES = {RAW: ".img", QCOW2: ".qcow2"}
@@ -133,6 +135,22 @@ class HostVolumes:
     async def find(self, namespace: str, name: str) -> Volume | None:
         """See the port."""
         return await asyncio.to_thread(self.find_now, namespace, name)
+
+    async def clonable(self, source: CloneSource) -> Clonable:
+        """See the port."""
+        found = await self.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
+        if found is not None:
+            return Clonable(size=found.size)
+        message = f"The source {source.kind} {source.name} doesn't exist"
+        return Clonable(reason=CloneWithoutSourceError.reason, message=message)
+
+    async def adopt(self, volume: DataVolume) -> bool:  # noqa: ARG002 -- the port's
+        """See the port. A host has no objects that could say so."""
+        return False
+
+    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:  # noqa: ARG002 -- the port's
+        """See the port. A file needs no place before it is written."""
+        return Reservation()
 
     def find_now(self, namespace: str, name: str) -> Volume | None:
         """The complete volume, in whichever storage folder it is."""

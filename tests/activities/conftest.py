@@ -33,7 +33,7 @@ class Steps:
         objects, events = home.home.objects, home.home.events
         self.home, self.run = home, run
         self.digest = DigestActivities(objects, home.source, home.home.volumes, events)
-        self.volume = DataVolumeActivities(objects, home.home.volumes, events)
+        self.volume = DataVolumeActivities(objects, home.home.volumes, home.home.authorizer, events)
         self.population = PopulationActivities(
             objects, home.source, home.home.volumes, home.importer, home.home.cloner, events
         )

@@ -79,7 +79,7 @@ async def test_a_clone_waits(steps, home, storage):
     (await file_of(home, first.data_volume)).unlink()
     clone = a_clone(home, **storage)
     ready = await steps.run(steps.volume.prepare_data_volume, clone)
-    said = f"The source pvc {first.data_volume} doesn't exist: its volume is gone"
+    said = f"The source pvc {first.data_volume} doesn't exist"
     assert (ready.step, ready.reason, ready.message) == (Step.WAIT, "CloneWithoutSource", said)
     status = home.store.get(DataVolume, NAMESPACE, "clone").status
     running = next(c for c in status.conditions if c.type == "Running")

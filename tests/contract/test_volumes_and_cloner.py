@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.errors import InUseError, MissingDependencyError, VolumeTooSmallError
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.ports import CloneSource, VolumeSpec
 from tests.support.volume_files import content, overwrite, status
+
+SOURCE = CloneSource(namespace="golden", name="source")
 
 MIB = 1 << 20
 
@@ -82,7 +84,7 @@ async def test_delete_and_make_again(volumes, cloner, source):
 
 @pytest.mark.parametrize("size", [4 * MIB, 4 * MIB + 1, 64 * MIB])
 async def test_clone_has_the_bytes_then_zeros(volumes, cloner, source, size):
-    done = await cloner.run(("golden", "source"), spec("clone", size), ignore)
+    done = await cloner.run(SOURCE, spec("clone", size), ignore)
     found = await volumes.find("golden", "clone")
     clone, original = content(found), content(source)
     assert found.size == len(clone) == size
@@ -92,39 +94,39 @@ async def test_clone_has_the_bytes_then_zeros(volumes, cloner, source, size):
 
 async def test_clone_is_its_own_file(volumes, cloner, source):
     before = content(source)
-    await cloner.run(("golden", "source"), spec("clone"), ignore)
+    await cloner.run(SOURCE, spec("clone"), ignore)
     overwrite(await volumes.find("golden", "clone"), b"a virtual machine writes")
     assert content(source) == before
 
 
 @pytest.mark.usefixtures("source")
 async def test_clone_again_is_no_op(volumes, cloner):
-    await cloner.run(("golden", "source"), spec("clone"), ignore)
+    await cloner.run(SOURCE, spec("clone"), ignore)
     found = await volumes.find("golden", "clone")
     overwrite(found, b"a virtual machine wrote")
-    await cloner.run(("golden", "source"), spec("clone"), ignore)
+    await cloner.run(SOURCE, spec("clone"), ignore)
     assert content(found).startswith(b"a virtual machine wrote")
     await volumes.delete("golden", "source")
-    await cloner.run(("golden", "source"), spec("clone"), ignore)
+    await cloner.run(SOURCE, spec("clone"), ignore)
 
 
 async def test_clone_for_another_object_is_made_anew(volumes, cloner, source):
     await cloner.blank(spec("clone", uid="earlier"))
-    await cloner.run(("golden", "source"), spec("clone", uid="later"), ignore)
+    await cloner.run(SOURCE, spec("clone", uid="later"), ignore)
     found = await volumes.find("golden", "clone")
     assert content(found) == content(source)
 
 
 async def test_clone_into_less(volumes, cloner, source):
     with pytest.raises(VolumeTooSmallError, match=rf"{4 * MIB - 1} .*{4 * MIB} "):
-        await cloner.run(("golden", "source"), spec("clone", 4 * MIB - 1), ignore)
+        await cloner.run(SOURCE, spec("clone", 4 * MIB - 1), ignore)
     assert await volumes.find("golden", "clone") is None
     assert source.size == 4 * MIB
 
 
 async def test_clone_of_nothing(volumes, cloner):
     with pytest.raises(MissingDependencyError, match="golden/absent"):
-        await cloner.run(("golden", "absent"), spec("clone"), ignore)
+        await cloner.run(replace(SOURCE, name="absent"), spec("clone"), ignore)
     assert await volumes.find("golden", "clone") is None
 
 
@@ -135,7 +137,7 @@ async def test_reports_come_in_the_callers_loop(cloner, source):
         assert asyncio.get_running_loop() is loop
         seen.append(transfer)
 
-    await cloner.run(("golden", "source"), spec("clone"), report)
+    await cloner.run(SOURCE, spec("clone"), report)
     assert all(0 < transfer.done <= transfer.total == source.size for transfer in seen)
 
 
@@ -169,7 +171,7 @@ def overlay(name, size=4 * MIB):
 
 @pytest.mark.parametrize("size", [4 * MIB, 6 * MIB])
 async def test_an_overlay_reads_its_source_then_zeros(volumes, cloner, source, tmp_path, size):
-    done = await cloner.run(("golden", "source"), overlay("vm", size), ignore)
+    done = await cloner.run(SOURCE, overlay("vm", size), ignore)
     found = await volumes.find("golden", "vm")
     assert (done.phase, found.format, found.size) == ("Overlay", "qcow2", size)
     assert virtual_content(found, tmp_path) == content(source).ljust(size, b"\0")
@@ -179,7 +181,7 @@ async def test_an_overlay_reads_its_source_then_zeros(volumes, cloner, source, t
 
 
 async def test_an_overlay_uses_its_source_as_long_as_it_lives(volumes, cloner, source):
-    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    await cloner.run(SOURCE, overlay("vm"), ignore)
     found = await volumes.find("golden", "vm")
     assert await volumes.in_use("golden", "source") == f"{found.location} has it as its backing file"
     assert await volumes.in_use("golden", "vm") == ""
@@ -190,8 +192,8 @@ async def test_an_overlay_uses_its_source_as_long_as_it_lives(volumes, cloner, s
 
 @pytest.mark.usefixtures("source")
 async def test_an_overlay_of_an_overlay(volumes, cloner, tmp_path, source):
-    await cloner.run(("golden", "source"), overlay("vm"), ignore)
-    await cloner.run(("golden", "vm"), overlay("vm-of-vm", 5 * MIB), ignore)
+    await cloner.run(SOURCE, overlay("vm"), ignore)
+    await cloner.run(replace(SOURCE, name="vm"), overlay("vm-of-vm", 5 * MIB), ignore)
     middle, found = await volumes.find("golden", "vm"), await volumes.find("golden", "vm-of-vm")
     told = info_of(found)
     assert (told["backing-filename"], told["backing-filename-format"]) == (middle.location, "qcow2")
@@ -199,9 +201,9 @@ async def test_an_overlay_of_an_overlay(volumes, cloner, tmp_path, source):
 
 
 async def test_a_copy_of_an_overlay_is_whole(volumes, cloner, source):
-    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    await cloner.run(SOURCE, overlay("vm"), ignore)
     machine_writes(await volumes.find("golden", "vm"))
-    done = await cloner.run(("golden", "vm"), spec("copy", 6 * MIB), ignore)
+    done = await cloner.run(replace(SOURCE, name="vm"), spec("copy", 6 * MIB), ignore)
     copy = await volumes.find("golden", "copy")
     expected = bytearray(content(source).ljust(6 * MIB, b"\0"))
     expected[MIB : MIB + 65536] = b"\7" * 65536
@@ -213,24 +215,24 @@ async def test_a_copy_of_an_overlay_is_whole(volumes, cloner, source):
 
 async def test_an_overlay_into_less(volumes, cloner, source):
     with pytest.raises(VolumeTooSmallError, match=rf"{4 * MIB - 512} .*{source.size} "):
-        await cloner.run(("golden", "source"), overlay("vm", 4 * MIB - 512), ignore)
+        await cloner.run(SOURCE, overlay("vm", 4 * MIB - 512), ignore)
     assert await volumes.find("golden", "vm") is None
 
 
 @pytest.mark.usefixtures("source")
 async def test_an_overlay_again_is_no_op(volumes, cloner):
-    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    await cloner.run(SOURCE, overlay("vm"), ignore)
     before = status(await volumes.find("golden", "vm")).st_ino
-    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    await cloner.run(SOURCE, overlay("vm"), ignore)
     assert status(await volumes.find("golden", "vm")).st_ino == before
 
 
 @pytest.mark.usefixtures("source")
 @pytest.mark.parametrize("first", [True, False], ids=["overlay first", "copy first"])
 async def test_a_clone_of_another_kind_takes_the_place_of_an_earlier_one(volumes, cloner, first):
-    await cloner.run(("golden", "source"), replace(spec("vm", uid="earlier"), overlay=first), ignore)
+    await cloner.run(SOURCE, replace(spec("vm", uid="earlier"), overlay=first), ignore)
     earlier = await volumes.find("golden", "vm")
-    await cloner.run(("golden", "source"), replace(spec("vm", uid="later"), overlay=not first), ignore)
+    await cloner.run(SOURCE, replace(spec("vm", uid="later"), overlay=not first), ignore)
     later = await volumes.find("golden", "vm")
     assert earlier.format != later.format
     with pytest.raises(FileNotFoundError):
@@ -238,7 +240,7 @@ async def test_a_clone_of_another_kind_takes_the_place_of_an_earlier_one(volumes
 
 
 async def test_what_is_in_use_is_not_replaced(volumes, cloner, source):
-    await cloner.run(("golden", "source"), overlay("vm"), ignore)
+    await cloner.run(SOURCE, overlay("vm"), ignore)
     before = content(source)
     with pytest.raises(InUseError, match=r"golden/source is not replaced: .* has it as its backing file"):
         await cloner.blank(spec("source", uid="another"))

@@ -15,9 +15,11 @@ from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.folders import StorageFolders
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.ports import CloneSource, VolumeSpec
 from tests.support.home import keep_volumes_inside
 from tests.support.storage import denied, mounted, public_folder
+
+SOURCE = CloneSource(namespace="golden", name="source")
 
 
 @pytest.fixture
@@ -179,7 +181,7 @@ async def test_a_full_folder(make, tmp_path):
     volumes.place(spec("source")).file.write_bytes(os.urandom(1 << 20))
     with mounted("tmpfs", tmp_path / "nvme", "-t", "tmpfs", "-o", "size=512k"):
         with pytest.raises(NoSpaceError, match=r"golden/clone of 1048576 bytes.*No space left") as raised:
-            await cloner.run(("golden", "source"), spec("clone", "fast"), lambda _: None)
+            await cloner.run(SOURCE, spec("clone", "fast"), lambda _: None)
         assert raised.value.hint == "free some; it is tried again"
         assert await volumes.find("golden", "clone") is None
         assert await volumes.find("golden", "source") is not None

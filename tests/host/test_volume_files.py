@@ -26,10 +26,12 @@ from dataimportcron.errors import (
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.ports import CloneSource, VolumeSpec
 from demo.host import wait_for
 from tests.support.home import keep_volumes_inside
 from tests.support.storage import as_root, loop_device, mounted
+
+SOURCE = CloneSource(namespace="golden", name="source")
 
 MIB = 1 << 20
 
@@ -188,7 +190,7 @@ async def test_each_way_copies_the_bytes_and_the_holes(volumes, cloner, source, 
             raise OSError(errno.EXDEV, "Invalid cross-device link")
 
         monkeypatch.setattr(os, "copy_file_range", refuse)
-    done = await cloner.run(("golden", "source"), spec("clone", 40 * MIB), lambda _: None)
+    done = await cloner.run(SOURCE, spec("clone", 40 * MIB), lambda _: None)
     clone = volumes.place(spec("clone")).file
     assert done.phase == way
     assert MIB <= done.written <= 3 * MIB
@@ -200,7 +202,7 @@ async def test_each_way_copies_the_bytes_and_the_holes(volumes, cloner, source, 
 async def test_a_source_that_has_grown_is_never_cut(cloner, source):
     os.truncate(source, 64 * MIB)
     with pytest.raises(VolumeTooSmallError, match=str(64 * MIB)):
-        await cloner.run(("golden", "source"), spec("clone", 32 * MIB), lambda _: None)
+        await cloner.run(SOURCE, spec("clone", 32 * MIB), lambda _: None)
 
 
 async def test_old_bytes_never_shine_through(volumes, cloner):
@@ -307,7 +309,7 @@ async def test_a_reflink_shares_all_blocks(xfs, volumes, cloner):
         stream.write(os.urandom(8 * MIB))
         os.fsync(stream.fileno())
     before = shutil.disk_usage(xfs).used
-    done = await cloner.run(("golden", "source"), spec("clone", 40 * MIB, "fast"), lambda _: None)
+    done = await cloner.run(SOURCE, spec("clone", 40 * MIB, "fast"), lambda _: None)
     clone = volumes.place(spec("clone", storage_class="fast")).file
     os.sync()
     assert (done.phase, done.written) == ("Reflink", 0)
@@ -320,7 +322,7 @@ async def test_a_reflink_shares_all_blocks(xfs, volumes, cloner):
 
 
 async def test_from_one_file_system_to_another(xfs, volumes, cloner, source):
-    done = await cloner.run(("golden", "source"), spec("clone", 32 * MIB, "fast"), lambda _: None)
+    done = await cloner.run(SOURCE, spec("clone", 32 * MIB, "fast"), lambda _: None)
     clone = volumes.place(spec("clone", storage_class="fast")).file
     assert done.phase in {"CopyFileRange", "SparseCopy"}
     assert clone.is_relative_to(xfs)
@@ -345,7 +347,7 @@ async def test_what_libvirt_has_made_its_own_is_still_ours(volumes, cloner):
 async def test_overlays_need_qemu_img(volumes, cloner, source, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="qemu-img is not installed") as raised:
-        await cloner.run(("golden", "source"), replace(spec("vm", 32 * MIB), overlay=True), lambda _: None)
+        await cloner.run(SOURCE, replace(spec("vm", 32 * MIB), overlay=True), lambda _: None)
     assert raised.value.hint == "apt-get install qemu-utils"
     assert await volumes.find("golden", "vm") is None
     assert source.exists()
@@ -358,11 +360,11 @@ def pid_in(file):
 
 
 async def test_a_flattening_that_is_cancelled_ends(volumes, cloner, source, monkeypatch, tmp_path):
-    await cloner.run(("golden", "source"), replace(spec("vm", 32 * MIB), overlay=True), lambda _: None)
+    await cloner.run(SOURCE, replace(spec("vm", 32 * MIB), overlay=True), lambda _: None)
     (tmp_path / "qemu-img").write_text(f"#!/bin/sh\necho $$ > {tmp_path}/pid\nexec sleep 600\n")
     (tmp_path / "qemu-img").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    task = asyncio.create_task(cloner.run(("golden", "vm"), spec("copy", 32 * MIB), lambda _: None))
+    task = asyncio.create_task(cloner.run(replace(SOURCE, name="vm"), spec("copy", 32 * MIB), lambda _: None))
     process = await asyncio.to_thread(wait_for, "it runs", 20, lambda: pid_in(tmp_path / "pid"))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -374,7 +376,11 @@ async def test_a_flattening_that_is_cancelled_ends(volumes, cloner, source, monk
 
 
 async def test_a_volume_with_dots_in_its_name(volumes, cloner, source):
-    await cloner.run(("golden", "source"), replace(spec("fedora.41.x", 32 * MIB), overlay=True), lambda _: None)
+    await cloner.run(
+        SOURCE,
+        replace(spec("fedora.41.x", 32 * MIB), overlay=True),
+        lambda _: None,
+    )
     found = await volumes.find("golden", "fedora.41.x")
     assert found.location == str(source.parent / "fedora.41.x.qcow2")
     await volumes.delete("golden", "fedora.41.x")

@@ -73,7 +73,7 @@ async def test_a_clone_whose_source_goes_while_it_is_queued_waits_too(bound, hom
     async def run(source, volume, report):
         if not refused:
             refused.append(source)
-            raise CloneWithoutSourceError(f"The source volume {'/'.join(source)} does not exist")
+            raise CloneWithoutSourceError(f"The source volume {source} does not exist")
         return await clone(source, volume, report)
 
     monkeypatch.setattr(home.home.cloner, "run", run)
