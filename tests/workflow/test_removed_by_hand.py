@@ -5,6 +5,7 @@ from temporalio.client import WorkflowExecutionStatus
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import CloneWithoutSourceError
 from dataimportcron.messages import PollResult, Verdict
+from dataimportcron.ports import CloneSource
 from tests.support.home import DATA_SOURCE, NAMESPACE, URL
 from tests.support.temporal import eventually
 from worker.binding import bind
@@ -82,7 +83,7 @@ async def test_a_clone_whose_source_goes_while_it_is_queued_waits_too(bound, hom
         await eventually(lambda: home.condition("UpToDate")[0] == "True")
         home.store.apply(CLONE)
         await eventually(lambda: home.volumes()["clone"] == "Succeeded")
-        assert refused == [(NAMESPACE, home.points_to())]
+        assert refused == [CloneSource(namespace=NAMESPACE, name=home.points_to())]
 
 
 async def test_a_population_whose_object_went_while_nobody_looked_is_stopped(bound, home, monkeypatch):
