@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import WorkflowExecutionStatus
 
 from dataimportcron import naming
-from dataimportcron.api.types import DataImportCron, DataSource
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import validate
 from dataimportcron.messages import CronState, ObjectDeleted, Outcome, PollResult, RunningImport, Verdict
 from dataimportcron.naming import import_name
@@ -15,6 +15,7 @@ from dataimportcron.planning import clean_up_of
 from tests.support.home import DATA_SOURCE, NAMESPACE, URL, TestHome, cron_document
 from tests.support.temporal import dev_server, eventually
 from tests.workflow.conftest import SITE
+from worker.binding import bind
 from worker.run import workers
 from workflows.data_import_cron import DataImportCronWorkflow
 
@@ -136,6 +137,22 @@ async def test_deletion_with_retention_none_removes_everything(bound, home):
         await eventually(closed)
         await eventually(lambda: not home.volumes() and not file.exists())
         await eventually(lambda: not home.store.deletions())
+
+
+async def test_retention_none_of_a_cron_that_went_with_its_execution_while_nobody_looked(bound, home, monkeypatch):
+    home.release(b"one")
+    async with bound() as cron:
+        home.apply(retentionPolicy="None")
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+    await cron.handle.terminate()
+    last = home.cron()
+    home.store.delete(last)
+    home.store.forget(last.metadata.uid)
+    kept = home.store.list(DataVolume)
+    monkeypatch.setattr(bind, "RESYNC", 0.5)
+    async with bound() as cron:
+        await eventually(lambda: not home.volumes() and not home.store.list(DataSource))
+    assert kept
 
 
 async def test_a_cron_that_finds_its_object_gone_is_told_its_last_policy_before_it_cleans_up(dev, home, running):

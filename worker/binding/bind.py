@@ -19,7 +19,7 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.errors import ConflictError, DataImportCronError, InUseError, ObjectNotFoundError
-from dataimportcron.messages import ObjectRef, VolumeInput
+from dataimportcron.messages import CleanUp, ObjectRef, VolumeInput
 from dataimportcron.planning import clean_up_of
 from dataimportcron.ports import Events, Objects, Volumes
 from dataimportcron.projection import data_source_status
@@ -79,6 +79,7 @@ class Binding:
         self._lost: set[str] = set()
         self._problems: set[str] = set()
         self._kept: dict[str, _Kept] = {}
+        self._orphans: set[tuple[str, str]] = set()
 
     async def run(self) -> None:
         """Follow the feed; trouble with Temporal or an object is logged and tried again, it never ends the binding."""
@@ -228,7 +229,27 @@ class Binding:
         async for namespace, name in self._executions.running_volumes():
             if await self._is_gone(DataVolume, namespace, name):
                 await self._executions.stop_volume(namespace, name)
+        await self._end_orphans(crons)
         await self._tell_problems()
+
+    async def _end_orphans(self, crons: set[tuple[str, str]]) -> None:
+        """What was to go with its cron, whose object and execution both went while nobody looked.
+
+        A resync later, not at once: whoever restores a backup may restore the cron last.
+        """
+        marked = [
+            resource
+            for kind in (DataVolume, DataSource)
+            for resource in await self._objects.list(kind)
+            if naming.LABEL_CLEANUP in resource.metadata.labels
+        ]
+        owners = {(it.metadata.namespace, it.metadata.labels.get(naming.LABEL_CRON, "")) for it in marked}
+        orphans = {(namespace, name) for namespace, name in owners - crons if name}
+        for namespace, name in orphans & self._orphans:
+            logger.info("DataImportCron %s/%s is gone; what was to go with it goes", namespace, name)
+            gone = ObjectRef(namespace=namespace, name=name, uid="")
+            await self._executions.end_cron(gone, CleanUp(retention_policy="None", data_source=""))
+        self._orphans = orphans
 
     async def _is_gone(self, kind: type[Resource], namespace: str, name: str) -> bool:
         """Whether there surely is no such object now: what visibility tells may be of before."""
