@@ -69,6 +69,7 @@ def _tell(mode: Mode, work: Path, *, keep: bool) -> int:
             story.first_import,
             story.quiet_poll,
             story.polls,
+            story.clones,
             story.disturbances,
             story.wrong_tag,
             story.history,

@@ -14,7 +14,8 @@ import httpx
 import yaml
 
 from dataimportcron.naming import import_name
-from demo.cluster.installation import Installation, condition
+from demo.cluster.clones import Clones
+from demo.cluster.installation import STANDALONE, Installation, condition
 from demo.images import bootable_disk, to_qcow2
 from demo.push import Image, delete_tag, disk_layer, push
 from demo.telling import Telling
@@ -46,6 +47,8 @@ class Story(Telling):
     work: Path
     _disks: dict[str, tuple[int, str]] = field(default_factory=dict)
     """Size and sha256 of the disk in each claim."""
+    _versions: dict[str, str] = field(default_factory=dict)
+    """What the image in each claim says of itself."""
 
     def evidence(self) -> str:
         """The ends of the workers' logs."""
@@ -65,6 +68,7 @@ class Story(Telling):
         name = import_name(DATA_SOURCE, push(self.client, REPOSITORY, "latest", Image(layers=(layer,))))
         with raw.open("rb") as file:
             self._disks[name] = (raw.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
+        self._versions[name] = version
         return name
 
     def first_import(self) -> None:
@@ -121,6 +125,14 @@ class Story(Telling):
         self._arrives(name, 240)
         self._holds(name)
         self.say(f"after all that {name} is right")
+
+    def clones(self) -> None:
+        """What may be made of the newest import; beside CDI that is CDI's."""
+        if self.place.mode is STANDALONE:
+            name = self.place.points_to(NAMESPACE, DATA_SOURCE)
+            size, digest = self._disks[name]
+            clones = Clones(self.place, self.work, self._versions[name], size, digest)
+            self.checks += clones.tell()
 
     def wrong_tag(self) -> None:
         """The tag vanishes: said at once, and nothing is lost."""
