@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-_ALL = ("imports", "polls", "cli_start", "quiet", "slow", "idle", "year", "growth", "cluster")
+_ALL = ("imports", "polls", "cli_start", "quiet", "slow", "idle", "year", "growth", "cluster", "clones")
 
 
 def main() -> None:
