@@ -32,7 +32,7 @@ export PIP_CACHE_DIR=$cache/pip PIP_DISABLE_PIP_VERSION_CHECK=1 UV_CACHE_DIR=$ca
 image_packages=(mmdebstrap uidmap)
 demo_packages=(cpio docker-registry dosfstools ipxe-qemu mtools qemu-system-x86 qemu-utils seabios syslinux)
 cluster_packages=("${image_packages[@]}" containernetworking-plugins e2fsprogs iproute2 iptables lua5.1 mount runc skopeo util-linux)
-test_packages=(chromium git libvirt-clients libvirt-daemon-system skopeo systemd virtinst xfsprogs)
+test_packages=(chromium git libvirt-clients libvirt-daemon-system systemd virtinst xfsprogs)
 bench_packages=(curl isal openssl zstd)
 
 say() { printf '== %s\n' "$*"; }
@@ -228,7 +228,7 @@ main() {
     image) packages=("${image_packages[@]}") ;;
     demo) packages=("${demo_packages[@]}") ;;
     cluster) packages=("${demo_packages[@]}" "${cluster_packages[@]}") ;;
-    test) packages=("${demo_packages[@]}" "${test_packages[@]}") ;;
+    test) packages=("${demo_packages[@]}" "${cluster_packages[@]}" "${test_packages[@]}") ;;
     bench) packages=("${demo_packages[@]}" "${cluster_packages[@]}" "${test_packages[@]}" "${bench_packages[@]}") ;;
     *) die "unknown profile '$profile'; expected python, image, demo, cluster, test, bench or clean" ;;
     esac
@@ -247,7 +247,7 @@ main() {
     checkout=$(printf '%s' "$root" | short_hash)
     venv=$cache/venv-$checkout-$content
     prepare_venv "$python" "$venv"
-    case $profile in cluster | bench) prepare_go ;; esac
+    case $profile in cluster | test | bench) prepare_go ;; esac
     printf '%s' "$venv" >"$cache/venv-$checkout.path"
     say "ready: $venv"
 }

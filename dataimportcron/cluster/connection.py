@@ -74,8 +74,10 @@ class Connection:
             ObjectNotFoundError: there surely is none.
             NotServedError: the kind is not known to the server.
         """
-        what, accept = f"get {resource.called(namespace, name)}", _accept("PartialObjectMetadata")
-        return await self._json(what, "GET", resource.path(namespace, name), accept=accept if metadata_only else _JSON)
+        accept = _METADATA if metadata_only else _JSON
+        return await self._json(
+            f"get {resource.called(namespace, name)}", "GET", resource.path(namespace, name), accept=accept
+        )
 
     async def list(
         self, resource: ResourceType, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
@@ -85,13 +87,7 @@ class Connection:
         return listing.items
 
     async def snapshot(
-        self,
-        resource: ResourceType,
-        namespace: str = "",
-        *,
-        label_selector: str = "",
-        field_selector: str = "",
-        metadata_only: bool = False,
+        self, resource: ResourceType, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
     ) -> Listing:
         """Read all objects page by page, with the resourceVersion from which a watch can go on.
 
@@ -100,16 +96,12 @@ class Connection:
             namespace: "" for all.
             label_selector: as kubectl's `-l`.
             field_selector: as kubectl's `--field-selector`.
-            metadata_only: leave out everything but apiVersion, kind and metadata.
         """
         query = _query(labelSelector=label_selector, fieldSelector=field_selector, limit=str(_PAGE))
-        accept = _accept("PartialObjectMetadataList") if metadata_only else _JSON
         items: list[Json] = []
         while True:
             try:
-                page = await self._json(
-                    f"list {resource.called(namespace)}", "GET", resource.path(namespace), query, accept=accept
-                )
+                page = await self._json(f"list {resource.called(namespace)}", "GET", resource.path(namespace), query)
             except ExpiredVersionError:
                 if "continue" not in query:
                     raise
@@ -118,16 +110,15 @@ class Connection:
                 query.pop("limit")
                 items.clear()
                 continue
-            items += page["items"] or ()  # an empty list of metadata is null
+            items += page["items"] or ()  # an empty list of Go's may be null
             following = page["metadata"].get("continue")
             if not following:
                 break
             query["continue"] = following
-        if not metadata_only:
-            items = [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in items]
+        items = [{"apiVersion": resource.api_version, "kind": resource.kind} | item for item in items]
         return Listing(items=items, resource_version=page["metadata"]["resourceVersion"])
 
-    async def watch(  # noqa: PLR0913 -- as `snapshot`
+    async def watch(  # noqa: PLR0913 -- what, from where on, how long
         self,
         resource: ResourceType,
         namespace: str = "",
@@ -135,7 +126,6 @@ class Connection:
         resource_version: str,
         label_selector: str = "",
         field_selector: str = "",
-        metadata_only: bool = False,
         timeout: float = 290.0,  # noqa: ASYNC109 -- the server ends the stream, not we
     ) -> AsyncGenerator[tuple[str, Json], None]:
         """Changes after a resourceVersion: (ADDED, MODIFIED, DELETED or BOOKMARK, object), until the server ends it.
@@ -152,8 +142,7 @@ class Connection:
             labelSelector=label_selector,
             fieldSelector=field_selector,
         )
-        accept = _accept("PartialObjectMetadata") if metadata_only else _JSON
-        stream = self._lines(what, resource.path(namespace), query, accept=accept, silence=timeout + _GRACE)
+        stream = self._lines(what, resource.path(namespace), query, accept=_JSON, silence=timeout + _GRACE)
         async with aclosing(stream) as lines:
             async for line in lines:
                 event = json.loads(line)
@@ -378,7 +367,10 @@ class Connection:
             try:
                 yield response
             finally:
-                # Where all was read, the connection is in the pool already, and this does nothing.
+                # Where all was read, the connection is in the pool already. One that is given up is not ended politely:
+                # TLS would wait for the server's last word, and outlive `close`.
+                if (given_up := response.response.connection) is not None and given_up.transport is not None:
+                    given_up.transport.abort()
                 response.response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             found = str(error) or type(error).__name__
@@ -386,10 +378,7 @@ class Connection:
 
 
 _JSON: Final = "application/json"
-
-
-def _accept(kind: str) -> str:
-    return f"application/json;as={kind};g=meta.k8s.io;v=v1"
+_METADATA: Final = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 
 def _query(**parameters: str) -> dict[str, str]:

@@ -19,7 +19,6 @@ class KindStream:
         namespace: "" for all.
         label_selector: as kubectl's `-l`.
         field_selector: as kubectl's `--field-selector`.
-        metadata_only: leave out everything but the metadata.
         timeout: seconds after which the server ends a watch, which then goes on.
     """
 
@@ -28,7 +27,6 @@ class KindStream:
     namespace: str = ""
     label_selector: str = ""
     field_selector: str = ""
-    metadata_only: bool = False
     timeout: float = 290.0
 
     async def snapshot(self) -> Listing:
@@ -38,7 +36,6 @@ class KindStream:
             self.namespace,
             label_selector=self.label_selector,
             field_selector=self.field_selector,
-            metadata_only=self.metadata_only,
         )
 
     def watch(self, resource_version: str) -> AsyncGenerator[tuple[str, Json], None]:
@@ -49,6 +46,5 @@ class KindStream:
             resource_version=resource_version,
             label_selector=self.label_selector,
             field_selector=self.field_selector,
-            metadata_only=self.metadata_only,
             timeout=self.timeout,
         )

@@ -35,7 +35,10 @@ RESOURCE_QUOTA = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"nam
 
 
 class Cluster:
-    """The adapters, and the kubelet's part."""
+    """The adapters, and the kubelet's part.
+
+    DataVolumes are objects of the cluster as well: the garbage collector deletes a claim whose owner is not there.
+    """
 
     def __init__(self, connection, objects, namespace):
         self.connection, self.objects, self.namespace = connection, objects, namespace

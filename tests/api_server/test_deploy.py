@@ -12,8 +12,8 @@ import yaml
 
 from deploy.image.build import CHECKOUT
 from tests.cluster import rights
-from tests.cluster.control_plane import control_plane as run_control_plane
 from tests.cluster.rights import Right
+from tests.support.admission import ADMITTED
 
 DEPLOY = CHECKOUT / "deploy"
 OVERLAYS = ("beside", "standalone", "trial", "namespaced")
@@ -21,12 +21,9 @@ ACCOUNT = "system:serviceaccount:dataimportcron:dataimportcron"
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """A control plane of its own: what is installed here would be in the way of others."""
-    with run_control_plane(tmp_path_factory.mktemp("deploy")) as running:
-        running.kubectl("apply", "-f", str(DEPLOY / "namespace.yaml"))
-        running.kubectl("create", "namespace", "golden-images")
-        yield running
+def cluster(api):
+    api.kubectl("apply", "-f", str(DEPLOY / "namespace.yaml"))
+    return api
 
 
 def built(cluster, folder):
@@ -116,8 +113,6 @@ def test_your_own_temporal_is_named_by_a_secret(cluster, tmp_path):
 
 
 def test_installed_and_uninstalled_with_all_volumes_still_there(cluster):
-    cluster.apply(_definition())
-    cluster.kubectl("wait", "--for=condition=Established", "crd/datavolumes.cdi.kubevirt.io")
     cluster.apply(_data_volume())
     owner = cluster.get("datavolume", "fedora", "-n", "golden-images")["metadata"]
     cluster.apply(_claim(owner))
@@ -145,8 +140,6 @@ def test_installed_and_uninstalled_with_all_volumes_still_there(cluster):
 
 
 def test_a_sync_after_a_poll_shows_no_diff(cluster):
-    cluster.kubectl("apply", "--server-side", "-f", str(DEPLOY / "crds" / "beside"))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/dataimportcrons.dataimportcron.io")
     cron = yaml.safe_load((DEPLOY / "samples" / "fedora.yaml").read_text()) | {
         "apiVersion": "dataimportcron.io/v1beta1"
     }
@@ -165,7 +158,7 @@ def test_a_sync_after_a_poll_shows_no_diff(cluster):
     assert not cluster.kubectl("diff", *as_git, document=cron)
 
 
-@pytest.fixture(params=("beside", "standalone"))
+@pytest.fixture(scope="module", params=("beside", "standalone"))
 def mode(cluster, request):
     """How the worker is installed, without its pods."""
     cluster.kubectl("apply", "--server-side", "-k", str(DEPLOY / "overlays" / request.param))
@@ -223,7 +216,7 @@ def test_roles_of_people_are_aggregated(cluster, mode, role, writes):
     crons, others = (ours, cdis) if mode == "beside" else (cdis, ours)
     cluster.apply(_binding(role))
     who = (cluster, f"{role}-of-golden-images")
-    # A controller does it: what the test before this one has installed is gone a moment later, too.
+    # A controller does it: what another mode has installed is gone a moment later, too.
     cluster.processes.wait_until(
         f"{role} is aggregated",
         lambda: may(*who, "list", crons, "golden-images") and not may(*who, "list", others, "golden-images"),
@@ -247,23 +240,18 @@ def test_a_namespaced_install_has_no_right_on_the_cluster(cluster):
     }  # fmt: skip
 
 
-def test_what_the_worker_asks_for_is_on_record(cluster):
-    overlay = DEPLOY / "overlays/beside"
-    cluster.kubectl("apply", "--server-side", "-k", str(overlay))
-    try:
-        token = cluster.kubectl("create", "token", "dataimportcron", "-n", "dataimportcron").strip()
-        trust = ssl.create_default_context(cafile=str(cluster.authority.certificate))
-        headers = {"Authorization": f"Bearer {token}"}
-        with httpx.Client(base_url=cluster.url, verify=trust, headers=headers) as client:
-            assert client.get("/api/v1/persistentvolumeclaims").status_code == 200
-            assert client.get("/api/v1/namespaces/default/secrets").status_code == 403
-            assert client.get("/api/v1/namespaces/default/pods/none/log").status_code == 404
-    finally:
-        cluster.kubectl("delete", "-k", str(overlay))
+def test_what_the_worker_asks_for_is_on_record(cluster, mode):
+    token = cluster.kubectl("create", "token", "dataimportcron", "-n", "dataimportcron").strip()
+    trust = ssl.create_default_context(cafile=str(cluster.authority.certificate))
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=cluster.url, verify=trust, headers=headers) as client:
+        assert client.get("/api/v1/persistentvolumeclaims").status_code == 200
+        assert client.get("/api/v1/namespaces/default/secrets").status_code == 403
+        assert client.get("/api/v1/namespaces/default/pods/none/log").status_code == 404
     done = rights.audited(cluster.audit_log, ACCOUNT)
     assert done.allowed == {Right("", "persistentvolumeclaims", "list"), Right("", "pods/log", "get")}
     assert done.refused == {Right("", "secrets", "list")}
-    granted = rights.granted(built(cluster, "overlays/beside"), "dataimportcron")
+    granted = rights.granted(built(cluster, f"overlays/{mode}"), "dataimportcron")
     assert done.allowed < granted
     assert not done.refused & granted
 
@@ -273,21 +261,8 @@ def _relative(start, path):
     return os.path.relpath(path, start)
 
 
-def _definition():
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    names = {"plural": "datavolumes", "singular": "datavolume", "kind": "DataVolume"}
-    version = {"name": "v1beta1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "datavolumes.cdi.kubevirt.io"},
-        "spec": {"group": "cdi.kubevirt.io", "scope": "Namespaced", "names": names, "versions": [version]},
-    }
-
-
 def _data_volume():
-    metadata = {"name": "fedora", "namespace": "golden-images"}
-    return {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume", "metadata": metadata, "spec": {}}
+    return ADMITTED["k01"] | {"metadata": {"name": "fedora", "namespace": "golden-images"}}
 
 
 def _claim(owner):

@@ -57,8 +57,7 @@ async def test_a_cluster_without_image_streams(streams, control_plane):
 
 
 async def test_an_image_stream(streams, control_plane):
-    control_plane.apply(DEFINITION)
-    control_plane.kubectl("wait", "--for=condition=Established", f"crd/{DEFINITION['metadata']['name']}")
+    control_plane.define(DEFINITION)
     control_plane.apply(STREAM)
     found = await streams.resolve(source("rhel9"))
     assert (found.digest, found.image) == (DIGEST, f"reg:5000/golden/rhel9@{DIGEST}")

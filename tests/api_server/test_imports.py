@@ -15,7 +15,9 @@ import pytest
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.dialect import standalone
 from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.pods import LABEL_VOLUME, Attempt
 from dataimportcron.cluster.records import ATTEMPT, COMPLETE, attempt_of, record_of
 from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, PVCS
@@ -26,26 +28,15 @@ from dataimportcron.errors import (
     ImageNotFoundError,
     ImporterDiedError,
 )
-from dataimportcron.host.objects import HostObjects
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
 from dataimportcron.importer.report import FAILED, Result
 from tests.api_server.import_stand import DIGEST, DONE, LATE_BINDING, RESOURCE_QUOTA, SETTINGS, Cluster
 from tests.cluster.access import USER
-from tests.support.home import keep_volumes_inside
+from tests.support.running import running
 
 
 @pytest.fixture
-def state(tmp_path):
-    folder = StateFolder(tmp_path / "state")
-    folder.prepare()
-    keep_volumes_inside(folder)
-    return folder
-
-
-@pytest.fixture
-async def connection(control_plane):
-    async with connected(kubeconfig=str(control_plane.kubeconfig)) as made:
+async def connection(api):
+    async with connected(kubeconfig=str(api.kubeconfig)) as made:
         yield made
 
 
@@ -58,13 +49,15 @@ async def namespace(connection, request):
 
 
 @pytest.fixture
-async def cluster(connection, state, namespace):
-    made = Cluster(connection, HostObjects(Store(state)), namespace)
-    yield made
-    made.importer._hands_over = lambda: True
-    for task in made.tasks:
-        task.cancel()
-    await asyncio.gather(*made.tasks, return_exceptions=True)
+async def cluster(connection, namespace):
+    objects = ClusterObjects(connection, standalone(await connection.resources_of("cdi.kubevirt.io", "v1beta1")))
+    made = Cluster(connection, objects, namespace)
+    async with running(objects.run()):
+        yield made
+        made.importer._hands_over = lambda: True
+        for task in made.tasks:
+            task.cancel()
+        await asyncio.gather(*made.tasks, return_exceptions=True)
 
 
 async def test_an_import_from_nothing_to_its_record(cluster):
@@ -221,8 +214,8 @@ async def test_a_worker_that_was_frozen_starts_no_second_writer(cluster, method,
     assert pod["metadata"]["labels"]["job-name"] == job["metadata"]["name"]
 
 
-async def test_no_node_takes_the_pod(cluster, control_plane):
-    control_plane.apply(LATE_BINDING)
+async def test_no_node_takes_the_pod(cluster, api):
+    api.apply(LATE_BINDING)
     task = cluster.start(await cluster.volume(storage_class="late"))
     told = await cluster.told("Unschedulable")
     assert "no nodes available" in told.message
@@ -230,43 +223,43 @@ async def test_no_node_takes_the_pod(cluster, control_plane):
     await task
 
 
-async def test_a_quota_holds_the_pod_up_until_it_is_raised(cluster, control_plane):
+async def test_a_quota_holds_the_pod_up_until_it_is_raised(cluster, api):
     quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
-    control_plane.apply({**quota, "spec": {"hard": {"pods": "0"}}})
+    api.apply({**quota, "spec": {"hard": {"pods": "0"}}})
     task = cluster.start(await cluster.volume())
     assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
     assert await cluster.pods() == []
-    control_plane.apply({**quota, "spec": {"hard": {"pods": "9"}}})
+    api.apply({**quota, "spec": {"hard": {"pods": "9"}}})
     await cluster.ends(await cluster.pod(), DONE)
     await task
 
 
-async def test_a_quota_holds_the_claim_up_until_it_is_raised(cluster, control_plane):
+async def test_a_quota_holds_the_claim_up_until_it_is_raised(cluster, api):
     quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
-    control_plane.apply({**quota, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
+    api.apply({**quota, "spec": {"hard": {"persistentvolumeclaims": "0"}}})
 
     async def enforced():
-        return (control_plane.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
+        return (api.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
 
     await cluster.until(enforced)
     task = cluster.start(await cluster.volume())
     assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
-    control_plane.apply({**quota, "spec": {"hard": {"persistentvolumeclaims": "1"}}})
+    api.apply({**quota, "spec": {"hard": {"persistentvolumeclaims": "1"}}})
     await cluster.ends(await cluster.pod(), DONE)
     await task
 
 
-async def test_a_quota_holds_the_job_up_until_it_is_raised(cluster, control_plane):
+async def test_a_quota_holds_the_job_up_until_it_is_raised(cluster, api):
     quota = {**RESOURCE_QUOTA, "metadata": {"name": "tight", "namespace": cluster.namespace}}
-    control_plane.apply({**quota, "spec": {"hard": {"count/jobs.batch": "0"}}})
+    api.apply({**quota, "spec": {"hard": {"count/jobs.batch": "0"}}})
 
     async def enforced():
-        return (control_plane.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
+        return (api.get("resourcequota", "tight", "-n", cluster.namespace).get("status") or {}).get("hard")
 
     await cluster.until(enforced)
     task = cluster.start(await cluster.volume())
     assert "exceeded quota: tight" in (await cluster.told("ErrExceededQuota")).message
-    control_plane.apply({**quota, "spec": {"hard": {"count/jobs.batch": "1"}}})
+    api.apply({**quota, "spec": {"hard": {"count/jobs.batch": "1"}}})
     await cluster.ends(await cluster.pod(), DONE)
     await task
 
@@ -315,12 +308,10 @@ async def test_who_uses_a_volume(cluster):
     )
 
 
-async def test_a_worker_that_may_not_read_what_is_the_clusters(cluster, control_plane):
-    control_plane.kubectl(
-        "create", "rolebinding", "alice", "--clusterrole=admin", f"--user={USER}", "-n", cluster.namespace
-    )
+async def test_a_worker_that_may_not_read_what_is_the_clusters(cluster, api):
+    api.kubectl("create", "rolebinding", "alice", "--clusterrole=admin", f"--user={USER}", "-n", cluster.namespace)
     spec = await cluster.volume()
-    async with connected(kubeconfig=str(control_plane.user_kubeconfig)) as connection:
+    async with connected(kubeconfig=str(api.user_kubeconfig)) as connection:
         claims = Claims(connection, owned=True)
         made = await claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
         assert "storageClassName" not in made["spec"]

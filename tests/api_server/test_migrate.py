@@ -16,7 +16,6 @@ from uuid import uuid4
 import pytest
 
 from dataimportcron import naming
-from dataimportcron.api.crds import BESIDE, SETTINGS, STANDALONE
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.kubeconfig import connected
@@ -25,7 +24,6 @@ from dataimportcron.cluster.mover import Mover
 from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import InUseError
-from tests.cluster.control_plane import control_plane as run_control_plane
 from tests.support.cdi import (
     CRON,
     NEW,
@@ -51,15 +49,11 @@ CDI = {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "CDI", "metadata": {"nam
 
 
 @pytest.fixture(scope="module")
-def plane(tmp_path_factory):
-    """A control plane of its own, where CDI is: that would be news to all others."""
-    with run_control_plane(tmp_path_factory.mktemp("migrate")) as running:
-        definitions = [*SETTINGS, *STANDALONE, *BESIDE]
-        running.apply(*(it.document() for it in definitions))
-        names = [f"crd/{it.name}" for it in definitions]
-        running.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
-        running.apply(CDI)
-        yield running
+def plane(api):
+    """Where CDI is, while these tests run."""
+    api.apply(CDI)
+    yield api
+    api.kubectl("delete", "cdi", "cdi")
 
 
 @pytest.fixture

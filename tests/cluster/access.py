@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +53,12 @@ class Access:
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
         """Apply objects."""
-        self.kubectl("apply", "-f", "-", document={"apiVersion": "v1", "kind": "List", "items": list(documents)})
+        self.kubectl("apply", "-f", "-", document=_listed(documents))
+
+    def define(self, *definitions: Mapping[str, Any]) -> None:
+        """Apply CustomResourceDefinitions, whoever has made them, and wait until they are served."""
+        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", document=_listed(definitions))
+        self.wait("condition=Established", *(f"crd/{it['metadata']['name']}" for it in definitions))
 
     def get(self, *arguments: str) -> Any:
         """What `kubectl get` finds, as JSON."""
@@ -64,7 +70,17 @@ class Access:
         Raises:
             TransientError: it does not come true in time.
         """
-        self.kubectl("wait", f"--for={condition}", f"--timeout={seconds:.0f}s", *arguments)
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.kubectl("wait", f"--for={condition}", f"--timeout={seconds:.0f}s", *arguments)
+            except TransientError as error:
+                # kubectl gives up at once on an object so new that it has no conditions.
+                if "accessor error" not in error.message or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def answers(self, *arguments: str) -> bool:
         """Whether kubectl succeeds at once."""
@@ -85,3 +101,7 @@ class Access:
             env={"HOME": str(self.folder), "PATH": os.defpath},  # no proxy's variables; its cache goes with the cluster
             input=None if document is None else json.dumps(document),
         )
+
+
+def _listed(documents: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "List", "items": list(documents)}

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -26,6 +27,8 @@ PARTS: Final[tuple[Part, ...]] = ("control-plane", "node", "own")
 _SOURCES: Final = Path(__file__).parent / "go"
 _OF_ALL: Final = ("go.mod", "go.sum", "build.sh")
 _GO: Final = ("go", "/usr/local/go/bin/go")
+_SILENCE: Final = 30.0
+"""Seconds after which a build that goes on says so."""
 _UNUSED: Final = 14 * 86400
 """Seconds after which what another version of the sources made goes."""
 
@@ -60,9 +63,15 @@ def _build(part: Part, kept: Path) -> None:
     _say(f"building {part}, cold some minutes")
     environment = os.environ | {"PATH": f"{find_go().parent}:{os.environ['PATH']}"}
     command = [str(_SOURCES / "build.sh"), part, str(unfinished)]
-    ended = subprocess.run(command, env=environment, check=False, text=True, stderr=subprocess.PIPE)
-    if ended.returncode:
-        raise TransientError(f"The test cluster's {part} could not be built:\n{ended.stderr[-4000:]}")
+    with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as building:
+        words = None
+        while words is None:
+            with suppress(subprocess.TimeoutExpired):
+                _, words = building.communicate(timeout=_SILENCE)
+            if words is None:
+                _say(f"still building {part}, {time.monotonic() - started:.0f} s so far")
+    if building.returncode:
+        raise TransientError(f"The test cluster's {part} could not be built:\n{words[-4000:]}")
     unfinished.rename(kept / "bin")
     _say(f"built {part} in {time.monotonic() - started:.0f} s: {kept / 'bin'}")
     _forget_unused()

@@ -1,6 +1,32 @@
+import pytest
+
+from dataimportcron.api.crds import SETTINGS, STANDALONE
+from dataimportcron.cluster.dialect import standalone
+from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.objects import ClusterObjects
 from tests.cluster.fixtures import cluster, namespace
+from tests.support.running import running
 
 __all__ = ["cluster", "namespace"]
+
+
+@pytest.fixture(scope="module")
+def _defined(cluster):
+    cluster.define(*(it.document() for it in (*SETTINGS, *STANDALONE)))
+
+
+@pytest.fixture
+async def connection(cluster):
+    async with connected(kubeconfig=str(cluster.kubeconfig)) as made:
+        yield made
+
+
+@pytest.fixture
+async def objects(_defined, connection):
+    """DataVolumes are the cluster's, or its garbage collector would delete the claims that they own."""
+    made = ClusterObjects(connection, standalone(await connection.resources_of("cdi.kubevirt.io", "v1beta1")))
+    async with running(made.run()):
+        yield made
 
 
 def pytest_collection_modifyitems(items):

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import httpx
 
 from tests.cluster import rights
 from tests.cluster.access import USER, Access
@@ -77,13 +80,24 @@ class ControlPlane(Access):
         self.processes.start("kube-controller-manager", self._controller_manager())
         self.processes.start("kube-scheduler", self._scheduler())
         # A namespace is usable when the controller manager has given it its service account.
-        self.processes.wait_until(
-            "the default service account", lambda: self.answers("get", "serviceaccount", "default", "-n", "default")
-        )
+        self._wait_for("/api/v1/namespaces/default/serviceaccounts/default", "the default service account")
 
     def wait_ready(self) -> None:
         """Wait until the API server says that it is."""
-        self.processes.wait_until("the API server is ready", lambda: self.answers("get", "--raw", "/readyz"))
+        self._wait_for("/readyz", "the API server is ready")
+
+    def _wait_for(self, path: str, what: str) -> None:
+        """Wait until there is something at a path; kubectl would cost as much as the API server that it waits for."""
+        trust = ssl.create_default_context(cafile=self.authority.certificate)
+        trust.load_cert_chain(self.folder / "pki" / "admin.crt", self.folder / "pki" / "admin.key")
+
+        def is_there() -> bool:
+            with suppress(httpx.TransportError):
+                return client.get(path).is_success
+            return False
+
+        with httpx.Client(base_url=self.url, verify=trust, trust_env=False, timeout=2) as client:
+            self.processes.wait_until(what, is_there)
 
     def _etcd(self) -> list[str]:
         client, peer = (f"http://{LOOPBACK}:{port}" for port in self.addresses.etcd)
@@ -153,6 +167,9 @@ class ControlPlane(Access):
             f"--kubeconfig={kubeconfig}",
             "--secure-port=0",
             "--leader-elect=false",
+            # Each of its controllers asks for a token first, which at twenty a second takes longer than all the rest.
+            "--kube-api-qps=500",
+            "--kube-api-burst=500",
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self._signing[1]}",
             f"--root-ca-file={issue.certificate}",

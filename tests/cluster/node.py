@@ -16,6 +16,8 @@ import time
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from tests.cluster import images
 from tests.cluster.binaries import PARTS, binaries
 from tests.cluster.certificates import Authority
@@ -132,9 +134,7 @@ class Node:
         self._start_runtime()
         self._plane.start()
         self._start_kubelet()
-        crds = str(binaries("node") / "snapshot-crds.yaml")
-        self._plane.kubectl("apply", "--server-side", "-f", crds)
-        self._plane.wait("condition=Established", "-f", crds)
+        self._plane.define(*yaml.safe_load_all((binaries("node") / "snapshot-crds.yaml").read_text()))
         self._plane.kubectl("apply", "-f", str(Path(__file__).with_name("starting_objects.yaml")))
         self._start_storage()
         self._wait_ready()

@@ -15,9 +15,8 @@ import pytest
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.resources import CONFIG_MAPS, NAMESPACES
+from dataimportcron.cluster.resources import CONFIG_MAPS, DATA_VOLUMES, NAMESPACES
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import AlreadyExistsError
 from dataimportcron.ports import ImageSource
@@ -38,25 +37,6 @@ test_a_cancelled_import_has_stopped_and_can_be_run_again = (
     contract.test_a_cancelled_import_has_stopped_and_can_be_run_again
 )
 test_a_deleted_volume_is_imported_again = contract.test_a_deleted_volume_is_imported_again
-
-
-class OneVolume:
-    """`ports.Objects` that knows the one DataVolume that the contract speaks of."""
-
-    def __init__(self):
-        metadata = {"name": contract.SPEC.name, "namespace": NAMESPACE, "uid": contract.SPEC.uid}
-        storage = {"resources": {"requests": {"storage": str(contract.SPEC.size)}}}
-        self.volume = DataVolume.model_validate({"metadata": metadata, "spec": {"storage": storage}})
-
-    async def get(self, _kind, _namespace, _name):
-        return self.volume
-
-    async def list(self, _kind, _namespace=None):
-        return [self.volume]
-
-    async def patch(self, _before, after):
-        self.volume = after
-        return after
 
 
 class ClusterImages:
@@ -81,22 +61,32 @@ class ClusterImages:
 
 
 @pytest.fixture
-async def adapters(cluster, program):
-    async with connected(kubeconfig=str(cluster.kubeconfig)) as connection:
-        with suppress(AlreadyExistsError):
-            await connection.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-        certs = {"ca.crt": cluster.registry_ca.read_text()}
-        await connection.apply(CONFIG_MAPS, {"metadata": {"name": "certs", "namespace": NAMESPACE}, "data": certs})
-        objects = OneVolume()
-        # A file system of two mebibytes has no room for a disk of two.
-        claims = Claims(connection, owned=True, overheads={"": "15"})
-        settings = PodSettings(image=program)
-        yield SimpleNamespace(
-            volumes=ClusterVolumes(connection, objects, claims),
-            importer_of=lambda rate: ClusterImporter(connection, objects, claims, replace(settings, rate=rate)),
-        )
-        await ClusterVolumes(connection, objects, claims).delete(NAMESPACE, contract.SPEC.name)
-        cluster.kubectl("wait", "--for=delete", "--timeout=60s", f"pvc/{contract.SPEC.name}", "-n", NAMESPACE)
+async def volume(connection, objects, monkeypatch):
+    """The one DataVolume that the contract speaks of, as the cluster knows it."""
+    with suppress(AlreadyExistsError):
+        await connection.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+    metadata = {"name": contract.SPEC.name, "namespace": NAMESPACE}
+    spec = {"source": {"blank": {}}, "storage": {"resources": {"requests": {"storage": str(contract.SPEC.size)}}}}
+    made = await objects.create(DataVolume.model_validate({"metadata": metadata, "spec": spec}))
+    monkeypatch.setattr(contract, "SPEC", replace(contract.SPEC, uid=made.metadata.uid))
+    yield made
+    await connection.delete(DATA_VOLUMES, made.metadata.name, NAMESPACE)
+
+
+@pytest.fixture
+async def adapters(cluster, connection, objects, program, volume):
+    certs = {"ca.crt": cluster.registry_ca.read_text()}
+    await connection.apply(CONFIG_MAPS, {"metadata": {"name": "certs", "namespace": NAMESPACE}, "data": certs})
+    # A file system of two mebibytes has no room for a disk of two.
+    claims = Claims(connection, owned=True, overheads={"": "15"})
+    settings = PodSettings(image=program)
+    volumes = ClusterVolumes(connection, objects, claims)
+    yield SimpleNamespace(
+        volumes=volumes,
+        importer_of=lambda rate: ClusterImporter(connection, objects, claims, replace(settings, rate=rate)),
+    )
+    await volumes.delete(NAMESPACE, volume.metadata.name)
+    cluster.kubectl("wait", "--for=delete", "--timeout=60s", f"pvc/{volume.metadata.name}", "-n", NAMESPACE)
 
 
 @pytest.fixture

@@ -13,16 +13,12 @@ import pytest
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.node_pull import NodeDigest
 from dataimportcron.cluster.pods import LABEL_VOLUME, PodSettings
 from dataimportcron.cluster.records import attempt_of
 from dataimportcron.cluster.resources import CONFIG_MAPS, PODS, PVCS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import ImageNotFoundError, ImporterDiedError, InvalidImageError, TargetNotWritableError
-from dataimportcron.host.objects import HostObjects
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
 from dataimportcron.manifests import volume_spec
 from dataimportcron.ports import ImageSource
 from tests.cluster.images import write_image
@@ -69,7 +65,10 @@ class Home:
         made = DataVolume.model_validate(
             {
                 "metadata": {"name": name, "namespace": self.namespace},
-                "spec": {"storage": {"resources": {"requests": {"storage": "64Mi"}}, **storage}},
+                "spec": {
+                    "source": {"registry": {"url": self.image.url}},
+                    "storage": {"resources": {"requests": {"storage": "64Mi"}}, **storage},
+                },
             }
         )
         return volume_spec(await self.objects.create(made))
@@ -110,17 +109,10 @@ class Home:
 
 
 @pytest.fixture
-async def home(cluster, namespace, program, tmp_path):
-    state = StateFolder(tmp_path / "state")
-    state.prepare()
-    settings = PodSettings(image=program)
-    async with connected(kubeconfig=str(cluster.kubeconfig)) as connection:
-        certs = {
-            "metadata": {"name": "certs", "namespace": namespace},
-            "data": {"ca.crt": cluster.registry_ca.read_text()},
-        }
-        await connection.create(CONFIG_MAPS, certs)
-        yield Home(connection, namespace, HostObjects(Store(state)), cluster, settings)
+async def home(cluster, connection, objects, namespace, program):
+    certs = {"metadata": {"name": "certs", "namespace": namespace}, "data": {"ca.crt": cluster.registry_ca.read_text()}}
+    await connection.create(CONFIG_MAPS, certs)
+    return Home(connection, namespace, objects, cluster, PodSettings(image=program))
 
 
 @pytest.mark.parametrize("storage_class", ["csi", "csi-wait", "hostpath-provisioner"])
@@ -155,7 +147,11 @@ async def test_a_disk_without_holes(home, release):
         DataVolume.model_validate(
             {
                 "metadata": {"name": "fedora-1", "namespace": home.namespace},
-                "spec": {"storage": {"resources": {"requests": {"storage": "64Mi"}}}, "preallocation": True},
+                "spec": {
+                    "source": {"registry": {"url": home.image.url}},
+                    "storage": {"resources": {"requests": {"storage": "64Mi"}}},
+                    "preallocation": True,
+                },
             }
         )
     )

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+import yaml
 
 from deploy.image.build import CHECKOUT
 from tests.cluster.control_plane import control_plane as run_control_plane
@@ -35,11 +36,7 @@ def plane(tmp_path_factory):
 
 def define(plane, folder):
     """Apply the definitions of a folder, and wait until they are served."""
-    plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(DEPLOY / "crds" / folder))
-    names = [f"crd/{path.stem}" for path in (DEPLOY / "crds" / folder).glob("*.yaml")]
-    established = ("wait", "--for=condition=Established", "--timeout=1s", *names)
-    # By trial: kubectl gives up on one that has no conditions yet.
-    plane.processes.wait_until(f"definitions of {folder}", lambda: plane.answers(*established))
+    plane.define(*(yaml.safe_load(path.read_text()) for path in (DEPLOY / "crds" / folder).glob("*.yaml")))
 
 
 @pytest.fixture(autouse=True)

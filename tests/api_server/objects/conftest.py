@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from time import monotonic
@@ -28,7 +28,7 @@ from dataimportcron.cluster.resources import (
 from dataimportcron.errors import DataImportCronError, NotServedError
 from tests.api_server.objects import definitions
 from tests.cluster.control_plane import control_plane as run_control_plane
-from tests.cluster.fixtures import control_plane  # noqa: F401 -- a fixture
+from tests.support.running import running
 
 SPACES = ("golden", "one", "two", "a", "a-b", "b", "none")
 OWN_CRONS = DATA_IMPORT_CRONS.of_group("dataimportcron.io")
@@ -56,24 +56,27 @@ async def until_async(condition, seconds=30.0):
     return found
 
 
-def prepare(plane, crds):
-    plane.apply(*crds, *({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in SPACES))
-    for crd in crds:
-        plane.kubectl("wait", "--for=condition=Established", f"crd/{crd['metadata']['name']}", "--timeout=30s")
-    return plane
+@contextmanager
+def serving(folder, crds):
+    """A control plane of its own: whatever is in it is looked at."""
+    with run_control_plane(folder) as plane:
+        plane.define(*crds)
+        plane.apply(*({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in SPACES))
+        yield plane
 
 
 @pytest.fixture(scope="session")
-def alone(control_plane):  # noqa: F811 -- the fixture
+def alone(tmp_path_factory):
     """A cluster with our CRDs and no CDI."""
-    return prepare(control_plane, definitions.ours())
+    with serving(tmp_path_factory.mktemp("alone"), definitions.ours()) as plane:
+        yield plane
 
 
 @pytest.fixture(scope="session")
 def with_cdi(tmp_path_factory):
     """A cluster with CDI's CRDs, and ours beside them."""
-    with run_control_plane(tmp_path_factory.mktemp("with-cdi")) as running:
-        yield prepare(running, definitions.with_cdi())
+    with serving(tmp_path_factory.mktemp("with-cdi"), definitions.with_cdi()) as plane:
+        yield plane
 
 
 @dataclass(frozen=True)
@@ -106,18 +109,6 @@ async def claim(volume):
         "metadata": {"labels": document["metadata"].get("labels") or {}},
         "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": resources},
     }
-
-
-@asynccontextmanager
-async def running(task):
-    """Something that runs until cancelled, for as long as the context lasts."""
-    made = asyncio.ensure_future(task)
-    try:
-        yield made
-    finally:
-        made.cancel()
-        with suppress(asyncio.CancelledError):
-            await made
 
 
 async def empty(connection):

@@ -80,9 +80,9 @@ def thing(name):
 async def test_metadata_alone_brings_no_secret(connection):
     secret = {"metadata": {"name": "pull", "namespace": "golden"}, "stringData": {"secretKey": "hunter2"}}
     await connection.create(SECRETS, secret)
-    listing = await connection.snapshot(SECRETS, "golden", metadata_only=True)
-    assert [item["metadata"]["name"] for item in listing.items] == ["pull"]
-    assert "data" not in listing.items[0]
+    found = await connection.get(SECRETS, "pull", "golden", metadata_only=True)
+    assert found["metadata"]["name"] == "pull"
+    assert "data" not in found
 
 
 async def test_refusals_say_what_and_why(alone, connection):

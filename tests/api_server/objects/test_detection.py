@@ -9,7 +9,8 @@ import pytest
 from dataimportcron.cluster.detection import CDI_LEASE, CdiWatch, detect, foreign_crds
 from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.resources import CDIS, LEASES
-from tests.api_server.objects.conftest import now, running, until
+from tests.api_server.objects.conftest import now, until
+from tests.support.running import running
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 from dataimportcron.cluster.lease import LeaseElection, Terms
 from dataimportcron.cluster.resources import CONFIG_MAPS, LEASES
 from dataimportcron.errors import ObjectNotFoundError
-from tests.api_server.objects.conftest import now, running, until, until_async
+from tests.api_server.objects.conftest import now, until, until_async
+from tests.support.running import running
 
 CANDIDATE = """
 import asyncio, sys

@@ -6,31 +6,15 @@ import asyncio
 from contextlib import asynccontextmanager
 
 import httpx
-import pytest
 
 from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.reflector import Reflector
 from dataimportcron.cluster.resources import DATA_SOURCES, ResourceType
 from dataimportcron.cluster.streams import KindStream
 from tests.api_server.objects import definitions
-from tests.api_server.objects.conftest import prepare, running, until
+from tests.api_server.objects.conftest import until
 from tests.cluster.control_plane import API_SERVER
-from tests.cluster.control_plane import control_plane as run_control_plane
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory):
-    """A control plane that the tests here disturb."""
-    with run_control_plane(tmp_path_factory.mktemp("disturbed")) as made:
-        yield prepare(made, definitions.ours())
-
-
-@pytest.fixture
-async def connection(plane):
-    async with connected(kubeconfig=str(plane.kubeconfig)) as made:
-        yield made
-        for item in await made.list(DATA_SOURCES):
-            await made.delete(DATA_SOURCES, item["metadata"]["name"], item["metadata"]["namespace"])
+from tests.support.running import running
 
 
 class Told:
@@ -94,31 +78,38 @@ async def test_an_object_of_another_life_ends_the_one_before(connection):
         assert told.take() == [(("a", "1"), None), (None, ("a", "2"))]
 
 
-async def test_watches_that_the_server_ends_go_on_without_a_list(connection):
+async def test_watches_that_the_server_ends_go_on_without_a_list(connection, monkeypatch):
     await connection.create(DATA_SOURCES, source("a"))
-    async with following(connection, timeout=2) as (reflector, told):
+    watch, begun = connection.watch, []
+
+    def counting(*arguments, **options):
+        begun.append(options["resource_version"])
+        return watch(*arguments, **options)
+
+    monkeypatch.setattr(connection, "watch", counting)
+    async with following(connection, timeout=1) as (reflector, told):
         told.take()
-        await asyncio.sleep(7)
+        await until(lambda: len(begun) == 4)
         assert (reflector.lists, told.changes) == (1, [])
         await set_value(connection, "a", "2")
         await until(lambda: told.changes)
         assert reflector.lists == 1
 
 
-async def test_a_restart_of_the_server_in_mid_watch_tells_only_what_changed(plane, connection):
+async def test_a_restart_of_the_server_in_mid_watch_tells_only_what_changed(alone, connection):
     await connection.create(DATA_SOURCES, source("a"))
     await connection.create(DATA_SOURCES, source("b"))
     async with following(connection) as (reflector, told):
         told.take()
-        plane.processes.restart(API_SERVER)
-        await asyncio.to_thread(plane.wait_ready)
+        alone.processes.restart(API_SERVER)
+        await asyncio.to_thread(alone.wait_ready)
         await set_value(connection, "a", "2")
         await until(lambda: reflector.get("golden", "a") == ("a", "2"), 90)
         assert told.take() == [(("a", "1"), ("a", "2"))]
         assert reflector.list() == [("a", "2"), ("b", "1")]
 
 
-async def test_an_expired_version_leads_to_a_list_that_tells_the_difference(plane, connection):
+async def test_an_expired_version_leads_to_a_list_that_tells_the_difference(alone, connection):
     for name in ("changed", "deleted", "kept"):
         await connection.create(DATA_SOURCES, source(name))
     told = Told()
@@ -129,9 +120,9 @@ async def test_an_expired_version_leads_to_a_list_that_tells_the_difference(plan
     await set_value(connection, "changed", "2")
     await connection.delete(DATA_SOURCES, "deleted", "golden")
     await connection.create(DATA_SOURCES, source("new"))
-    await compact(plane)
-    plane.processes.restart(API_SERVER)  # its own memory of what happened is gone too
-    await asyncio.to_thread(plane.wait_ready)
+    await compact(alone)
+    alone.processes.restart(API_SERVER)  # its own memory of what happened is gone too
+    await asyncio.to_thread(alone.wait_ready)
     async with running(reflector.run()):
         await until(lambda: reflector.lists == 2)
         await until(lambda: reflector.get("golden", "new"))
@@ -178,12 +169,12 @@ class Wire:
         self._writers.clear()
 
 
-async def test_cut_connections_cost_neither_a_list_nor_a_change(plane, connection, tmp_path):
-    wire = Wire(plane.addresses.port)
+async def test_cut_connections_cost_neither_a_list_nor_a_change(alone, connection, tmp_path):
+    wire = Wire(alone.addresses.port)
     server = await asyncio.start_server(wire.carry, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     kubeconfig = tmp_path / "kubeconfig"
-    kubeconfig.write_text(plane.kubeconfig.read_text().replace(f":{plane.addresses.port}", f":{port}"))
+    kubeconfig.write_text(alone.kubeconfig.read_text().replace(f":{alone.addresses.port}", f":{port}"))
     async with server, connected(kubeconfig=str(kubeconfig)) as through:
         await connection.create(DATA_SOURCES, source("a", "0"))
         async with following(through) as (reflector, told):
@@ -238,13 +229,13 @@ async def test_own_writes_are_there_at_once_and_told_once(connection):
         ]
 
 
-async def test_a_kind_that_comes_later_is_followed_then(plane, connection):
+async def test_a_kind_that_comes_later_is_followed_then(alone, connection):
     late = definitions.definition("late.example", "lates", "Late", status=False)
     resource = ResourceType("late.example", "v1beta1", "lates", "Late")
     reflector = Reflector("lates", KindStream(connection=connection, resource=resource), parsed)
     async with running(reflector.run()):
         await until(lambda: reflector.problem.startswith("NotServed"))
-        await asyncio.to_thread(plane.apply, late)
+        await asyncio.to_thread(alone.apply, late)
         await until(lambda: reflector.is_synced)
         await connection.create(resource, source("a"))
         await until(lambda: reflector.get("golden", "a"))
