@@ -78,6 +78,7 @@ CLUSTER: Final = (
     Rule("", "namespaces", "get", "kube-system"),
     Rule("", "nodes", "list"),
     Rule("storage.k8s.io", "storageclasses", "list"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list"),
     Rule(CDI_GROUP, "cdis", "list watch"),
     *(Rule(CDI_GROUP, kind, "get") for kind in ("cdiconfigs", "storageprofiles")),
     Rule("coordination.k8s.io", "leases", "list watch", CDI_LEASE),
