@@ -72,12 +72,15 @@ class ClusterHome(Home):
     """Of the cluster, in a Temporal namespace that others may share."""
     cluster: str
     """The uid of the namespace kube-system, which stands for the cluster's; the site, where the settings name one."""
+    profiles: ProfileKeeper | None
+    """None where StorageProfiles are CDI's, or not this worker's to write."""
 
     async def bind(self, client: Client, *, site: str, machine: str) -> None:
         """See `Home`."""
 
         async def work() -> None:
             feed = ClusterFeed(self.followed, self.election)
+            keeping = asyncio.create_task(self.profiles.run()) if self.profiles else None
             try:
                 await Binding(
                     executions=Executions(client, site=site, machine=machine),
@@ -89,6 +92,9 @@ class ClusterHome(Home):
                 ).run()
             finally:
                 feed.close()
+                if keeping is not None:
+                    keeping.cancel()
+                    await asyncio.gather(keeping, return_exceptions=True)
 
         await self.election.lead(work)
 

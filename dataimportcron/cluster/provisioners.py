@@ -176,15 +176,6 @@ PROVISIONERS: Final[Mapping[str, Capabilities]] = {
 }
 """Well-known provisioners."""
 
-UNSUPPORTED: Final = frozenset(
-    {
-        "openshift-storage.noobaa.io/obc",
-        "openshift-storage.ceph.rook.io/bucket",
-        "rook-ceph.ceph.rook.io/bucket",
-        "stork-snapshot",
-    }
-)
-"""Provisioners that make no volumes: buckets, and restored snapshots."""
 
 _UNKNOWN: Final = "?"
 

@@ -21,11 +21,13 @@ from dataimportcron.errors import InvalidObjectError
 DEFAULT_OVERHEAD: Final = "0.06"
 """Of a file system, as a part of the disk's size; CDI's default. 64Mi becomes 71135396 bytes."""
 
+PREFERS_READ_WRITE_ONCE: Final = "cdi.kubevirt.io/useReadWriteOnceForDataImportCron"
+"""On a StorageProfile: with "true", the claim of a cron's import that names no access mode is ReadWriteOnce."""
+
 _RWO: Final = "ReadWriteOnce"
 _ALIGNMENT: Final = 1 << 20
 _VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
-_PREFERS_READ_WRITE_ONCE = "cdi.kubevirt.io/useReadWriteOnceForDataImportCron"
 _PRIVATE_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
 
 
@@ -183,7 +185,7 @@ def _modes(volume: Json, storage_class: str, facts: StorageFacts) -> _Modes:
     if access and mode:
         return _Modes(access, mode)
     profile = facts.profiles.get(storage_class) or {}
-    prefers = (profile.get("metadata", {}).get("annotations") or {}).get(_PREFERS_READ_WRITE_ONCE) == "true"
+    prefers = (profile.get("metadata", {}).get("annotations") or {}).get(PREFERS_READ_WRITE_ONCE) == "true"
     if not access and prefers and naming.LABEL_CRON in (volume["metadata"].get("labels") or {}):
         access = [_RWO]
     sets = _property_sets(storage_class, facts)
