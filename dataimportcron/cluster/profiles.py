@@ -1,7 +1,7 @@
 """What holds for the volumes of a StorageClass: how they are cloned, and what imports are kept as. Pure.
 
-A person decides by the spec of the class's StorageProfile, else what is known of the provisioner does. Without CDI, what
-holds is also written into the profile's status and into that of the CDIConfig, where KubeVirt reads it.
+A person decides by the spec of the class's StorageProfile, else what is known of the provisioner does. Without CDI,
+what holds is also written into the profile's status and into that of the CDIConfig, where KubeVirt reads it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ def snapshot_class_of_imports(storage_class: str, facts: StorageFacts) -> str:
     profile = facts.profiles.get(storage_class) or {}
     annotated = (profile.get("metadata", {}).get("annotations") or {}).get(_SNAPSHOT_CLASS_OF_IMPORTS)
     found = (profile.get("status") or {}).get("snapshotClass")
-    return str(annotated or found or _image_snapshot_class(storage_class, facts) or snapshot_class(storage_class, facts))
+    return str(
+        annotated or found or _image_snapshot_class(storage_class, facts) or snapshot_class(storage_class, facts)
+    )
 
 
 def profile_of(storage_class: Json, profile: Json | None, facts: StorageFacts, now: datetime) -> Json:
@@ -176,9 +178,7 @@ def _image_snapshot_class(storage_class: str, facts: StorageFacts) -> str:
     if capabilities is None or not capabilities.image_snapshots:
         return ""
     of_driver = [it for it in facts.snapshot_classes if it.get("driver") == found.get("provisioner")]
-    return best_snapshot_class(
-        of_driver, lambda it: (it.get("parameters") or {}).get("snapshot-type") == "images"
-    )
+    return best_snapshot_class(of_driver, lambda it: (it.get("parameters") or {}).get("snapshot-type") == "images")
 
 
 def _status(storage_class: Json, profile: Json, facts: StorageFacts, now: datetime) -> Json:

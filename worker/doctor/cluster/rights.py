@@ -67,6 +67,12 @@ STANDALONE: Final = (
     *(Rule(CDI_GROUP, f"{kind}/finalizers", "update") for kind in ("dataimportcrons", "datasources", "datavolumes")),
 )
 """On the kinds that are served without CDI."""
+SETTINGS: Final = (
+    Rule(CDI_GROUP, "storageprofiles", _KEEP),
+    Rule(CDI_GROUP, "cdiconfigs", f"{_LOOK} create patch"),
+    Rule(CDI_GROUP, "storageprofiles/status", "patch"),
+)
+"""On CDI's settings, of the whole cluster, where there is no CDI."""
 BESIDE: Final = (
     Rule(OWN_GROUP, "dataimportcrons", f"{_LOOK} patch"),
     Rule(OWN_GROUP, "dataimportcrons/status", "patch"),
@@ -77,8 +83,8 @@ BESIDE: Final = (
 CLUSTER: Final = (
     Rule("", "namespaces", "get", "kube-system"),
     Rule("", "nodes", "list"),
-    Rule("storage.k8s.io", "storageclasses", "list"),
-    Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list"),
+    Rule("storage.k8s.io", "storageclasses", "list watch"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list watch"),
     Rule(CDI_GROUP, "cdis", "list watch"),
     *(Rule(CDI_GROUP, kind, "get") for kind in ("cdiconfigs", "storageprofiles")),
     Rule("coordination.k8s.io", "leases", "list watch", CDI_LEASE),
@@ -112,7 +118,7 @@ async def check(connection: Connection, settings: ClusterSettings, *, home: str,
     kinds = BESIDE if beside else STANDALONE
     questions = [*_of((*OBJECTS, *kinds), settings.namespace), *_of(LEADER, home)]
     if not (settings.mode and settings.site):
-        questions += _of(CLUSTER, "")
+        questions += _of(CLUSTER if beside else (*CLUSTER, *SETTINGS), "")
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def is_allowed(question: _Question) -> bool:
