@@ -32,11 +32,13 @@ from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.lease import LeaseElection
 from dataimportcron.cluster.node_pull import NodeDigest
 from dataimportcron.cluster.objects import ClusterObjects
+from dataimportcron.cluster.placements import Placements
 from dataimportcron.cluster.pods import DEFAULT_RESOURCES, PodSettings
 from dataimportcron.cluster.profile_keeper import ProfileKeeper
 from dataimportcron.cluster.resources import NAMESPACES, Json
 from dataimportcron.cluster.settings import FILE_VARIABLE, IMAGE_VARIABLE, ClusterSettings, read_settings
 from dataimportcron.cluster.source import ClusterSource
+from dataimportcron.cluster.storage_watch import StorageWatch
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.errors import ApiUnavailableError, MissingDependencyError
@@ -246,12 +248,18 @@ async def cluster_home(
         identity=f"{socket.gethostname()}-{uuid4()}",
         now=clock.now,
     )
-    profiles = ProfileKeeper(
-        connection,
-        overheads=settings.filesystem_overhead,
-        resources=pods.resources,
-        now=clock.now,
-        may_write=lambda: election.is_leading and not objects.refusal,
+    storage = None if settings.namespace else StorageWatch(connection, config=not dialect.beside)
+    profiles = (
+        None
+        if dialect.beside or storage is None
+        else ProfileKeeper(
+            connection,
+            storage,
+            overheads=settings.filesystem_overhead,
+            resources=pods.resources,
+            now=clock.now,
+            may_write=lambda: election.is_leading and not objects.refusal,
+        )
     )
     access = ClusterAccess(objects, settings, claims.cdi)
     home = ClusterHome(
@@ -259,7 +267,7 @@ async def cluster_home(
         source=ClusterSource(
             access, settings, nodes=NodeDigest(connection, pods), image_streams=ImageStreams(connection)
         ),
-        volumes=ClusterVolumes(connection, objects, claims),
+        volumes=ClusterVolumes(connection, objects, claims, Placements(storage) if storage else None),
         importer=ClusterImporter(connection, objects, claims, pods, hands_over=stop.is_set),
         cloner=ClusterCloner(),
         authorizer=ClusterAuthorizer(),
@@ -268,7 +276,7 @@ async def cluster_home(
         poll_jitter=timedelta(seconds=settings.poll_jitter),
         followed=objects,
         election=election,
-        profiles=None if dialect.beside or settings.namespace else profiles,
+        profiles=profiles,
         site=settings.site or site_of(cluster),
         cluster=cluster,
     )
@@ -283,6 +291,9 @@ async def cluster_home(
         logger.error("%s", objects.refusal)
 
     following = [asyncio.create_task(objects.run())]
+    if storage is not None:
+        storage.listen(objects.wake)
+        following.append(asyncio.create_task(storage.run()))
     if not settings.mode:
         following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
     try:

@@ -37,22 +37,22 @@ class ProfileKeeper:
 
     Args:
         connection: the API server.
+        storage: what it says of its storage, with the CDIConfig; it is followed elsewhere.
         overheads: of file systems, of the worker's settings: by class, "" for all others.
         resources: of import pods, of the worker's settings.
         now: a clock.
         may_write: asked before each write: a leader that was stopped and wakes up must not write.
-        watch_timeout: seconds after which the server ends a watch.
     """
 
     def __init__(  # noqa: PLR0913 -- one per fact
         self,
         connection: Connection,
+        storage: StorageWatch,
         *,
         overheads: Mapping[str, str],
         resources: Json,
         now: Callable[[], datetime],
         may_write: Callable[[], bool],
-        watch_timeout: float = 290.0,
     ) -> None:
         self._connection = connection
         self._overheads = overheads
@@ -60,13 +60,15 @@ class ProfileKeeper:
         self._now = now
         self._may_write = may_write
         self._changed = asyncio.Event()
-        self._watch = StorageWatch(connection, lambda _: self._changed.set(), watch_timeout=watch_timeout)
+        self._watch = storage
 
     async def run(self) -> None:
         """Keep them until cancelled; what does not work is logged once, and tried again."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch.run())
-            group.create_task(self._keep())
+        end = self._watch.listen(self._changed.set)
+        try:
+            await self._keep()
+        finally:
+            end()
 
     async def _keep(self) -> None:
         said = ""

@@ -19,7 +19,7 @@ from dataimportcron.cluster.resources import (
 from dataimportcron.cluster.storage import StorageFacts
 from dataimportcron.cluster.streams import KindStream
 
-_FOLLOWED: Final = (STORAGE_CLASSES, VOLUME_SNAPSHOT_CLASSES, STORAGE_PROFILES, CDI_CONFIGS)
+_FOLLOWED: Final = (STORAGE_CLASSES, VOLUME_SNAPSHOT_CLASSES, STORAGE_PROFILES)
 
 
 class StorageWatch:
@@ -27,23 +27,27 @@ class StorageWatch:
 
     Args:
         connection: the API server.
-        tell: is called with each change, and must not wait.
+        config: whether the CDIConfig is followed too.
         watch_timeout: seconds after which the server ends a watch.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        tell: Callable[[Change[Json]], None] = lambda _: None,
-        *,
-        watch_timeout: float = 290.0,
-    ) -> None:
+    def __init__(self, connection: Connection, *, config: bool = False, watch_timeout: float = 290.0) -> None:
+        self._listeners: list[Callable[[], None]] = []
         self._reflectors: dict[ResourceType, Reflector[Json]] = {
             kind: Reflector(
-                str(kind), KindStream(connection=connection, resource=kind, timeout=watch_timeout), dict, tell
+                str(kind), KindStream(connection=connection, resource=kind, timeout=watch_timeout), dict, self._tell
             )
-            for kind in _FOLLOWED
+            for kind in (*_FOLLOWED, *((CDI_CONFIGS,) if config else ()))
         }
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` at each change from now on; it must not wait. Returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _tell(self, _: Change[Json]) -> None:
+        for listener in list(self._listeners):
+            listener()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -56,9 +60,10 @@ class StorageWatch:
         for reflector in self._reflectors.values():
             await reflector.wait_read()
 
-    def lists(self) -> int:
-        """How often a kind was listed, which is once each unless a watch could not go on."""
-        return sum(reflector.lists for reflector in self._reflectors.values())
+    def problem(self) -> str:
+        """What keeps the copy from being read just now, in one sentence."""
+        problems = [reflector.problem for reflector in self._reflectors.values() if reflector.problem]
+        return next(iter(problems), "the API server has not answered yet")
 
     def profiles(self) -> dict[str, Json]:
         """StorageProfiles by their class's name."""
@@ -68,7 +73,7 @@ class StorageWatch:
         """The CDIConfig, None where there is none."""
         return self._reflectors[CDI_CONFIGS].get("", "config")
 
-    def facts(self, overheads: Mapping[str, str]) -> StorageFacts:
+    def facts(self, overheads: Mapping[str, str] | None = None) -> StorageFacts:
         """What decisions are made of.
 
         Args:
@@ -77,7 +82,7 @@ class StorageWatch:
         return StorageFacts(
             classes=self._reflectors[STORAGE_CLASSES].list(),
             profiles=self.profiles(),
-            overheads=overheads,
+            overheads=overheads or {},
             snapshot_classes=self._reflectors[VOLUME_SNAPSHOT_CLASSES].list(),
         )
 

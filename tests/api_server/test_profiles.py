@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.profile_keeper import ProfileKeeper
 from dataimportcron.cluster.resources import CDI_CONFIGS, STORAGE_CLASSES, STORAGE_PROFILES, VOLUME_SNAPSHOT_CLASSES
+from dataimportcron.cluster.storage_watch import StorageWatch
 from dataimportcron.errors import ObjectNotFoundError
 
 RESOURCES = {"requests": {"cpu": "100m"}, "limits": {"memory": "600Mi"}}
@@ -48,14 +49,17 @@ class Kept:
 
     @asynccontextmanager
     async def running(self, may_write=lambda: True):
-        keeper = ProfileKeeper(self.connection, overheads={}, resources=RESOURCES, now=now, may_write=may_write)
-        task = asyncio.create_task(keeper.run())
+        storage = StorageWatch(self.connection, config=True)
+        keeper = ProfileKeeper(
+            self.connection, storage, overheads={}, resources=RESOURCES, now=now, may_write=may_write
+        )
+        tasks = [asyncio.create_task(work) for work in (storage.run(), keeper.run())]
         try:
             yield
         finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def make(self, name, provisioner="csi.example"):
         await self.connection.create(STORAGE_CLASSES, {"metadata": {"name": name}, "provisioner": provisioner})

@@ -55,7 +55,7 @@ OBJECTS: Final = (
     Rule("", "secrets", "get"),
     Rule("", "configmaps", "get create"),
     Rule(CDI_GROUP, "volumeclonesources", "list"),
-    Rule("snapshot.storage.k8s.io", "volumesnapshots", "list"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshots", _KEEP),
     Rule("image.openshift.io", "imagestreams", "get"),
 )
 """In each namespace that is served."""
@@ -68,8 +68,8 @@ STANDALONE: Final = (
 )
 """On the kinds that are served without CDI."""
 SETTINGS: Final = (
-    Rule(CDI_GROUP, "storageprofiles", _KEEP),
-    Rule(CDI_GROUP, "cdiconfigs", f"{_LOOK} create patch"),
+    Rule(CDI_GROUP, "storageprofiles", "create patch delete"),
+    Rule(CDI_GROUP, "cdiconfigs", "list watch create patch"),
     Rule(CDI_GROUP, "storageprofiles/status", "patch"),
 )
 """On CDI's settings, of the whole cluster, where there is no CDI."""
@@ -86,7 +86,8 @@ CLUSTER: Final = (
     Rule("storage.k8s.io", "storageclasses", "list watch"),
     Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list watch"),
     Rule(CDI_GROUP, "cdis", "list watch"),
-    *(Rule(CDI_GROUP, kind, "get") for kind in ("cdiconfigs", "storageprofiles")),
+    Rule(CDI_GROUP, "cdiconfigs", "get"),
+    Rule(CDI_GROUP, "storageprofiles", _LOOK),
     Rule("coordination.k8s.io", "leases", "list watch", CDI_LEASE),
 )
 """Of the cluster itself, in no namespace or in any."""
