@@ -85,6 +85,9 @@ class DataVolumeActivities:
         if cron.metadata.uid != populate.cron.uid:
             return None
         wanted = import_of(cron, populate.name, populate.digest, populate.manifest_digest, populate.now)
+        placement = await self._volumes.placement(cron.spec.template.spec)
+        if placement is not None:
+            wanted = with_annotations(wanted, {naming.ANNOTATION_PLACED_IN: placement.storage_class})
         try:
             return await self._objects.create(wanted)
         except AlreadyExistsError as error:

@@ -9,8 +9,9 @@ from datetime import datetime, timedelta
 from temporalio import activity
 
 from activities.failures import translated
-from dataimportcron import naming, planning, polling
+from dataimportcron import naming, planning, polling, pruning
 from dataimportcron.api.conditions import Phase
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import invalidity
 from dataimportcron.errors import (
@@ -21,9 +22,10 @@ from dataimportcron.errors import (
     ObjectNotFoundError,
 )
 from dataimportcron.imports import Imports
+from dataimportcron.kept import K, class_left
 from dataimportcron.manifests import data_source_of
 from dataimportcron.messages import Decision, LookupInput, Trigger, Verdict
-from dataimportcron.ports import Events, Objects, ResolvedImage, Source, Volumes
+from dataimportcron.ports import Events, Objects, Placement, ResolvedImage, Source, SourceKind, Volumes
 
 
 class DigestActivities:
@@ -37,7 +39,7 @@ class DigestActivities:
         self._source = source
         self._volumes = volumes
         self._events = events
-        self._known: dict[str, tuple[Sequence[DataVolume], Imports]] = {}
+        self._known: dict[str, tuple[Sequence[DataVolume], Imports[DataVolume]]] = {}
 
     @activity.defn
     @translated
@@ -86,14 +88,20 @@ class DigestActivities:
             except DataImportCronError as failure:
                 error = failure
         imports = await self._imports(cron)
+        placement = await self._volumes.placement(cron.spec.template.spec)
+        snapshots = await self._snapshots(cron) if placement else ()
         return planning.Facts(
             cron=cron,
             trigger=look.trigger,
             now=look.now,
             imports=imports,
+            snapshots=snapshots,
+            placement=placement,
+            in_use=await self._in_use(cron, (*imports, *snapshots), placement),
             lost=await self._lost(imports),
             data_source=data_source,
-            pointed=await self._pointed(cron, imports),
+            pointed=await self._pointed(cron, imports, SourceKind.PVC),
+            pointed_snapshots=await self._pointed(cron, snapshots, SourceKind.SNAPSHOT),
             rival=rival,
             running=look.running,
             resolved=resolved,
@@ -128,15 +136,39 @@ class DigestActivities:
 
     async def _imports(self, cron: DataImportCron) -> tuple[DataVolume, ...]:
         """DataVolumes with the cron's label, and those that an earlier cron of its DataSource has left (I-12)."""
-        namespace, own = cron.metadata.namespace, cron.metadata.name
+        namespace = cron.metadata.namespace
         everything = await self._objects.list(DataVolume, namespace)
         known = self._known.get(namespace)
         if known is None or known[0] is not everything:
             known = self._known[namespace] = (everything, Imports(everything))
-        volumes = [it for it in known[1].of(cron) if _owner(it) == own or _may_be_taken_over(it)]
-        others = {_owner(volume) for volume in volumes} - {"", own}
+        return await self._unowned(cron, known[1].of(cron))
+
+    async def _snapshots(self, cron: DataImportCron) -> tuple[VolumeSnapshot, ...]:
+        """VolumeSnapshots of that kind: what imports of the cron are kept as, or were."""
+        namespace = cron.metadata.namespace
+        return await self._unowned(cron, Imports(await self._objects.list(VolumeSnapshot, namespace)).of(cron))
+
+    async def _unowned(self, cron: DataImportCron, found: Sequence[K]) -> tuple[K, ...]:
+        """Those that are the cron's or may be, without those of another cron that lives."""
+        namespace, own = cron.metadata.namespace, cron.metadata.name
+        imports = [it for it in found if _owner(it) == own or _may_be_taken_over(it)]
+        others = {_owner(it) for it in imports} - {"", own}
         living = {other for other in others if await self._lives(namespace, other)}
-        return tuple(volume for volume in volumes if _owner(volume) not in living)
+        return tuple(it for it in imports if _owner(it) not in living)
+
+    async def _in_use(
+        self, cron: DataImportCron, imports: Sequence[DataVolume | VolumeSnapshot], placement: Placement | None
+    ) -> str:
+        """Who uses the current import, where that has to make place for one of another storage class; else ""."""
+        current = {entry.data_volume_name for entry in cron.status.current_imports}
+        for item in imports:
+            metadata = item.metadata
+            if metadata.name in current and class_left(item, placement):
+                kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
+                user = await self._volumes.in_use(metadata.namespace, metadata.name, kind)
+                if user:
+                    return user
+        return ""
 
     async def _lives(self, namespace: str, name: str) -> bool:
         try:
@@ -150,11 +182,11 @@ class DigestActivities:
         complete = [volume.metadata for volume in imports if volume.status.phase == Phase.SUCCEEDED]
         return frozenset([it.name for it in complete if await self._volumes.find(it.namespace, it.name) is None])
 
-    async def _pointed(self, cron: DataImportCron, imports: tuple[DataVolume, ...]) -> frozenset[str]:
+    async def _pointed(self, cron: DataImportCron, imports: tuple[K, ...], kind: SourceKind) -> frozenset[str]:
         """The imports that DataSources point to, where retention has a choice; else they are not even read."""
-        if not planning.has_outdated(cron, imports):
+        if not pruning.has_outdated(cron, imports):
             return frozenset()
-        return planning.pointed_by(await self._objects.list(DataSource), cron.metadata.namespace)
+        return pruning.pointed_by(await self._objects.list(DataSource), cron.metadata.namespace, kind)
 
     async def _create_data_source(self, cron: DataImportCron) -> None:
         try:
@@ -172,10 +204,10 @@ def _moment(look: LookupInput) -> datetime:
     return look.now if info.attempt == 1 else max(look.now, info.current_attempt_scheduled_time)
 
 
-def _owner(volume: DataVolume) -> str:
-    return volume.metadata.labels.get(naming.LABEL_CRON, "")
+def _owner(item: DataVolume | VolumeSnapshot) -> str:
+    return item.metadata.labels.get(naming.LABEL_CRON, "")
 
 
-def _may_be_taken_over(volume: DataVolume) -> bool:
-    """Whether a volume of another owner, or of none, that is named as an import is one."""
-    return naming.ANNOTATION_DIGEST in volume.metadata.annotations
+def _may_be_taken_over(item: DataVolume | VolumeSnapshot) -> bool:
+    """Whether what is of another owner, or of none, and is named as an import is one."""
+    return naming.ANNOTATION_DIGEST in item.metadata.annotations

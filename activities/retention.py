@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard
 
 from temporalio import activity
 
 from activities.failures import translated
-from dataimportcron import naming, planning
+from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanedUp, CleanUpInput, DropInput, PromoteInput, Pruned
-from dataimportcron.ports import CloneSource, Events, Objects, Volumes
+from dataimportcron.ports import CloneSource, Events, Objects, SourceKind, Volumes
+from dataimportcron.pruning import plan_prune, pointed_by
 
 
 class RetentionActivities:
@@ -38,9 +39,14 @@ class RetentionActivities:
             return Pruned()
         everything = await self._objects.list(DataVolume)
         here = tuple(volume for volume in everything if volume.metadata.namespace == namespace)
-        pointed = planning.pointed_by(await self._objects.list(DataSource), namespace)
+        snapshots = await self._objects.list(VolumeSnapshot, namespace)
+        sources = await self._objects.list(DataSource)
+        victims: list[DataVolume | VolumeSnapshot] = [
+            *plan_prune(cron, here, pointed_by(sources, namespace)),
+            *plan_prune(cron, snapshots, pointed_by(sources, namespace, SourceKind.SNAPSHOT)),
+        ]
         removed, kept = [], []
-        for victim in planning.plan_prune(cron, here, pointed):
+        for victim in victims:
             user = await self._user_of(victim, everything)
             if user:
                 kept.append(f"{victim.metadata.name}: {user}")
@@ -55,17 +61,29 @@ class RetentionActivities:
     @activity.defn
     @translated
     async def drop_import(self, drop: DropInput) -> bool:
-        """Delete an import that failed, or whose volume is gone, to make place for another; never a complete one."""
+        """Delete an import that failed, or whose volume is gone, to make place for another.
+
+        A complete one goes only where it is to be made anew in another storage class, with its snapshot.
+        """
+        if drop.complete:
+            await self._drop_snapshot(drop)
         try:
             volume = await self._objects.get(DataVolume, drop.cron.namespace, drop.data_volume)
         except ObjectNotFoundError:
             return False
-        complete = volume.status.phase == Phase.SUCCEEDED
+        complete = volume.status.phase == Phase.SUCCEEDED and not drop.complete
         if complete and await self._volumes.find(drop.cron.namespace, drop.data_volume) is not None:
             return False
         dropped = await self._objects.patch(volume, with_annotations(volume, {naming.ANNOTATION_DROPPED: "true"}))
         await self._objects.delete(dropped, unchanged=True)
         return True
+
+    async def _drop_snapshot(self, drop: DropInput) -> None:
+        try:
+            snapshot = await self._objects.get(VolumeSnapshot, drop.cron.namespace, drop.data_volume)
+        except ObjectNotFoundError:
+            return
+        await self._objects.delete(snapshot)
 
     @activity.defn
     @translated
@@ -87,7 +105,7 @@ class RetentionActivities:
         everything = await self._objects.list(DataVolume)
         for resource in await self._left_behind(end):
             what = f"{resource.kind} {resource.metadata.name}"
-            user = await self._user_of(resource, everything) if isinstance(resource, DataVolume) else ""
+            user = "" if isinstance(resource, DataSource) else await self._user_of(resource, everything)
             if user:
                 kept.append(f"{what}: {user}")
                 await self._events.emit(resource, "Warning", "InUse", f"Kept when DataImportCron {name} ended: {user}")
@@ -96,32 +114,34 @@ class RetentionActivities:
             removed.append(what)
         return CleanedUp(object_exists=False, removed=tuple(removed), kept=tuple(kept))
 
-    async def _user_of(self, volume: DataVolume, everything: Sequence[DataVolume]) -> str:
-        """Who needs the volume of a DataVolume, in one sentence; "" when surely nobody does."""
-        metadata = volume.metadata
-        return _cloned_by(volume, everything) or await self._volumes.in_use(metadata.namespace, metadata.name)
+    async def _user_of(self, item: DataVolume | VolumeSnapshot, everything: Sequence[DataVolume]) -> str:
+        """Who needs the volume of a DataVolume, or a snapshot, in one sentence; "" when surely nobody does."""
+        kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
+        source = CloneSource(namespace=item.metadata.namespace, name=item.metadata.name, kind=kind)
+        return _cloned_by(source, everything) or await self._volumes.in_use(source.namespace, source.name, kind)
 
-    async def _left_behind(self, end: CleanUpInput) -> list[Resource]:
+    async def _left_behind(self, end: CleanUpInput) -> list[DataSource | DataVolume | VolumeSnapshot]:
         """What goes with the cron: by the policy that it had last, all that it manages, or what it did not finish."""
         namespace, name = end.cron.namespace, end.cron.name
-        everything = [
+        everything: list[DataSource | DataVolume | VolumeSnapshot] = [
             *await self._objects.list(DataSource, namespace),
             *await self._objects.list(DataVolume, namespace),
+            *await self._objects.list(VolumeSnapshot, namespace),
         ]
         ours = [resource for resource in everything if resource.metadata.labels.get(naming.LABEL_CRON) == name]
         if end.clean_up is not None and end.clean_up.retention_policy == "None":
             return [resource for resource in ours if isinstance(resource, DataSource) or _is_import(resource)]
-        imports = [resource for resource in ours if _is_import(resource)]
-        return [volume for volume in imports if volume.status.phase != Phase.SUCCEEDED]
+        volumes = [item for item in ours if isinstance(item, DataVolume) and _is_import(item)]
+        return [volume for volume in volumes if volume.status.phase != Phase.SUCCEEDED]
 
 
-def _is_import(resource: Resource) -> TypeGuard[DataVolume]:
-    return isinstance(resource, DataVolume) and naming.ANNOTATION_DIGEST in resource.metadata.annotations
+def _is_import(resource: Resource) -> bool:
+    return naming.ANNOTATION_DIGEST in resource.metadata.annotations
 
 
-def _cloned_by(victim: DataVolume, volumes: Sequence[DataVolume]) -> str:
-    """The unfinished clone that reads the volume, queued or running (X-05), in one sentence; "" if there is none."""
-    key = str(CloneSource(namespace=victim.metadata.namespace, name=victim.metadata.name))
+def _cloned_by(source: CloneSource, volumes: Sequence[DataVolume]) -> str:
+    """The unfinished clone that reads a source, queued or running (X-05), in one sentence; "" if there is none."""
+    key = str(source)
     for volume in volumes:
         unfinished = volume.status.phase not in {Phase.SUCCEEDED, Phase.FAILED}
         if unfinished and volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == key:

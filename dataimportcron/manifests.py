@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from dataimportcron import naming
 from dataimportcron.api.quantity import parse_quantity
+from dataimportcron.api.snapshots import VolumeSnapshot, VolumeSnapshotSource, VolumeSnapshotSpec
 from dataimportcron.api.types import (
     CurrentImport,
     DataImportCron,
@@ -27,7 +28,7 @@ from dataimportcron.api.types import (
     Resource,
 )
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.ports import ImageSource, VolumeSpec
+from dataimportcron.ports import ImageSource, Placement, SourceKind, Volume, VolumeSpec
 from dataimportcron.reference import Reference
 
 R = TypeVar("R", bound=Resource)
@@ -68,9 +69,11 @@ def with_current_import(cron: DataImportCron, name: str, digest: str) -> DataImp
     return with_status(cron, current_imports=[CurrentImport(data_volume_name=name, digest=digest)])
 
 
-def with_promoted_import(cron: DataImportCron, name: str, digest: str, now: datetime) -> DataImportCron:
-    """The cron whose last import is complete; `lastImportTimestamp` moves only when the volume is another (I-05)."""
-    cron = with_status(with_current_import(cron, name, digest), source_format="pvc")
+def with_promoted_import(
+    cron: DataImportCron, name: str, digest: str, now: datetime, form: SourceKind = SourceKind.PVC
+) -> DataImportCron:
+    """The cron whose last import is complete; `lastImportTimestamp` moves only when the import is another (I-05)."""
+    cron = with_status(with_current_import(cron, name, digest), source_format=str(form))
     last = NamespacedName(namespace=cron.metadata.namespace, name=name)
     if cron.status.last_imported_pvc == last:
         return cron
@@ -117,11 +120,13 @@ def released(resource: R) -> R:
     return with_labels(resource, dict.fromkeys(marks))
 
 
-def pointed_to(data_source: DataSource, cron: DataImportCron, volume: DataVolume) -> DataSource:
-    """The cron's DataSource, pointing to a complete import; labels of cron and volume flow to it (L-03, L-04)."""
-    pvc = NamespacedName(namespace=cron.metadata.namespace, name=volume.metadata.name)
-    labels = {**allowed_labels(cron), **allowed_labels(volume)}
-    spec = data_source.spec.model_copy(update={"source": DataSourceSource(pvc=pvc)})
+def pointed_to(data_source: DataSource, cron: DataImportCron, kept: DataVolume | VolumeSnapshot) -> DataSource:
+    """The cron's DataSource, pointing to a complete import; labels of cron and import flow to it (L-03, L-04)."""
+    target = NamespacedName(namespace=cron.metadata.namespace, name=kept.metadata.name)
+    labels = {**allowed_labels(cron), **allowed_labels(kept)}
+    is_volume = isinstance(kept, DataVolume)
+    source = DataSourceSource(pvc=target) if is_volume else DataSourceSource(snapshot=target)
+    spec = data_source.spec.model_copy(update={"source": source})
     return claimed(with_labels(data_source.model_copy(update={"spec": spec}), labels), cron)
 
 
@@ -150,9 +155,75 @@ def import_of(cron: DataImportCron, name: str, digest: str, manifest_digest: str
     return used(volume, now)
 
 
-def used(volume: DataVolume, now: datetime) -> DataVolume:
+def snapshot_of(cron: DataImportCron, volume: DataVolume, found: Volume, placement: Placement) -> VolumeSnapshot:
+    """The snapshot of a complete import, of the same name (S-07, S-11).
+
+    Args:
+        cron: whose import it is.
+        volume: the import, with the labels and annotations of what the cron manages.
+        found: its volume.
+        placement: of imports.
+    """
+    size = advised_restore_size(_template_size(cron), "", str(found.requested or ""))
+    annotations = {
+        naming.ANNOTATION_SOURCE_VOLUME_MODE: found.mode,
+        naming.ANNOTATION_ADVISED_RESTORE_SIZE: size,
+        **{key: volume.metadata.annotations.get(key, "") for key in _KNOWN_OF_AN_IMPORT},
+    }
+    return VolumeSnapshot(
+        metadata=ObjectMeta(
+            name=volume.metadata.name,
+            namespace=volume.metadata.namespace,
+            labels={**allowed_labels(volume), **managed_labels(cron), **_CDI_SNAPSHOT_LABELS},
+            annotations={key: value for key, value in annotations.items() if value},
+        ),
+        spec=VolumeSnapshotSpec(
+            source=VolumeSnapshotSource(persistent_volume_claim_name=volume.metadata.name),
+            volume_snapshot_class_name=placement.snapshot_class,
+        ),
+    )
+
+
+def with_restore_size(snapshot: VolumeSnapshot, cron: DataImportCron) -> VolumeSnapshot:
+    """The snapshot with the size of what is restored from it, now that the driver has said what it needs."""
+    restore = snapshot.status.restore_size
+    known = snapshot.metadata.annotations.get(naming.ANNOTATION_ADVISED_RESTORE_SIZE, "")
+    size = advised_restore_size(_template_size(cron), "" if restore is None else str(restore), known)
+    return with_annotations(snapshot, {naming.ANNOTATION_ADVISED_RESTORE_SIZE: size}) if size else snapshot
+
+
+def _template_size(cron: DataImportCron) -> str:
+    storage = cron.spec.template.spec.storage or cron.spec.template.spec.pvc
+    requests = (storage.resources.requests if storage and storage.resources else None) or {}
+    return str(requests.get("storage", ""))
+
+
+def advised_restore_size(template: str, restore: str, claim: str) -> str:
+    """The size of a volume that is restored from an import's snapshot (S-11); "" where nothing tells.
+
+    Args:
+        template: what the cron's template requests, a quantity; "" for nothing.
+        restore: the smallest that the driver restores to; "" while it is unknown.
+        claim: what the claim requested that the snapshot is taken of; "" where it is gone.
+    """
+    if not template or not parse_quantity(template):
+        return claim
+    return restore if restore and parse_quantity(restore) > parse_quantity(template) else template
+
+
+_KNOWN_OF_AN_IMPORT = (
+    naming.ANNOTATION_DIGEST,
+    naming.ANNOTATION_MANIFEST_DIGEST,
+    naming.ANNOTATION_LAST_USE_TIME,
+    naming.ANNOTATION_PLACED_IN,
+)
+_CDI_SNAPSHOT_LABELS = {"app": "containerized-data-importer", "cdi.kubevirt.io": ""}
+"""Of every snapshot that CDI takes; what lists and removes CDI's snapshots goes by them."""
+
+
+def used(kept: R, now: datetime) -> R:
     """The import with its time of last use renewed (I-09)."""
-    return with_annotations(volume, {naming.ANNOTATION_LAST_USE_TIME: timestamp(now)})
+    return with_annotations(kept, {naming.ANNOTATION_LAST_USE_TIME: timestamp(now)})
 
 
 def timestamp(moment: datetime) -> str:

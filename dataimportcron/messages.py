@@ -120,6 +120,7 @@ class Decision:
         ended: how the import that the cron waits for has ended; None while it runs.
         retries_failed: how many tries of a retried poll failed before this one; Temporal repeats them unseen.
         last_failed: when the last of them failed.
+        anew: what `replaces` names goes even if it is complete, for it is of another storage class.
     """
 
     verdict: Verdict
@@ -137,6 +138,7 @@ class Decision:
     ended: Ended | None = None
     retries_failed: int = 0
     last_failed: datetime | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -345,10 +347,11 @@ class Pruned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropInput:
-    """A failed import that a newer digest has replaced."""
+    """A failed import that a newer digest has replaced; with `complete`, one that is to be made anew elsewhere."""
 
     cron: ObjectRef
     data_volume: str
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

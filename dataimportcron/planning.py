@@ -7,32 +7,31 @@ outrank each other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase, UpToDateReason
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import invalidity
 from dataimportcron.errors import DataImportCronError, InvalidReferenceError, TooManyRequestsError
+from dataimportcron.imports import find_import
+from dataimportcron.kept import Kept, class_left, is_ready, progress_of, whole
+from dataimportcron.kept import Step as KeptStep
 from dataimportcron.manifests import (
     claimed,
     import_of,
-    parse_time,
     pointed_to,
-    timestamp,
     with_annotations,
     with_current_import,
     with_status,
 )
 from dataimportcron.messages import CleanUp, Decision, Ended, Outcome, Trigger, Verdict
 from dataimportcron.polling import next_poll_of, poll_requested, source_key
-from dataimportcron.ports import ResolvedImage
+from dataimportcron.ports import Placement, ResolvedImage, SourceKind
 from dataimportcron.projection import erroneous, failure_of, report
-
-DEFAULT_IMPORTS_TO_KEEP = 3
-"""CDI's default."""
+from dataimportcron.pruning import plan_prune
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +43,13 @@ class Facts:
         trigger: why it looks.
         now: the workflow's clock.
         imports: DataVolumes in the cron's namespace that carry its label or the name of its desired import.
+        snapshots: VolumeSnapshots of that kind.
+        placement: where imports go, and what they are kept as; None in a home that keeps all as volumes.
+        in_use: who uses the current import, where its storage class is another than imports go into; else "".
         lost: names of those imports that are complete and whose volume has been removed.
         data_source: the managed DataSource, None where it does not exist.
         pointed: names of those imports that any DataSource points to; read only where retention has a choice.
+        pointed_snapshots: of those snapshots, likewise.
         rival: name of another existing cron that manages the DataSource, "" if none.
         running: the import that the workflow waits for, "" if none.
         resolved: what the registry answered, None where it was not asked or failed.
@@ -58,9 +61,13 @@ class Facts:
     trigger: Trigger
     now: datetime
     imports: tuple[DataVolume, ...] = ()
+    snapshots: tuple[VolumeSnapshot, ...] = ()
+    placement: Placement | None = None
+    in_use: str = ""
     lost: frozenset[str] = frozenset()
     data_source: DataSource | None = None
     pointed: frozenset[str] = frozenset()
+    pointed_snapshots: frozenset[str] = frozenset()
     rival: str = ""
     running: str = ""
     resolved: ResolvedImage | None = None
@@ -104,8 +111,10 @@ def plan(facts: Facts) -> Plan:
 
 def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: datetime | None) -> Plan:
     manifest_digest = _desired_manifest(cron, digest)
-    wanted = find_import(facts.imports, cron, digest, manifest_digest)
-    name = wanted.metadata.name if wanted else _new_name(facts, cron, digest, manifest_digest)
+    wanted, kept = find_kept(facts, cron, digest, manifest_digest)
+    there = wanted or kept.snapshot
+    name = there.metadata.name if there else _new_name(facts, cron, digest, manifest_digest)
+    cron = _with_class(cron, facts.placement)
     decision = replace(
         _decision(cron, Verdict.WAIT, *_said(UpToDateReason.UP_TO_DATE), next_poll),
         ended=_ended(facts),
@@ -115,8 +124,11 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
         data_volume=name,
     )
     other = _other_import(facts, name)
-    if wanted is not None and wanted.status.phase == Phase.SUCCEEDED and name not in facts.lost:
-        decision = _promote_or_rest(facts, cron, wanted, decision)
+    if left := class_left(wanted or (kept.used if kept.is_whole else None), facts.placement):
+        decision = _of_another_class(facts, decision, wanted, left)
+        cron = with_current_import(cron, name, digest)
+    elif kept.is_whole:
+        decision = _promote_or_rest(facts, cron, kept, decision)
         cron = with_current_import(cron, name, digest)
     elif other is not None and not erroneous(other):
         message = f"Import {other.metadata.name} goes first"
@@ -171,6 +183,11 @@ def _usable(facts: Facts) -> str:
         return ""
     pointed = data_source.spec.source.pvc if manages(data_source) else last
     complete = {it.metadata.name for it in facts.imports if it.status.phase == Phase.SUCCEEDED} - facts.lost
+    ready = {it.metadata.name for it in facts.snapshots if is_ready(it)}
+    if manages(data_source) and data_source.spec.source.snapshot is not None:
+        pointed, complete = data_source.spec.source.snapshot, ready
+    elif not manages(data_source):
+        complete |= ready
     return pointed.name if pointed is not None and pointed.name in complete else ""
 
 
@@ -201,19 +218,46 @@ def _said(reason: UpToDateReason) -> tuple[str, str]:
     return reason, reason.message
 
 
-def _promote_or_rest(facts: Facts, cron: DataImportCron, wanted: DataVolume, decision: Decision) -> Decision:
+def _of_another_class(facts: Facts, decision: Decision, wanted: DataVolume | None, left: str) -> Decision:
+    """An import into a class that imports go into no longer (S-04, S-05): it makes place, if nobody uses it.
+
+    What is being written already is not thrown away half done.
+    """
+    into = facts.placement.storage_class if facts.placement else ""
+    message = f"Import {decision.data_volume} is of storage class {left}, and imports go into {into} now"
+    decision = replace(decision, reason=str(UpToDateReason.OUTDATED), message=message)
+    if facts.in_use:
+        return replace(decision, message=f"{message}, when it is free: {facts.in_use}")
+    if wanted is not None and wanted.status.phase not in {*_NOT_BEGUN, Phase.SUCCEEDED}:
+        return replace(decision, reason=str(UpToDateReason.IMPORT_PROGRESSING))
+    return replace(decision, verdict=Verdict.IMPORT, replaces=decision.data_volume, anew=True)
+
+
+_NOT_BEGUN = frozenset({"", Phase.PENDING, Phase.IMPORT_SCHEDULED, Phase.FAILED})
+
+
+def _promote_or_rest(facts: Facts, cron: DataImportCron, kept: Kept, decision: Decision) -> Decision:
     """A complete import: the DataSource, the status and the import's own annotations must say so."""
+    if kept.step is KeptStep.AWAIT:
+        reason = str(UpToDateReason.IMPORT_PROGRESSING)
+        return replace(decision, reason=reason, message=progress_of(kept.snapshot))
+    used = kept.used
     current = cron.status.current_imports
     settled = (
-        len(current) == 1
+        used is not None
+        and kept.step is KeptStep.USE
+        and kept.superfluous is None
+        and len(current) == 1
         and (current[0].data_volume_name, current[0].digest) == (decision.data_volume, decision.digest)
         and cron.status.last_imported_pvc is not None
         and cron.status.last_imported_pvc.name == decision.data_volume
+        and cron.status.source_format == kept.form
         and (facts.data_source is not None)
-        and (not manages(facts.data_source) or _points_to(facts.data_source, cron, decision.data_volume))
-        and (facts.trigger is not Trigger.CHANGE or _labelled(facts, cron, wanted))
+        and (not manages(facts.data_source) or _points_to(facts.data_source, cron, decision.data_volume, kept.form))
+        and (facts.trigger is not Trigger.CHANGE or _labelled(facts, cron, used))
     )
-    if settled and not plan_prune(cron, facts.imports, facts.pointed):
+    outdated = plan_prune(cron, facts.imports, facts.pointed)
+    if settled and not outdated and not plan_prune(cron, facts.snapshots, facts.pointed_snapshots):
         return decision
     if settled:
         return replace(decision, verdict=Verdict.PRUNE)
@@ -274,26 +318,13 @@ def _other_import(facts: Facts, name: str) -> DataVolume | None:
     return failed if failed is not None and erroneous(failed) else None
 
 
-def find_import(
-    imports: tuple[DataVolume, ...], cron: DataImportCron, digest: str, manifest_digest: str
-) -> DataVolume | None:
-    """The import of a digest: by what it says that it holds, else by name.
-
-    An index that changed for other platforms only leads to the import of the same manifest (X-11).
-    """
-    possible = [volume for volume in imports if not _of_another_platform(volume, manifest_digest)]
-    for key, value in ((naming.ANNOTATION_DIGEST, digest), (naming.ANNOTATION_MANIFEST_DIGEST, manifest_digest)):
-        found = [volume for volume in possible if value and volume.metadata.annotations.get(key) == value]
-        if found:
-            return max(found, key=lambda volume: (volume.status.phase == Phase.SUCCEEDED, volume.metadata.name))
-    name = naming.import_name(cron.spec.managed_data_source, digest)
-    return next((volume for volume in possible if volume.metadata.name == name), None)
-
-
-def _of_another_platform(volume: DataVolume, manifest_digest: str) -> bool:
-    """An index's digest stands for several disks; the manifest's for one."""
-    known = volume.metadata.annotations.get(naming.ANNOTATION_MANIFEST_DIGEST, "")
-    return bool(known and manifest_digest) and known != manifest_digest
+def find_kept(facts: Facts, cron: DataImportCron, digest: str, manifest_digest: str) -> tuple[DataVolume | None, Kept]:
+    """The DataVolume of a digest's import, complete or not, and the import in the forms in which it is whole."""
+    wanted = find_import(facts.imports, cron, digest, manifest_digest)
+    snapshot = find_import(facts.snapshots, cron, digest, manifest_digest)
+    if wanted is not None and snapshot is not None and snapshot.metadata.name != wanted.metadata.name:
+        snapshot = None
+    return wanted, Kept(volume=whole(wanted, facts.lost), snapshot=snapshot, placement=facts.placement)
 
 
 def manages(data_source: DataSource) -> bool:
@@ -305,55 +336,18 @@ def manages(data_source: DataSource) -> bool:
     return naming.LABEL_CRON in data_source.metadata.labels
 
 
-def _points_to(data_source: DataSource, cron: DataImportCron, name: str) -> bool:
-    pvc = data_source.spec.source.pvc
-    return (
-        pvc is not None and pvc.name == name and (pvc.namespace or cron.metadata.namespace) == cron.metadata.namespace
-    )
+def _points_to(data_source: DataSource, cron: DataImportCron, name: str, form: SourceKind) -> bool:
+    own, source = cron.metadata.namespace, data_source.spec.source
+    target, other = (source.pvc, source.snapshot) if form is SourceKind.PVC else (source.snapshot, source.pvc)
+    return other is None and target is not None and target.name == name and (target.namespace or own) == own
 
 
-def _labelled(facts: Facts, cron: DataImportCron, current: DataVolume) -> bool:
+def _labelled(facts: Facts, cron: DataImportCron, current: DataVolume | VolumeSnapshot) -> bool:
     """Whether the labels of cron, current import and DataSource have flown; a person's change of them is a change."""
     data_source = facts.data_source
     if claimed(current, cron) != current:
         return False
     return data_source is None or not manages(data_source) or pointed_to(data_source, cron, current) == data_source
-
-
-def has_outdated(cron: DataImportCron, imports: Iterable[DataVolume]) -> bool:
-    """Whether there are more imports than are kept, so that it matters who else uses them."""
-    return bool(_outdated(cron, imports))
-
-
-def pointed_by(data_sources: Iterable[DataSource], namespace: str) -> frozenset[str]:
-    """Names of the volumes in a namespace that DataSources point to, whoever's and wherever these are."""
-    pointing = [(source.metadata.namespace, source.spec.source.pvc) for source in data_sources]
-    return frozenset(pvc.name for own, pvc in pointing if pvc is not None and (pvc.namespace or own) == namespace)
-
-
-def plan_prune(cron: DataImportCron, imports: Iterable[DataVolume], pointed: frozenset[str]) -> tuple[DataVolume, ...]:
-    """The imports that retention removes: the least recently used beyond importsToKeep (G-01 to G-05).
-
-    Never what a DataSource points to, be it the cron's own or any other.
-    """
-    return tuple(volume for volume in _outdated(cron, imports) if volume.metadata.name not in pointed)
-
-
-def _outdated(cron: DataImportCron, imports: Iterable[DataVolume]) -> list[DataVolume]:
-    """The cron's imports beyond importsToKeep, never the current one; 0 is read as 1 for that reason (X-03)."""
-    if (cron.spec.garbage_collect or "Outdated") == "Never":
-        return []
-    keep = DEFAULT_IMPORTS_TO_KEEP if cron.spec.imports_to_keep is None else max(cron.spec.imports_to_keep, 1)
-    current = {entry.data_volume_name for entry in cron.status.current_imports}
-    ours = [volume for volume in imports if volume.metadata.labels.get(naming.LABEL_CRON) == cron.metadata.name]
-    newest_first = sorted(ours, key=lambda volume: (volume.metadata.name in current, last_use(volume)), reverse=True)
-    return [volume for volume in newest_first[keep:] if volume.metadata.name not in current]
-
-
-def last_use(volume: DataVolume) -> str:
-    """When an import was last made current, as a fixed-width timestamp that sorts (X-04); "" sorts oldest."""
-    moment = parse_time(volume.metadata.annotations.get(naming.ANNOTATION_LAST_USE_TIME, ""))
-    return timestamp(moment) if moment else ""
 
 
 def clean_up_of(cron: DataImportCron) -> CleanUp:
@@ -401,6 +395,12 @@ def _consume_requests(facts: Facts) -> DataImportCron:
     if requested is not None:
         heard[naming.ANNOTATION_POLL_SEEN] = requested
     return with_status(with_annotations(cron, heard), last_execution_timestamp=facts.now)
+
+
+def _with_class(cron: DataImportCron, placement: Placement | None) -> DataImportCron:
+    """The cron with the storage class of its imports noted, as CDI notes it (S-01, S-02)."""
+    wanted = placement.storage_class if placement else ""
+    return with_annotations(cron, {naming.ANNOTATION_STORAGE_CLASS: wanted}) if wanted else cron
 
 
 def _with_digest(cron: DataImportCron, resolved: ResolvedImage) -> DataImportCron:

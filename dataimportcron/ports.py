@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self, TypeVar
 
-from dataimportcron.api.types import DataVolume, Resource
+from dataimportcron.api.types import DataVolume, DataVolumeSpec, Resource
 
 R = TypeVar("R", bound=Resource)
 
@@ -177,6 +177,9 @@ class Volume:
         digest: "" where it was not imported.
         location: where it is, for a person.
         format: raw, or qcow2 for an overlay.
+        storage_class: "" where the home has none.
+        mode: Filesystem or Block; "" on a host.
+        requested: bytes of the claim; 0 on a host.
     """
 
     namespace: str
@@ -185,6 +188,9 @@ class Volume:
     digest: str = ""
     location: str = ""
     format: str = "raw"
+    storage_class: str = ""
+    mode: str = ""
+    requested: int = 0
 
 
 class SourceKind(StrEnum):
@@ -214,6 +220,21 @@ class CloneSource:
         if not namespace or not name or kind not in ([], [SourceKind.SNAPSHOT]):
             return None
         return cls(namespace=namespace, name=name, kind=SourceKind(kind[0]) if kind else SourceKind.PVC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where imports go, and what they are kept as there.
+
+    Attributes:
+        storage_class: "" where there is no default class.
+        form: what they are kept as.
+        snapshot_class: of the snapshots; "" where they are kept as volumes.
+    """
+
+    storage_class: str = ""
+    form: SourceKind = SourceKind.PVC
+    snapshot_class: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,11 +307,18 @@ class Volumes(Protocol):
         """What a person should know of where the volume will be, in one sentence; "" when it is as asked for."""
         ...
 
-    async def in_use(self, namespace: str, name: str) -> str:
-        """Who uses the volume, in one sentence; "" when surely nobody does.
+    async def in_use(self, namespace: str, name: str, kind: SourceKind = SourceKind.PVC) -> str:
+        """Who uses the volume, or a snapshot, in one sentence; "" when surely nobody does.
 
-        It is used while somebody has it open, and while another disk, known to us or not, is an overlay on it. Where
-        nobody can say, the sentence says why.
+        A volume is used while somebody has it open, and while another disk, known to us or not, is an overlay on it; a
+        snapshot while a volume is being restored from it. Where nobody can say, the sentence says why.
+        """
+        ...
+
+    async def placement(self, spec: DataVolumeSpec) -> Placement | None:
+        """Where a volume of that spec goes, and what an import is kept as there; the same object until that changes.
+
+        None in a home that keeps all imports as volumes, wherever they are.
         """
         ...
 

@@ -20,7 +20,9 @@ from dataimportcron.api.conditions import (
     phase_message,
 )
 from dataimportcron.api.meta import Condition, with_condition
-from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataVolume
+from dataimportcron.api.snapshots import VolumeSnapshot
+from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataVolume, NamespacedName
+from dataimportcron.kept import is_ready
 from dataimportcron.manifests import with_status
 from dataimportcron.messages import Decision
 
@@ -148,17 +150,19 @@ def data_source_status(
     now: datetime,
     *,
     volume: DataVolume | None,
+    snapshot: VolumeSnapshot | None = None,
     target: DataSource | None = None,
 ) -> DataSource:
-    """The DataSource with its condition Ready (D-01 to D-05, D-11 to D-15).
+    """The DataSource with its condition Ready (D-01 to D-06, D-11 to D-15).
 
     Args:
         data_source: as stored.
         now: a clock.
         volume: the DataVolume that stands for `spec.source.pvc`, None where there is none.
+        snapshot: the VolumeSnapshot that `spec.source.snapshot` names, None where there is none.
         target: the DataSource that `spec.source.dataSource` names, None where there is none.
     """
-    reason, message, resolved = _resolve(data_source, volume, target)
+    reason, message, resolved = _resolve(data_source, volume, snapshot, target)
     ready = reason == DataSourceReason.READY
     before = data_source.status
     if ready and before.source != resolved:
@@ -175,14 +179,14 @@ def data_source_status(
 
 
 def _resolve(
-    data_source: DataSource, volume: DataVolume | None, target: DataSource | None
+    data_source: DataSource, volume: DataVolume | None, snapshot: VolumeSnapshot | None, target: DataSource | None
 ) -> tuple[str, str, DataSourceSource | None]:
     source = data_source.spec.source
     namespace = data_source.metadata.namespace
     if source.data_source is not None:
         return _resolve_pointer(data_source, target)
-    if source.snapshot is not None:
-        return DataSourceReason.NOT_FOUND, SNAPSHOT_NOT_FOUND, None
+    if source.pvc is None and source.snapshot is not None:
+        return _resolve_snapshot(source.snapshot, namespace, snapshot)
     if source.pvc is None:
         return *_said(DataSourceReason.NO_SOURCE), None
     if volume is None:
@@ -192,6 +196,17 @@ def _resolve(
         return phase, phase_message(phase), None
     resolved = source.pvc.model_copy(update={"namespace": source.pvc.namespace or namespace})
     return *_said(DataSourceReason.READY), DataSourceSource(pvc=resolved)
+
+
+def _resolve_snapshot(
+    named: NamespacedName, namespace: str, snapshot: VolumeSnapshot | None
+) -> tuple[str, str, DataSourceSource | None]:
+    if snapshot is None:
+        return DataSourceReason.NOT_FOUND, SNAPSHOT_NOT_FOUND, None
+    if not is_ready(snapshot):
+        return *_said(DataSourceReason.SNAPSHOT_NOT_READY), None
+    resolved = named.model_copy(update={"namespace": named.namespace or namespace})
+    return *_said(DataSourceReason.READY), DataSourceSource(snapshot=resolved)
 
 
 def _resolve_pointer(data_source: DataSource, target: DataSource | None) -> tuple[str, str, DataSourceSource | None]:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from temporalio.client import Client
 
+from dataimportcron.api.crds import SETTINGS
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
 from dataimportcron.cluster.access import ClusterAccess
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
@@ -31,10 +32,13 @@ from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.lease import LeaseElection
 from dataimportcron.cluster.node_pull import NodeDigest
 from dataimportcron.cluster.objects import ClusterObjects
+from dataimportcron.cluster.placements import Placements
 from dataimportcron.cluster.pods import DEFAULT_RESOURCES, PodSettings
+from dataimportcron.cluster.profile_keeper import ProfileKeeper
 from dataimportcron.cluster.resources import NAMESPACES, Json
 from dataimportcron.cluster.settings import FILE_VARIABLE, IMAGE_VARIABLE, ClusterSettings, read_settings
 from dataimportcron.cluster.source import ClusterSource
+from dataimportcron.cluster.storage_watch import StorageWatch
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.errors import ApiUnavailableError, MissingDependencyError
@@ -72,21 +76,24 @@ class ClusterHome(Home):
     """Of the cluster, in a Temporal namespace that others may share."""
     cluster: str
     """The uid of the namespace kube-system, which stands for the cluster's; the site, where the settings name one."""
+    profiles: ProfileKeeper | None
+    """None where StorageProfiles are CDI's, or not this worker's to write."""
 
     async def bind(self, client: Client, *, site: str, machine: str) -> None:
         """See `Home`."""
 
         async def work() -> None:
             feed = ClusterFeed(self.followed, self.election)
+            binding = Binding(
+                executions=Executions(client, site=site, machine=machine),
+                objects=self.objects,
+                volumes=self.volumes,
+                events=self.events,
+                feed=feed,
+                now=clock.now,
+            )
             try:
-                await Binding(
-                    executions=Executions(client, site=site, machine=machine),
-                    objects=self.objects,
-                    volumes=self.volumes,
-                    events=self.events,
-                    feed=feed,
-                    now=clock.now,
-                ).run()
+                await asyncio.gather(binding.run(), *([self.profiles.run()] if self.profiles else []))
             finally:
                 feed.close()
 
@@ -144,6 +151,23 @@ async def dialect_of(connection: Connection, mode: str = "") -> tuple[Dialect, P
             else "kubectl apply --server-side -f deploy/crds/settings, then deploy/crds/standalone",
         )
     return (beside(served) if cdi else standalone(served)), cdi
+
+
+async def require_settings(connection: Connection) -> None:
+    """See that CDI's settings have definitions before anything is served without CDI.
+
+    KubeVirt's virt-controller, now or when it comes, starts no machine where it finds DataVolumes and not these.
+
+    Raises:
+        MissingDependencyError: one of them has none.
+    """
+    served = await connection.resources_of(CDI_GROUP, VERSION)
+    missing = [definition.name for definition in SETTINGS if definition.plural not in served]
+    if missing:
+        raise MissingDependencyError(
+            f"This cluster does not know {', '.join(missing)}, for which KubeVirt waits where there are DataVolumes",
+            hint="kubectl apply --server-side -f deploy/crds/settings",
+        )
 
 
 async def cluster_uid(connection: Connection) -> str:
@@ -208,6 +232,8 @@ async def cluster_home(
         health: is told where nothing may be written any more.
     """
     dialect, cdi = await dialect_of(connection, settings.mode)
+    if not dialect.beside:
+        await require_settings(connection)
     pods, cluster = pod_settings(settings), settings.site or await cluster_uid(connection)
     claims = Claims(connection, owned=not dialect.beside, overheads=settings.filesystem_overhead)
 
@@ -215,13 +241,33 @@ async def cluster_home(
         return (await claims.planned(volume)).body
 
     objects = ClusterObjects(connection, dialect, namespace=settings.namespace, claim=claim)
+    election = LeaseElection(
+        connection,
+        namespace=os.environ.get(_NAMESPACE_VARIABLE) or _NAME,
+        name=_NAME,
+        identity=f"{socket.gethostname()}-{uuid4()}",
+        now=clock.now,
+    )
+    storage = None if settings.namespace else StorageWatch(connection, config=not dialect.beside)
+    profiles = (
+        None
+        if dialect.beside or storage is None
+        else ProfileKeeper(
+            connection,
+            storage,
+            overheads=settings.filesystem_overhead,
+            resources=pods.resources,
+            now=clock.now,
+            may_write=lambda: election.is_leading and not objects.refusal,
+        )
+    )
     access = ClusterAccess(objects, settings, claims.cdi)
     home = ClusterHome(
         objects=objects,
         source=ClusterSource(
             access, settings, nodes=NodeDigest(connection, pods), image_streams=ImageStreams(connection)
         ),
-        volumes=ClusterVolumes(connection, objects, claims),
+        volumes=ClusterVolumes(connection, objects, claims, Placements(storage) if storage else None),
         importer=ClusterImporter(connection, objects, claims, pods, hands_over=stop.is_set),
         cloner=ClusterCloner(),
         authorizer=ClusterAuthorizer(),
@@ -229,13 +275,8 @@ async def cluster_home(
         concurrent_imports=settings.concurrent_imports,
         poll_jitter=timedelta(seconds=settings.poll_jitter),
         followed=objects,
-        election=LeaseElection(
-            connection,
-            namespace=os.environ.get(_NAMESPACE_VARIABLE) or _NAME,
-            name=_NAME,
-            identity=f"{socket.gethostname()}-{uuid4()}",
-            now=clock.now,
-        ),
+        election=election,
+        profiles=profiles,
         site=settings.site or site_of(cluster),
         cluster=cluster,
     )
@@ -250,6 +291,9 @@ async def cluster_home(
         logger.error("%s", objects.refusal)
 
     following = [asyncio.create_task(objects.run())]
+    if storage is not None:
+        storage.listen(objects.wake)
+        following.append(asyncio.create_task(storage.run()))
     if not settings.mode:
         following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
     try:

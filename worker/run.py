@@ -72,7 +72,7 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
     """
     digest = DigestActivities(home.objects, home.source, home.volumes, home.events, jitter=home.poll_jitter)
     data_volume = DataVolumeActivities(home.objects, home.volumes, home.authorizer, home.events)
-    data_source = DataSourceActivities(home.objects, home.events)
+    data_source = DataSourceActivities(home.objects, home.volumes, home.events)
     retention = RetentionActivities(home.objects, home.volumes, home.events)
     population = PopulationActivities(home.objects, home.source, home.volumes, home.importer, home.cloner, home.events)
     steps: list[Callable[..., Any]] = [

@@ -278,7 +278,7 @@ class DataImportCronWorkflow:
         """Start the import that a decision asks for; a failing one that it replaces is stopped and dropped first."""
         if decision.replaces:
             await self._cancel_import()
-            await imports.drop(self._cron, decision.replaces)
+            await imports.drop(self._cron, decision.replaces, complete=decision.anew)
         run_id = await imports.start_import(self._site, self._cron, decision)
         self._state = memory.import_started(self._state, decision, run_id, workflow.now())
 

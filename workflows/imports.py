@@ -84,11 +84,11 @@ async def prune(cron: ObjectRef, data_volume: str, digest: str) -> None:
     )
 
 
-async def drop(cron: ObjectRef, data_volume: str) -> None:
-    """Remove a failed import that a newer digest has replaced."""
+async def drop(cron: ObjectRef, data_volume: str, *, complete: bool) -> None:
+    """Remove a failed import that a newer digest has replaced, or a complete one that is to be made anew elsewhere."""
     await workflow.execute_activity_method(
         RetentionActivities.drop_import,
-        DropInput(cron=cron, data_volume=data_volume),
-        summary=f"drop the failed {data_volume}",
+        DropInput(cron=cron, data_volume=data_volume, complete=complete),
+        summary=f"drop the {'old' if complete else 'failed'} {data_volume}",
         **options.STEP,
     )

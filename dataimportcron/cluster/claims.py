@@ -9,7 +9,14 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.cdi_config import CdiConfigs
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.holdups import HoldUp
-from dataimportcron.cluster.resources import PVCS, STORAGE_CLASSES, STORAGE_PROFILES, Json
+from dataimportcron.cluster.resources import (
+    PVCS,
+    STORAGE_CLASSES,
+    STORAGE_PROFILES,
+    VOLUME_SNAPSHOT_CLASSES,
+    Json,
+    ResourceType,
+)
 from dataimportcron.cluster.storage import Claim, StorageFacts, claim_of, class_of, disk_size
 from dataimportcron.errors import (
     AlreadyExistsError,
@@ -67,10 +74,7 @@ class Claims:
 
     async def facts(self, wanted: Json) -> StorageFacts:
         """What there is to know of the storage of a claim with this spec."""
-        try:
-            classes = await self._connection.list(STORAGE_CLASSES)
-        except ForbiddenError:  # an install for some namespaces; then the cluster chooses the class
-            classes = []
+        classes = await self._optional(STORAGE_CLASSES)
         storage_class = class_of(wanted, classes)
         profile = await self._optional_profile(storage_class)
         overheads = {**(await self.cdi.current()).overheads, **self._overheads}
@@ -78,6 +82,7 @@ class Claims:
             classes=classes,
             profiles={storage_class: profile} if profile else {},
             overheads=overheads,
+            snapshot_classes=await self._optional(VOLUME_SNAPSHOT_CLASSES),
         )
 
     async def ensure(self, volume: DataVolume, tell: Callable[[HoldUp], None]) -> Json:
@@ -105,6 +110,13 @@ class Claims:
             else:
                 return claim
             await asyncio.sleep(_PATIENCE)
+
+    async def _optional(self, resource: ResourceType) -> list[Json]:
+        """All of a kind; none for an install in some namespaces, where the cluster decides, or where it has no such."""
+        try:
+            return await self._connection.list(resource)
+        except (ForbiddenError, NotServedError):
+            return []
 
     async def _optional_profile(self, storage_class: str) -> Json | None:
         if not storage_class:

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Final
 
 from dataimportcron import naming
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import (
     OWN_GROUP,
     ConfigMap,
@@ -30,6 +31,7 @@ from dataimportcron.cluster.resources import (
     DATA_VOLUMES,
     PVCS,
     SECRETS,
+    VOLUME_SNAPSHOTS,
     Json,
     ResourceType,
 )
@@ -128,6 +130,7 @@ _RESOURCES: Final[dict[type[Resource], ResourceType]] = {
     DataImportCron: DATA_IMPORT_CRONS,
     DataSource: DATA_SOURCES,
     DataVolume: DATA_VOLUMES,
+    VolumeSnapshot: VOLUME_SNAPSHOTS,
     ConfigMap: CONFIG_MAPS,
     Secret: SECRETS,
 }

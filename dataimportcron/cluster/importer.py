@@ -19,9 +19,9 @@ from dataimportcron.cluster.following import Following
 from dataimportcron.cluster.image_streams import ImageStreams
 from dataimportcron.cluster.node_pull import has_image_volumes
 from dataimportcron.cluster.pods import Attempt, PodSettings
+from dataimportcron.cluster.provisioners import BLOCK
 from dataimportcron.cluster.records import COMPLETE, labels_from, record_after, record_of
 from dataimportcron.cluster.resources import NODES, PVCS, Json
-from dataimportcron.cluster.storage import BLOCK
 from dataimportcron.cluster.waiting import Waiting
 from dataimportcron.errors import (
     ConflictError,

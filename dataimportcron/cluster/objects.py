@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 
 from pydantic import ValidationError
 
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.dialect import Dialect, StatusPlace
@@ -32,6 +33,7 @@ from dataimportcron.errors import (
     ForbiddenError,
     ForeignVolumeError,
     InvalidObjectError,
+    NotServedError,
     ObjectNotFoundError,
 )
 
@@ -39,7 +41,9 @@ R = TypeVar("R", bound=Resource)
 
 logger = logging.getLogger(__name__)
 
-FOLLOWED: Final[tuple[type[Resource], ...]] = (DataImportCron, DataSource, DataVolume)
+FOLLOWED: Final[tuple[type[Resource], ...]] = (DataImportCron, DataSource, DataVolume, VolumeSnapshot)
+_OPTIONAL: Final[frozenset[type[Resource]]] = frozenset({VolumeSnapshot})
+"""Kinds that a cluster may do without; it has no objects of them then."""
 _FIRST_READ: Final = 30.0
 """Seconds that a list waits for the first read of all objects."""
 
@@ -95,6 +99,10 @@ class ClusterObjects:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def wake(self) -> None:
+        """Let listeners look again: something that is followed elsewhere has changed."""
+        self._tell(Change(None, None))
+
     async def run(self) -> None:
         """Follow the API server until cancelled."""
         async with asyncio.TaskGroup() as group:
@@ -103,13 +111,18 @@ class ClusterObjects:
             group.create_task(self._references.run())
 
     async def wait_synced(self) -> None:
-        """Wait until crons, DataSources and DataVolumes have been read once."""
+        """Wait until all that is followed has been read once."""
         for kind in FOLLOWED:
-            await self._reflectors[kind].wait_synced()
+            await self._wait_synced(kind)
+
+    async def _wait_synced(self, kind: type[Resource]) -> None:
+        reflector = self._reflectors[kind]
+        await (reflector.wait_read() if kind in _OPTIONAL else reflector.wait_synced())
 
     def problems(self) -> list[str]:
         """What keeps objects from being followed just now, one sentence each."""
-        return [reflector.problem for reflector in self._reflectors.values() if reflector.problem]
+        required = [reflector for kind, reflector in self._reflectors.items() if kind not in _OPTIONAL]
+        return [reflector.problem for reflector in required if reflector.problem]
 
     def unreadable(self) -> int:
         """Objects that are there and that we cannot read."""
@@ -136,7 +149,7 @@ class ClusterObjects:
         reflector = self._reflectors[kind]
         if not reflector.is_synced:
             try:
-                await asyncio.wait_for(reflector.wait_synced(), _FIRST_READ)
+                await asyncio.wait_for(self._wait_synced(kind), _FIRST_READ)
             except TimeoutError as error:
                 why = reflector.problem or "the API server has not answered yet"
                 raise ApiUnavailableError(f"{kind.__name__}s cannot be listed: {why}") from error
@@ -146,7 +159,9 @@ class ClusterObjects:
         resource = self._dialect.resource(kind)
         try:
             document = await self._connection.get(resource, name, namespace)
-        except ObjectNotFoundError as error:
+        except (ObjectNotFoundError, NotServedError) as error:
+            if isinstance(error, NotServedError) and kind not in _OPTIONAL:
+                raise
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist") from error
         if resource == PVCS and not is_plain_volume(document):
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")

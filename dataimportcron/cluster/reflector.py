@@ -91,6 +91,7 @@ class Reflector(Generic[T]):
         self._version = ""
         self._outdated = True
         self._synced = asyncio.Event()
+        self._answered = asyncio.Event()
         self._problem = ""
         self.lists = 0
 
@@ -115,6 +116,10 @@ class Reflector(Generic[T]):
     async def wait_synced(self) -> None:
         """Wait until all objects have been read once."""
         await self._synced.wait()
+
+    async def wait_read(self) -> None:
+        """Wait until all objects have been read once, or the server has said that it does not serve the kind."""
+        await self._answered.wait()
 
     @property
     def problem(self) -> str:
@@ -166,6 +171,8 @@ class Reflector(Generic[T]):
                 self._outdated = failed = True
             except (DataImportCronError, ValueError, KeyError, TypeError) as error:
                 failed = True
+                if isinstance(error, NotServedError):
+                    self._answered.set()
                 self._complain(error)
             lasted = monotonic() - began > _BACKOFF[1]
             failures = 0 if not failed else 1 if lasted else failures + 1
@@ -192,6 +199,7 @@ class Reflector(Generic[T]):
         self._unreadable = {place: version for place, version in self._unreadable.items() if place in items}
         self._version, self._outdated = listing.resource_version, False
         self._synced.set()
+        self._answered.set()
 
     async def _watch(self) -> None:
         async with aclosing(self._stream.watch(self._version)) as events:

@@ -14,64 +14,21 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.api.quantity import parse_quantity
+from dataimportcron.cluster.provisioners import BLOCK, FILESYSTEM, capabilities_of
 from dataimportcron.cluster.resources import Json
 from dataimportcron.errors import InvalidObjectError
 
-BLOCK: Final = "Block"
-FILESYSTEM: Final = "Filesystem"
 DEFAULT_OVERHEAD: Final = "0.06"
 """Of a file system, as a part of the disk's size; CDI's default. 64Mi becomes 71135396 bytes."""
 
-_RWO, _RWX = "ReadWriteOnce", "ReadWriteMany"
+PREFERS_READ_WRITE_ONCE: Final = "cdi.kubevirt.io/useReadWriteOnceForDataImportCron"
+"""On a StorageProfile: with "true", the claim of a cron's import that names no access mode is ReadWriteOnce."""
+
+_RWO: Final = "ReadWriteOnce"
 _ALIGNMENT: Final = 1 << 20
 _VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
-_PREFERS_READ_WRITE_ONCE = "cdi.kubevirt.io/useReadWriteOnceForDataImportCron"
 _PRIVATE_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
-
-Property = tuple[str, str]
-"""Access mode and volume mode that a provisioner can make."""
-
-_FILE: Final[tuple[Property, ...]] = ((_RWO, FILESYSTEM),)
-_SHARED_FILE: Final[tuple[Property, ...]] = ((_RWX, FILESYSTEM), (_RWO, FILESYSTEM))
-_DISK: Final[tuple[Property, ...]] = ((_RWO, BLOCK), (_RWO, FILESYSTEM))
-_SHARED_DISK: Final[tuple[Property, ...]] = ((_RWX, BLOCK), (_RWO, BLOCK), (_RWO, FILESYSTEM))
-
-PROVISIONERS: Final[Mapping[str, tuple[Property, ...]]] = {
-    "kubernetes.io/no-provisioner": _FILE,
-    "kubevirt.io/hostpath-provisioner": _FILE,
-    "kubevirt.io.hostpath-provisioner": _FILE,
-    "rancher.io/local-path": _FILE,
-    "hostpath.csi.k8s.io": _DISK,
-    "nfs.csi.k8s.io": _SHARED_FILE,
-    "cephfs.csi.ceph.com": _SHARED_FILE,
-    "rook-ceph.cephfs.csi.ceph.com": _SHARED_FILE,
-    "openshift-storage.cephfs.csi.ceph.com": _SHARED_FILE,
-    "rbd.csi.ceph.com": _SHARED_DISK,
-    "rook-ceph.rbd.csi.ceph.com": _SHARED_DISK,
-    "openshift-storage.rbd.csi.ceph.com": _SHARED_DISK,
-    "driver.longhorn.io": _SHARED_DISK,
-    "linstor.csi.linbit.com": _SHARED_DISK,
-    "csi.trident.netapp.io": _SHARED_DISK,
-    "spectrumscale.csi.ibm.com": _SHARED_FILE,
-    "block.csi.ibm.com": _SHARED_DISK,
-    "csi.hpe.com": _SHARED_DISK,
-    "pxd.portworx.com": _SHARED_DISK,
-    "disk.csi.azure.com": _SHARED_DISK,
-    "file.csi.azure.com": _SHARED_FILE,
-    "ebs.csi.aws.com": _DISK,
-    "efs.csi.aws.com": _SHARED_FILE,
-    "pd.csi.storage.gke.io": _DISK,
-    "filestore.csi.storage.gke.io": _SHARED_FILE,
-    "csi.vsphere.vmware.com": _DISK,
-    "cinder.csi.openstack.org": _DISK,
-    "manila.csi.openstack.org": _SHARED_FILE,
-    "topolvm.io": _DISK,
-    "topolvm.cybozu.com": _DISK,
-    "local.csi.openebs.io": _DISK,
-    "zfs.csi.openebs.io": _DISK,
-}
-"""What well-known provisioners can make, the best for virtual machines first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,11 +39,17 @@ class StorageFacts:
         classes: all StorageClasses.
         profiles: StorageProfiles by their class's name; none where the cluster knows no such kind.
         overheads: of file systems, by class; "" for all others.
+        snapshot_classes: all VolumeSnapshotClasses; none where the cluster knows no such kind.
     """
 
     classes: Sequence[Json] = ()
     profiles: Mapping[str, Json] = field(default_factory=dict)
     overheads: Mapping[str, str] = field(default_factory=dict)
+    snapshot_classes: Sequence[Json] = ()
+
+    def named(self, storage_class: str) -> Json | None:
+        """The StorageClass of that name, None if there is none."""
+        return next((it for it in self.classes if it["metadata"]["name"] == storage_class), None)
 
     def overhead(self, storage_class: str) -> Fraction:
         """The part of a disk's size that a file system needs for itself."""
@@ -189,7 +152,7 @@ def class_of(wanted: Json, classes: Iterable[Json]) -> str:
 
 def is_known(storage_class: str, facts: StorageFacts) -> bool:
     """Whether the access and volume modes of a class are known, by its StorageProfile or by its provisioner."""
-    return bool(_property_sets(storage_class, facts.profiles.get(storage_class) or {}, facts.classes))
+    return bool(_property_sets(storage_class, facts))
 
 
 def inflated(size: int, overhead: Fraction) -> int:
@@ -222,10 +185,10 @@ def _modes(volume: Json, storage_class: str, facts: StorageFacts) -> _Modes:
     if access and mode:
         return _Modes(access, mode)
     profile = facts.profiles.get(storage_class) or {}
-    prefers = (profile.get("metadata", {}).get("annotations") or {}).get(_PREFERS_READ_WRITE_ONCE) == "true"
+    prefers = (profile.get("metadata", {}).get("annotations") or {}).get(PREFERS_READ_WRITE_ONCE) == "true"
     if not access and prefers and naming.LABEL_CRON in (volume["metadata"].get("labels") or {}):
         access = [_RWO]
-    sets = _property_sets(storage_class, profile, facts.classes)
+    sets = _property_sets(storage_class, facts)
     if sets:
         return _fitting(access, mode, sets)
     assumed = _Modes(access or [_RWO], mode or FILESYSTEM)
@@ -237,14 +200,15 @@ def _modes(volume: Json, storage_class: str, facts: StorageFacts) -> _Modes:
     return _Modes(assumed.access, assumed.volume, notice)
 
 
-def _property_sets(storage_class: str, profile: Json, classes: Iterable[Json]) -> list[tuple[list[str], str]]:
+def _property_sets(storage_class: str, facts: StorageFacts) -> list[tuple[list[str], str]]:
     """What a class can make, the best first."""
+    profile = facts.profiles.get(storage_class) or {}
     known = (profile.get("status") or {}).get("claimPropertySets") or ()
     sets = [(list(it.get("accessModes") or ()), str(it.get("volumeMode") or FILESYSTEM)) for it in known]
     if sets:
         return sets
-    provisioner = next((it.get("provisioner", "") for it in classes if it["metadata"]["name"] == storage_class), "")
-    return [([access], mode) for access, mode in PROVISIONERS.get(provisioner, ())]
+    capabilities = capabilities_of(facts.named(storage_class) or {})
+    return [([access], mode) for access, mode in capabilities.properties] if capabilities else []
 
 
 def _fitting(access: list[str], mode: str, sets: list[tuple[list[str], str]]) -> _Modes:

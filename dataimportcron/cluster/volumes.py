@@ -6,17 +6,21 @@ from collections.abc import Iterator, Sequence
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
-from dataimportcron.api.types import DataVolume
+from dataimportcron.api.quantity import parse_quantity
+from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.placements import Placements
 from dataimportcron.cluster.pods import LABEL_VOLUME
+from dataimportcron.cluster.provisioners import FILESYSTEM
 from dataimportcron.cluster.records import record_of
 from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
-from dataimportcron.ports import Clonable, CloneSource, Objects, Reservation, SourceKind, Volume, VolumeSpec
+from dataimportcron.ports import Clonable, CloneSource, Objects, Placement, Reservation, SourceKind, Volume, VolumeSpec
 
 _ENDED = frozenset({"Succeeded", "Failed"})
+_KINDS = {SourceKind.PVC: PVCS.kind, SourceKind.SNAPSHOT: VOLUME_SNAPSHOTS.kind}
 
 
 class ClusterVolumes:
@@ -26,12 +30,16 @@ class ClusterVolumes:
         connection: to the API server.
         objects: the DataVolumes.
         claims: of them.
+        placements: of imports; None where that cannot be seen, in an install for some namespaces.
     """
 
-    def __init__(self, connection: Connection, objects: Objects, claims: Claims) -> None:
+    def __init__(
+        self, connection: Connection, objects: Objects, claims: Claims, placements: Placements | None = None
+    ) -> None:
         self._connection = connection
         self._objects = objects
         self._claims = claims
+        self._placements = placements
         self._attempts = Attempts(connection)
 
     async def find(self, namespace: str, name: str) -> Volume | None:
@@ -46,6 +54,9 @@ class ClusterVolumes:
             size=record.size,
             digest=record.digest,
             location=f"PersistentVolumeClaim {namespace}/{name}",
+            storage_class=claim["spec"].get("storageClassName") or "",
+            mode=claim["spec"].get("volumeMode") or FILESYSTEM,
+            requested=parse_quantity(str(claim["spec"]["resources"]["requests"]["storage"])),
         )
 
     async def clonable(self, source: CloneSource) -> Clonable:
@@ -83,8 +94,20 @@ class ClusterVolumes:
             return ""
         return (await self._claims.planned(wanted)).notice
 
-    async def in_use(self, namespace: str, name: str) -> str:
+    async def placement(self, spec: DataVolumeSpec) -> Placement | None:
         """See the port."""
+        return await self._placements.of(spec) if self._placements else None
+
+    async def in_use(self, namespace: str, name: str, kind: SourceKind = SourceKind.PVC) -> str:
+        """See the port."""
+        source = CloneSource(namespace=namespace, name=name, kind=kind)
+        volumes = await self._objects.list(DataVolume)
+        if kind is SourceKind.SNAPSHOT:
+            return (
+                next(restoring(source, await self._connection.list(PVCS, namespace)), "")
+                or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
+                or next(wanting(source, volumes), "")
+            )
         claim = await self._claims.find(namespace, name)
         if claim is None:
             return ""
@@ -92,8 +115,8 @@ class ClusterVolumes:
             next(mounting(claim, await self._connection.list(PODS, namespace)), "")
             or next(cloning(claim, await self._connection.list(PVCS, namespace)), "")
             or next(snapshotting(claim, await self._optional(VOLUME_SNAPSHOTS, namespace)), "")
-            or next(cloning_by_cdi(claim, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
-            or next(wanting(namespace, name, await self._objects.list(DataVolume)), "")
+            or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
+            or next(wanting(source, volumes), "")
         )
 
     async def _optional(self, resource: ResourceType, namespace: str) -> list[Json]:
@@ -117,20 +140,31 @@ def mounting(claim: Json, pods: list[Json]) -> Iterator[str]:
 
 def cloning(claim: Json, claims: list[Json]) -> Iterator[str]:
     """The claims that are still being cloned from a claim."""
-    own = claim["metadata"]
-    for other in claims:
-        spec, metadata = other.get("spec") or {}, other["metadata"]
+    for metadata in _made_from(PVCS.kind, claim["metadata"]["name"], claims):
+        yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being cloned from it"
+
+
+def restoring(snapshot: CloneSource, claims: list[Json]) -> Iterator[str]:
+    """The claims that are still being restored from a snapshot."""
+    for metadata in _made_from(VOLUME_SNAPSHOTS.kind, snapshot.name, claims):
+        yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being restored from it"
+
+
+def _made_from(kind: str, name: str, claims: list[Json]) -> Iterator[Json]:
+    """The metadata of claims whose volume the driver is still making from something."""
+    for claim in claims:
+        spec = claim.get("spec") or {}
         sources = (spec.get("dataSource") or {}, spec.get("dataSourceRef") or {})
-        named = any(it.get("kind") == "PersistentVolumeClaim" and it.get("name") == own["name"] for it in sources)
-        if named and (other.get("status") or {}).get("phase") != "Bound":
-            yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being cloned from it"
+        named = any((it.get("kind"), it.get("name")) == (kind, name) for it in sources)
+        if named and (claim.get("status") or {}).get("phase") != "Bound":
+            yield claim["metadata"]
 
 
-def cloning_by_cdi(claim: Json, sources: list[Json]) -> Iterator[str]:
+def cloning_by_cdi(cloned: CloneSource, sources: list[Json]) -> Iterator[str]:
     """CDI's notes of its clones, in the namespace of what they read; they go when the clone is done."""
     for note in sources:
         source = (note.get("spec") or {}).get("source") or {}
-        if (source.get("kind"), source.get("name")) == ("PersistentVolumeClaim", claim["metadata"]["name"]):
+        if (source.get("kind"), source.get("name")) == (_KINDS[cloned.kind], cloned.name):
             metadata = note["metadata"]
             yield f"CDI is cloning it, says VolumeCloneSource {metadata['namespace']}/{metadata['name']}"
 
@@ -144,13 +178,13 @@ def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
             yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
 
 
-def wanting(namespace: str, name: str, volumes: Sequence[DataVolume]) -> Iterator[str]:
-    """The DataVolumes that are to be cloned from a claim, by their own words or by our choice, and are not yet."""
+def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]:
+    """The DataVolumes that are to be cloned from something, by their own words or by our choice, and are not yet."""
     for volume in volumes:
         source, own = volume.spec.source, volume.metadata
-        pvc = source.pvc if source else None
-        named = pvc is not None and (pvc.namespace or own.namespace, pvc.name) == (namespace, name)
-        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(CloneSource(namespace=namespace, name=name))
+        said = (source.pvc if cloned.kind is SourceKind.PVC else source.snapshot) if source else None
+        named = said is not None and (said.namespace or own.namespace, said.name) == (cloned.namespace, cloned.name)
+        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
         if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
             yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
 

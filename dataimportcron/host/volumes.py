@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 
-from dataimportcron.api.types import DataVolume
+from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.errors import (
     CloneWithoutSourceError,
     DataImportCronError,
@@ -223,9 +223,12 @@ class HostVolumes:
             return ""
         return f"Storage class {volume.storage_class} has no folder in settings.toml; the default {folder} is used"
 
-    async def in_use(self, namespace: str, name: str) -> str:
-        """See the port."""
-        return await asyncio.to_thread(self.in_use_now, namespace, name)
+    async def in_use(self, namespace: str, name: str, kind: SourceKind = SourceKind.PVC) -> str:
+        """See the port; there are no snapshots that could be used."""
+        return await asyncio.to_thread(self.in_use_now, namespace, name) if kind is SourceKind.PVC else ""
+
+    async def placement(self, spec: DataVolumeSpec) -> None:
+        """See the port; a host keeps all imports as files."""
 
     def in_use_now(self, namespace: str, name: str) -> str:
         """See `in_use` of the port."""

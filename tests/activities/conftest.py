@@ -37,7 +37,7 @@ class Steps:
         self.population = PopulationActivities(
             objects, home.source, home.home.volumes, home.importer, home.home.cloner, events
         )
-        self.data_source = DataSourceActivities(objects, events)
+        self.data_source = DataSourceActivities(objects, home.home.volumes, events)
         self.retention = RetentionActivities(objects, home.home.volumes, events)
 
     async def look(self, ref, trigger=Trigger.TICK, **values):

@@ -156,7 +156,7 @@ async def test_promotion_before_the_import_is_whole_changes_nothing(steps, home)
     decision = await steps.look(ref)
     await steps.run(steps.volume.prepare_data_volume, steps.populate(ref, decision))
     _, said = await steps.promote(ref, decision)
-    assert said.endswith("is in phase ImportScheduled")
+    assert said == f"nothing: import {decision.data_volume} is not there, or not complete"
     assert home.points_to() == ""
 
 

@@ -65,7 +65,7 @@ async def test_a_late_promotion_never_moves_the_data_source_back(steps, home):
         home.release(b"one")
         await steps.look(ref)
         stopped = Stopped(home.home.objects, before, newer_comes)
-        late = DataSourceActivities(stopped, home.home.events)
+        late = DataSourceActivities(stopped, home.home.volumes, home.home.events)
         with suppress(ApplicationError):  # a conflict is tried again
             await steps.run(late.update_data_source, promotion(ref, old))
         if stopped.calls < before:

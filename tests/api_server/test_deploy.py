@@ -205,7 +205,8 @@ def test_the_worker_may_what_it_needs_and_no_more(cluster, mode):
         ("patch", f"dataimportcrons.{other}", "golden-images"),
     ]
     data_volumes = [("create", "datavolumes.cdi.kubevirt.io", "golden-images")]
-    (granted if mode == "standalone" else denied).extend(data_volumes)
+    profiles = [("patch", "storageprofiles.cdi.kubevirt.io"), ("patch", "cdiconfigs.cdi.kubevirt.io")]
+    (granted if mode == "standalone" else denied).extend((*data_volumes, *profiles))
     assert [what for what in granted if not may(cluster, ACCOUNT, *what)] == []
     assert [what for what in denied if may(cluster, ACCOUNT, *what)] == []
 
@@ -236,7 +237,8 @@ def test_a_namespaced_install_has_no_right_on_the_cluster(cluster):
     within = rights.granted(documents, "dataimportcron")
     assert within < beside
     assert {right.resource for right in beside - within} == {
-        "namespaces", "nodes", "storageclasses", "cdis", "cdiconfigs", "storageprofiles", "leases",
+        "namespaces", "nodes", "storageclasses", "volumesnapshotclasses",
+        "cdis", "cdiconfigs", "storageprofiles", "leases",
     }  # fmt: skip
 
 

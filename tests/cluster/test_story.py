@@ -30,6 +30,8 @@ ELSEWHERE = frozenset(
         Right("cdi.kubevirt.io", "datavolumes", "get"),
         Right("cdi.kubevirt.io", "datavolumes", "delete"),
         Right("cdi.kubevirt.io", "datasources", "delete"),
+        Right("cdi.kubevirt.io", "storageprofiles", "delete"),
+        Right("cdi.kubevirt.io", "cdiconfigs", "create"),
     }
 )
 """What is granted for other sources, other modes and other ends than this story's."""

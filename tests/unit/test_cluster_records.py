@@ -8,11 +8,13 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.image_streams import newest, split
 from dataimportcron.cluster.importer import is_made
 from dataimportcron.cluster.records import ATTEMPT, COMPLETE, Record, attempt_of, labels_from, record_of
-from dataimportcron.cluster.volumes import cloning, cloning_by_cdi, mounting, snapshotting, wanting
+from dataimportcron.cluster.volumes import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
 from dataimportcron.errors import ImageNotFoundError, InvalidReferenceError
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.ports import CloneSource, SourceKind, VolumeSpec
 
 RECORD = Record(uid="u1", size=10, digest="sha256:1", bytes_read=5, bytes_written=4, virtual_size=8)
+VOLUME = CloneSource(namespace="golden", name="fedora-1")
+SNAPSHOT = CloneSource(namespace="golden", name="fedora-1", kind=SourceKind.SNAPSHOT)
 SPEC = VolumeSpec(namespace="golden", name="fedora-1", uid="u1", size=10)
 
 
@@ -136,11 +138,26 @@ def test_whom_cdi_clones():
         note("snapshot", "VolumeSnapshot", "fedora-1"),
         note("mine", "PersistentVolumeClaim", "fedora-1"),
     ]
-    assert list(cloning_by_cdi(claim(), notes)) == ["CDI is cloning it, says VolumeCloneSource golden/mine"]
+    assert list(cloning_by_cdi(VOLUME, notes)) == ["CDI is cloning it, says VolumeCloneSource golden/mine"]
+    assert list(cloning_by_cdi(SNAPSHOT, notes)) == ["CDI is cloning it, says VolumeCloneSource golden/snapshot"]
 
 
-def wish(name, phase="", annotations=None, pvc=None):
-    source = {"source": {"pvc": pvc}} if pvc else {}
+def test_who_is_restored_from_a_snapshot():
+    def claim_of(name, kind, phase="Pending"):
+        source = {"kind": kind, "name": "fedora-1"}
+        metadata = {"name": name, "namespace": "golden"}
+        return {"metadata": metadata, "spec": {"dataSourceRef": source}, "status": {"phase": phase}}
+
+    claims = [
+        claim_of("done", "VolumeSnapshot", "Bound"),
+        claim_of("clone", "PersistentVolumeClaim"),
+        claim_of("queued", "VolumeSnapshot"),
+    ]
+    assert list(restoring(SNAPSHOT, claims)) == ["PersistentVolumeClaim golden/queued is being restored from it"]
+
+
+def wish(name, phase="", annotations=None, **source):
+    source = {"source": source} if source else {}
     metadata = {"name": name, "namespace": "vms", "annotations": annotations or {}}
     return DataVolume.model_validate({"metadata": metadata, "spec": source, "status": {"phase": phase}})
 
@@ -151,10 +168,16 @@ def test_who_is_to_be_cloned():
         wish("elsewhere", pvc={"name": "fedora-1"}),
         wish("named", "Pending", pvc={"namespace": "golden", "name": "fedora-1"}),
         wish("chosen", annotations={"dataimportcron.io/clone-source": "golden/fedora-1"}),
+        wish("restored", snapshot={"namespace": "golden", "name": "fedora-1"}),
+        wish("to-restore", annotations={"dataimportcron.io/clone-source": "snapshot/golden/fedora-1"}),
     ]
-    assert list(wanting("golden", "fedora-1", wishes)) == [
+    assert list(wanting(VOLUME, wishes)) == [
         "DataVolume vms/named is to be cloned from it",
         "DataVolume vms/chosen is to be cloned from it",
+    ]
+    assert list(wanting(SNAPSHOT, wishes)) == [
+        "DataVolume vms/restored is to be cloned from it",
+        "DataVolume vms/to-restore is to be cloned from it",
     ]
 
 

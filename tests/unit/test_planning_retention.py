@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from dataimportcron import naming, planning
+from dataimportcron import naming, pruning
 from dataimportcron.manifests import (
     data_source_of,
     pointed_to,
@@ -17,7 +17,7 @@ from tests.support.home import NAMESPACE
 def prune(keep, volumes, current, **spec):
     cron = a_cron(importsToKeep=keep, **spec)
     done = with_current_import(cron, current.metadata.name, A)
-    return [v.metadata.name for v in planning.plan_prune(done, volumes, frozenset())]
+    return [v.metadata.name for v in pruning.plan_prune(done, volumes, frozenset())]
 
 
 def test_g03_the_least_recently_used_goes():
@@ -55,16 +55,14 @@ def test_what_the_data_source_points_to_is_never_pruned():
     a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
     cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
     assert (
-        planning.plan_prune(cron, (a, b), planning.pointed_by([pointed_to(data_source_of(cron), cron, a)], NAMESPACE))
+        pruning.plan_prune(cron, (a, b), pruning.pointed_by([pointed_to(data_source_of(cron), cron, a)], NAMESPACE))
         == ()
     )
 
 
 def test_x04_timestamps_sort_as_times():
-    whole = planning.last_use(with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05Z"}))
-    part = planning.last_use(
-        with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05.1Z"})
-    )
+    whole = pruning.last_use(with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05Z"}))
+    part = pruning.last_use(with_annotations(an_import(A), {naming.ANNOTATION_LAST_USE_TIME: "2026-01-01T00:00:05.1Z"}))
     assert whole < part
 
 
@@ -73,11 +71,11 @@ def test_what_any_data_source_points_to_is_never_pruned():
     cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
     pin = pointed_to(data_source_of(cron), cron, a)
     elsewhere = pin.model_copy(update={"metadata": pin.metadata.model_copy(update={"namespace": "vms", "labels": {}})})
-    assert planning.plan_prune(cron, (a, b), frozenset()) == (a,)
-    assert planning.plan_prune(cron, (a, b), planning.pointed_by([elsewhere], NAMESPACE)) == ()
+    assert pruning.plan_prune(cron, (a, b), frozenset()) == (a,)
+    assert pruning.plan_prune(cron, (a, b), pruning.pointed_by([elsewhere], NAMESPACE)) == ()
 
 
 def test_what_others_point_to_does_not_take_the_place_of_what_is_kept():
     a, b, c = (an_import(d, at=NOW + timedelta(hours=n)) for n, d in enumerate((A, B, C)))
     cron = with_current_import(a_cron(importsToKeep=2), c.metadata.name, C)
-    assert planning.plan_prune(cron, (a, b, c), frozenset({a.metadata.name})) == ()
+    assert pruning.plan_prune(cron, (a, b, c), frozenset({a.metadata.name})) == ()

@@ -17,6 +17,7 @@ from temporalio.service import RPCError
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.errors import ConflictError, DataImportCronError, InUseError, ObjectNotFoundError
 from dataimportcron.messages import CleanUp, ObjectRef, VolumeInput
@@ -183,12 +184,14 @@ class Binding:
         for data_source in world.data_sources.values():
             namespace = data_source.metadata.namespace
             pvc, pointer = data_source.spec.source.pvc, data_source.spec.source.data_source
+            named = data_source.spec.source.snapshot
+            snapshot = world.snapshots.get((named.namespace or namespace, named.name)) if named else None
             volume = volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None
             target = world.data_sources.get((pointer.namespace or namespace, pointer.name)) if pointer else None
-            facts: list[object] = [data_source, volume, target]
+            facts: list[object] = [data_source, volume, snapshot, target]
             if fingerprint.are_same(self._projected.get(data_source.metadata.uid, []), facts):
                 continue
-            after = data_source_status(data_source, self._now(), volume=volume, target=target)
+            after = data_source_status(data_source, self._now(), volume=volume, snapshot=snapshot, target=target)
             if after == data_source:
                 self._projected[data_source.metadata.uid] = facts
                 continue
@@ -275,11 +278,16 @@ class Binding:
                     await self._events.emit(cron, "Warning", problem.reason, problem.message)
 
     async def _read(self) -> World:
+        crons = await self._objects.list(DataImportCron)
+        places = {(it.metadata.namespace, it.metadata.name): it.spec.template.spec for it in crons}
+        placements = {place: await self._volumes.placement(spec) for place, spec in places.items()}
         return World(
-            crons=await self._objects.list(DataImportCron),
+            crons=crons,
             data_sources=await self._objects.list(DataSource),
             data_volumes=await self._objects.list(DataVolume),
             dependencies=[*await self._objects.list(ConfigMap), *await self._objects.list(Secret)],
+            snapshots=await self._objects.list(VolumeSnapshot),
+            placements={place: placement for place, placement in placements.items() if placement},
         )
 
     def _is_news(self, resource: Resource, heard: str) -> bool:

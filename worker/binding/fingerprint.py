@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from dataimportcron import naming
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
+from dataimportcron.kept import is_ready, progress_of
+from dataimportcron.ports import Placement
 from dataimportcron.projection import erroneous, failure_of, waiting_for
 from worker.binding.world import World
 
@@ -34,10 +37,20 @@ class _Around:
     imports: Sequence[DataVolume]
     rivals: Sequence[DataImportCron]
     dependencies: Sequence[ConfigMap | Secret]
+    snapshots: Sequence[VolumeSnapshot]
+    placement: Placement | None
 
     def objects(self) -> list[object]:
         """All of them; None stands for what is not there."""
-        return [self.cron, self.managed, *self.imports, *self.rivals, *self.dependencies]
+        return [
+            self.cron,
+            self.managed,
+            *self.imports,
+            *self.rivals,
+            *self.dependencies,
+            *self.snapshots,
+            self.placement,
+        ]
 
 
 class Fingerprints:
@@ -86,8 +99,8 @@ def of_cron(cron: DataImportCron, world: World) -> str:
 def _around(cron: DataImportCron, world: World) -> _Around:
     namespace = cron.metadata.namespace
     managed = world.data_sources.get((namespace, cron.spec.managed_data_source))
-    imports = world.imports(cron)
-    labelled = [*([managed] if managed else []), *imports]
+    imports, snapshots = world.imports(cron), world.kept(cron)
+    labelled = [*([managed] if managed else []), *imports, *snapshots]
     owners = {item.metadata.labels.get(naming.LABEL_CRON, "") for item in labelled} - {cron.metadata.name}
     return _Around(
         cron=cron,
@@ -95,6 +108,8 @@ def _around(cron: DataImportCron, world: World) -> _Around:
         imports=imports,
         rivals=[world.crons[namespace, owner] for owner in sorted(owners) if (namespace, owner) in world.crons],
         dependencies=world.dependencies(cron),
+        snapshots=snapshots,
+        placement=world.placement(cron),
     )
 
 
@@ -111,6 +126,8 @@ def _of_cron(facts: _Around) -> str:
             [_of_import(item) for item in facts.imports],
             [_of_rival(item) for item in facts.rivals],
             [_of_dependency(item) for item in facts.dependencies],
+            [_of_snapshot(item) for item in facts.snapshots],
+            asdict(facts.placement) if facts.placement else None,
         ]
     )
 
@@ -164,6 +181,12 @@ def _of_volume(volume: DataVolume) -> list[object]:
 def _of_import(volume: DataVolume) -> list[object]:
     """Whose import it is decides whether another cron may take it over."""
     return [*_of_volume(volume), volume.metadata.labels.get(naming.LABEL_CRON)]
+
+
+def _of_snapshot(snapshot: VolumeSnapshot) -> list[object]:
+    """Whose it is, and whether and how it can be restored from."""
+    owner, made = snapshot.metadata.labels.get(naming.LABEL_CRON), snapshot.spec.volume_snapshot_class_name
+    return [_key(snapshot), owner, made, is_ready(snapshot), progress_of(snapshot)]
 
 
 def _of_rival(cron: DataImportCron) -> list[object]:

@@ -6,10 +6,12 @@ A round looks at each of a thousand crons; none of these looks may go through al
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.imports import Imports
+from dataimportcron.ports import Placement
 
 _Place = tuple[str, str]
 """Namespace and name."""
@@ -18,12 +20,15 @@ _Place = tuple[str, str]
 class World:
     """The objects of all namespaces."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one per kind
         self,
         crons: Iterable[DataImportCron],
         data_sources: Iterable[DataSource],
         data_volumes: Iterable[DataVolume],
         dependencies: Iterable[ConfigMap | Secret],
+        *,
+        snapshots: Iterable[VolumeSnapshot] = (),
+        placements: Mapping[_Place, Placement] | None = None,
     ) -> None:
         self.crons = {_place(item): item for item in crons}
         self.data_sources = {_place(item): item for item in data_sources}
@@ -35,11 +40,26 @@ class World:
         for (namespace, _), volume in self.data_volumes.items():
             volumes[namespace].append(volume)
         self._imports = {namespace: Imports(found) for namespace, found in volumes.items()}
+        self.snapshots = {_place(item): item for item in snapshots}
+        kept: defaultdict[str, list[VolumeSnapshot]] = defaultdict(list)
+        for (namespace, _), snapshot in self.snapshots.items():
+            kept[namespace].append(snapshot)
+        self._kept = {namespace: Imports(found) for namespace, found in kept.items()}
+        self._placements = placements or {}
 
     def imports(self, cron: DataImportCron) -> list[DataVolume]:
         """DataVolumes that are labelled for the cron, or named as imports for its DataSource."""
         found = self._imports.get(cron.metadata.namespace)
         return found.of(cron) if found is not None else []
+
+    def kept(self, cron: DataImportCron) -> list[VolumeSnapshot]:
+        """VolumeSnapshots of that kind."""
+        found = self._kept.get(cron.metadata.namespace)
+        return found.of(cron) if found is not None else []
+
+    def placement(self, cron: DataImportCron) -> Placement | None:
+        """Where the cron's imports go, and what they are kept as."""
+        return self._placements.get(_place(cron))
 
     def dependencies(self, cron: DataImportCron) -> list[ConfigMap | Secret]:
         """What the cron's registry is asked with."""

@@ -16,6 +16,8 @@ from worker.doctor.finding import Level
 @pytest.mark.parametrize("mode", ["standalone", "beside"])
 def test_the_rights_that_are_asked_for_are_those_that_deploy_grants(mode):
     files = [DEPLOY / "rbac" / name / "role.yaml" for name in ("objects", mode, "cluster")]
+    if mode == "standalone":
+        files.append(DEPLOY / "rbac" / mode / "settings.yaml")
     files.append(DEPLOY / "base" / "service-account.yaml")
     granted = {
         (group, resource, verb, name)
@@ -27,7 +29,7 @@ def test_the_rights_that_are_asked_for_are_those_that_deploy_grants(mode):
         for verb in rule["verbs"]
         for name in rule.get("resourceNames", [""])
     }
-    kinds = rights.STANDALONE if mode == "standalone" else rights.BESIDE
+    kinds = (*rights.STANDALONE, *rights.SETTINGS) if mode == "standalone" else rights.BESIDE
     table = (*rights.OBJECTS, *kinds, *rights.CLUSTER, *rights.LEADER)
     assert {(it.group, it.resource, verb, it.name) for it in table for verb in it.verbs.split()} == granted
 

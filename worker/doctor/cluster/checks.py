@@ -14,7 +14,7 @@ from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.settings import ClusterSettings
 from dataimportcron.errors import DataImportCronError, ForbiddenError, KubeconfigError, MissingDependencyError
 from worker import logs
-from worker.cluster import BESIDE, IN_CLUSTER, cluster_uid, dialect_of, site_of
+from worker.cluster import BESIDE, IN_CLUSTER, cluster_uid, dialect_of, require_settings, site_of
 from worker.doctor import engine, machine
 from worker.doctor.cluster import api_server, definitions, deployment, policies, rights, storage
 from worker.doctor.cluster.crons import Crons
@@ -97,6 +97,8 @@ class _Survey:
                 return None, bad("mode", found, "take `mode` out of the settings, or set it to what is so")
         try:
             dialect, cdi = await dialect_of(self._connection, settings.mode)
+            if not dialect.beside:
+                await require_settings(self._connection)
         except MissingDependencyError as error:
             return None, failed("mode", error)
         except DataImportCronError as error:

@@ -55,7 +55,7 @@ OBJECTS: Final = (
     Rule("", "secrets", "get"),
     Rule("", "configmaps", "get create"),
     Rule(CDI_GROUP, "volumeclonesources", "list"),
-    Rule("snapshot.storage.k8s.io", "volumesnapshots", "list"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshots", _KEEP),
     Rule("image.openshift.io", "imagestreams", "get"),
 )
 """In each namespace that is served."""
@@ -67,6 +67,12 @@ STANDALONE: Final = (
     *(Rule(CDI_GROUP, f"{kind}/finalizers", "update") for kind in ("dataimportcrons", "datasources", "datavolumes")),
 )
 """On the kinds that are served without CDI."""
+SETTINGS: Final = (
+    Rule(CDI_GROUP, "storageprofiles", "create patch delete"),
+    Rule(CDI_GROUP, "cdiconfigs", "list watch create patch"),
+    Rule(CDI_GROUP, "storageprofiles/status", "patch"),
+)
+"""On CDI's settings, of the whole cluster, where there is no CDI."""
 BESIDE: Final = (
     Rule(OWN_GROUP, "dataimportcrons", f"{_LOOK} patch"),
     Rule(OWN_GROUP, "dataimportcrons/status", "patch"),
@@ -77,9 +83,11 @@ BESIDE: Final = (
 CLUSTER: Final = (
     Rule("", "namespaces", "get", "kube-system"),
     Rule("", "nodes", "list"),
-    Rule("storage.k8s.io", "storageclasses", "list"),
+    Rule("storage.k8s.io", "storageclasses", "list watch"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list watch"),
     Rule(CDI_GROUP, "cdis", "list watch"),
-    *(Rule(CDI_GROUP, kind, "get") for kind in ("cdiconfigs", "storageprofiles")),
+    Rule(CDI_GROUP, "cdiconfigs", "get"),
+    Rule(CDI_GROUP, "storageprofiles", _LOOK),
     Rule("coordination.k8s.io", "leases", "list watch", CDI_LEASE),
 )
 """Of the cluster itself, in no namespace or in any."""
@@ -111,7 +119,7 @@ async def check(connection: Connection, settings: ClusterSettings, *, home: str,
     kinds = BESIDE if beside else STANDALONE
     questions = [*_of((*OBJECTS, *kinds), settings.namespace), *_of(LEADER, home)]
     if not (settings.mode and settings.site):
-        questions += _of(CLUSTER, "")
+        questions += _of(CLUSTER if beside else (*CLUSTER, *SETTINGS), "")
     turn = asyncio.Semaphore(_AT_ONCE)
 
     async def is_allowed(question: _Question) -> bool:
