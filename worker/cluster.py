@@ -270,7 +270,7 @@ async def cluster_home(
         volumes=ClusterVolumes(connection, objects, claims, Placements(storage) if storage else None),
         importer=ClusterImporter(connection, objects, claims, pods, hands_over=stop.is_set),
         cloner=ClusterCloner(),
-        authorizer=ClusterAuthorizer(),
+        authorizer=ClusterAuthorizer(connection, objects, beside=dialect.beside),
         events=ClusterEvents(connection, dialect, now=clock.now),
         concurrent_imports=settings.concurrent_imports,
         poll_jitter=timedelta(seconds=settings.poll_jitter),

@@ -85,6 +85,19 @@ SUBJECT_ACCESS_REVIEWS: Final = ResourceType(
 SELF_SUBJECT_ACCESS_REVIEWS: Final = ResourceType(
     "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
 )
+SELF_SUBJECT_REVIEWS: Final = ResourceType(
+    "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
+)
+MUTATING_POLICIES: Final = ResourceType(
+    "admissionregistration.k8s.io", "v1", "mutatingadmissionpolicies", "MutatingAdmissionPolicy", namespaced=False
+)
+MUTATING_POLICY_BINDINGS: Final = ResourceType(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingadmissionpolicybindings",
+    "MutatingAdmissionPolicyBinding",
+    namespaced=False,
+)
 VALIDATING_WEBHOOKS: Final = ResourceType(
     "admissionregistration.k8s.io",
     "v1",
