@@ -16,7 +16,6 @@ from temporalio import activity
 
 from activities.failures import application_error, translated
 from activities.writing import update
-from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import (
@@ -30,6 +29,7 @@ from dataimportcron.errors import (
 from dataimportcron.manifests import image_source, volume_spec, with_status
 from dataimportcron.messages import Populated, PopulateInput
 from dataimportcron.ports import (
+    Authorizer,
     Cloner,
     CloneSource,
     Events,
@@ -52,13 +52,21 @@ class PopulationActivities:
     """Fills volumes."""
 
     def __init__(  # noqa: PLR0913, PLR0917 -- one per port
-        self, objects: Objects, source: Source, volumes: Volumes, importer: Importer, cloner: Cloner, events: Events
+        self,
+        objects: Objects,
+        source: Source,
+        volumes: Volumes,
+        importer: Importer,
+        cloner: Cloner,
+        authorizer: Authorizer,
+        events: Events,
     ) -> None:
         self._objects = objects
         self._source = source
         self._volumes = volumes
         self._importer = importer
         self._cloner = cloner
+        self._authorizer = authorizer
         self._events = events
 
     @activity.defn
@@ -82,14 +90,19 @@ class PopulationActivities:
     @activity.defn
     @translated
     async def clone_data_volume(self, populate: PopulateInput) -> Populated:
-        """Clone the volume that the preparation has chosen and noted on the DataVolume.
+        """Clone what the preparation has chosen for this very DataVolume, if whoever wants that still may.
 
-        It ends with CloneWithoutSourceError where that volume has gone since; the preparation then chooses again.
+        It ends with CloneWithoutSourceError where that is not so any more, and where the source has gone since; the
+        preparation then chooses again.
         """
         volume = await self._objects.get(DataVolume, populate.namespace, populate.name)
-        source = CloneSource.parse(volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE, ""))
-        if source is None:
-            raise CloneWithoutSourceError("No source has been chosen")
+        source = CloneSource.parse(populate.source)
+        if source is None or volume.metadata.uid != populate.uid:
+            what = f"DataVolume {populate.namespace}/{populate.name}"
+            raise CloneWithoutSourceError(f"No source has been chosen for {what} as it is now")
+        refusal = await self._authorizer.refusal(volume, source)
+        if refusal:
+            raise CloneWithoutSourceError(refusal)
         wanted = volume_spec(volume)
         if not wanted.size:
             wanted = replace(wanted, size=await self._size_of(source))

@@ -249,7 +249,11 @@ class VolumeInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PopulateInput:
-    """One step of a DataVolume's population. `now` is the workflow's clock."""
+    """One step of a DataVolume's population. `now` is the workflow's clock.
+
+    For the step that the preparation has chosen, `uid` and `source` are its: of the DataVolume that it has seen, and
+    what that is cloned from. They are not read from the object, which others may write.
+    """
 
     namespace: str
     name: str
@@ -257,6 +261,8 @@ class PopulateInput:
     cron: ObjectRef | None = None
     digest: str = ""
     manifest_digest: str = ""
+    uid: str = ""
+    source: str = ""
 
 
 class Step(StrEnum):
@@ -273,7 +279,7 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """What the preparation of a DataVolume found. `uid` is the DataVolume's, for whoever reads the history."""
+    """What the preparation of a DataVolume found. `uid` is the DataVolume's."""
 
     step: Step
     reason: str

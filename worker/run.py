@@ -74,7 +74,9 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
     data_volume = DataVolumeActivities(home.objects, home.volumes, home.authorizer, home.events)
     data_source = DataSourceActivities(home.objects, home.volumes, home.events)
     retention = RetentionActivities(home.objects, home.volumes, home.events)
-    population = PopulationActivities(home.objects, home.source, home.volumes, home.importer, home.cloner, home.events)
+    population = PopulationActivities(
+        home.objects, home.source, home.volumes, home.importer, home.cloner, home.authorizer, home.events
+    )
     steps: list[Callable[..., Any]] = [
         digest.look_up_digest,
         data_volume.prepare_data_volume,

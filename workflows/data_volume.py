@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -105,7 +106,7 @@ class DataVolumeWorkflow:
         try:
             populated = await workflow.execute_activity_method(
                 _POPULATIONS[ready.step],
-                self._input(),
+                replace(self._input(), uid=ready.uid, source=ready.source),
                 task_queue=naming.import_task_queue(self._start.site),
                 summary=f"{ready.step.value.lower()} {ready.source} -> {self._start.name}",
                 **POPULATE,

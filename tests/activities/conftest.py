@@ -1,5 +1,6 @@
 """The activities on a real store, and one whole import by them."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -35,7 +36,7 @@ class Steps:
         self.digest = DigestActivities(objects, home.source, home.home.volumes, events)
         self.volume = DataVolumeActivities(objects, home.home.volumes, home.home.authorizer, events)
         self.population = PopulationActivities(
-            objects, home.source, home.home.volumes, home.importer, home.home.cloner, events
+            objects, home.source, home.home.volumes, home.importer, home.home.cloner, home.home.authorizer, events
         )
         self.data_source = DataSourceActivities(objects, home.home.volumes, events)
         self.retention = RetentionActivities(objects, home.home.volumes, events)
@@ -56,6 +57,11 @@ class Steps:
         assert ready.step is Step.IMPORT
         await self.run(self.population.import_data_volume, populate)
         return decision
+
+    async def clone(self, populate, ready):
+        """The clone that a preparation has led to."""
+        chosen = replace(populate, uid=ready.uid, source=ready.source)
+        return await self.run(self.population.clone_data_volume, chosen)
 
     async def promote(self, ref, decision):
         promote = PromoteInput(cron=ref, data_volume=decision.data_volume, digest=decision.digest, now=NOW)

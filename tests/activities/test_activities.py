@@ -207,7 +207,7 @@ async def test_x05_what_a_clone_reads_is_kept_and_said(steps, home):
     pruned = await steps.run(steps.retention.prune_imports, promote)
     assert pruned.removed == ()
     assert "elsewhere/clone is being cloned from it" in pruned.kept[0]
-    await steps.run(steps.population.clone_data_volume, queued)
+    await steps.clone(queued, ready)
     assert (await steps.run(steps.retention.prune_imports, promote)).removed == (old.data_volume,)
 
 
@@ -265,8 +265,9 @@ async def test_k05_a_clone_waits_for_its_source(steps, home):
     home.release(b"source")
     ref = home.apply()
     await steps.promote(ref, await steps.import_(ref))
-    assert (await steps.run(steps.volume.prepare_data_volume, wait)).step is Step.CLONE
-    await steps.run(steps.population.clone_data_volume, wait)
+    ready = await steps.run(steps.volume.prepare_data_volume, wait)
+    assert ready.step is Step.CLONE
+    await steps.clone(wait, ready)
     found = await home.home.volumes.find(NAMESPACE, "ref")
     assert found.size == 2 << 20
 

@@ -133,8 +133,9 @@ async def test_a_late_failure_never_spoils_a_complete_volume(steps, home):
 def populating(home, before, meanwhile):
     objects = Stopped(home.home.objects, before, meanwhile)
     return PopulationActivities(
-        objects, home.source, home.home.volumes, home.importer, home.home.cloner, home.home.events
-    ), objects
+        objects, home.source, home.home.volumes, home.importer, home.home.cloner, home.home.authorizer,
+        home.home.events,
+    ), objects  # fmt: skip
 
 
 @pytest.mark.parametrize("before", [2, 3, 4, 5])

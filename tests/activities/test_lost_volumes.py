@@ -91,10 +91,11 @@ async def test_a_clone_waits(steps, home, storage):
 async def test_a_source_that_goes_while_its_clone_is_queued_is_said_as_such(steps, home, storage, what):
     _, first = await imported(steps, home)
     clone = a_clone(home, **storage)
-    assert (await steps.run(steps.volume.prepare_data_volume, clone)).step is Step.CLONE
+    ready = await steps.run(steps.volume.prepare_data_volume, clone)
+    assert ready.step is Step.CLONE
     if what == "object":
         home.store.delete(home.store.get(DataVolume, NAMESPACE, first.data_volume))
     await home.home.volumes.delete(NAMESPACE, first.data_volume)
     with pytest.raises(ApplicationError) as raised:
-        await steps.run(steps.population.clone_data_volume, clone)
+        await steps.clone(clone, ready)
     assert (raised.value.type, raised.value.non_retryable) == ("CloneWithoutSource", True)

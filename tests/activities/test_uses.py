@@ -35,8 +35,9 @@ async def imported(steps, home, content, **spec):
 
 async def make(steps, home, **wanted):
     populate = machine(home, **wanted)
-    assert (await steps.run(steps.volume.prepare_data_volume, populate)).step is Step.CLONE
-    return await steps.run(steps.population.clone_data_volume, populate)
+    ready = await steps.run(steps.volume.prepare_data_volume, populate)
+    assert ready.step is Step.CLONE
+    return await steps.clone(populate, ready)
 
 
 @pytest.mark.parametrize(("size", "bytes_"), [("2Mi", 2 << 20), ("", 1 << 20)])
