@@ -25,19 +25,27 @@ from dataimportcron.imports import Imports
 from dataimportcron.kept import K, class_left
 from dataimportcron.manifests import data_source_of
 from dataimportcron.messages import Decision, LookupInput, Trigger, Verdict
-from dataimportcron.ports import Events, Objects, Placement, ResolvedImage, Source, SourceKind, Volumes
+from dataimportcron.ports import Authorizer, Events, Objects, Placement, ResolvedImage, Source, SourceKind, Volumes
 
 
 class DigestActivities:
     """Reads the object, asks the registry where planning says so, writes what changed, returns the decision."""
 
-    def __init__(
-        self, objects: Objects, source: Source, volumes: Volumes, events: Events, *, jitter: timedelta = timedelta()
+    def __init__(  # noqa: PLR0913 -- one per port
+        self,
+        objects: Objects,
+        source: Source,
+        volumes: Volumes,
+        authorizer: Authorizer,
+        events: Events,
+        *,
+        jitter: timedelta = timedelta(),
     ) -> None:
         self._jitter = jitter
         self._objects = objects
         self._source = source
         self._volumes = volumes
+        self._authorizer = authorizer
         self._events = events
         self._known: dict[str, tuple[Sequence[DataVolume], Imports[DataVolume]]] = {}
 
@@ -79,7 +87,9 @@ class DigestActivities:
         data_source, rival = await self._data_source(cron)
         resolved: ResolvedImage | None = None
         error: DataImportCronError | None = invalidity(cron)
-        if error is None and not rival and polling.poll_due(cron, look.trigger, look.now):
+        followed = polling.clone_source_of(cron) if error is None else None
+        refusal = await self._authorizer.refusal(cron, followed) if followed else ""
+        if error is None and not rival and not refusal and polling.poll_due(cron, look.trigger, look.now):
             try:
                 forced = look.trigger is Trigger.POLL or polling.poll_requested(cron, look.now)
                 resolved = await self._resolve(cron, fresh=forced)
@@ -103,6 +113,7 @@ class DigestActivities:
             pointed=await self._pointed(cron, imports, SourceKind.PVC),
             pointed_snapshots=await self._pointed(cron, snapshots, SourceKind.SNAPSHOT),
             rival=rival,
+            refusal=refusal,
             running=look.running,
             resolved=resolved,
             error=error,

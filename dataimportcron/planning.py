@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataimportcron import naming
-from dataimportcron.api.conditions import Phase, UpToDateReason
+from dataimportcron.api.conditions import Phase, ProgressingReason, UpToDateReason
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import invalidity
@@ -51,6 +51,7 @@ class Facts:
         pointed: names of those imports that any DataSource points to; read only where retention has a choice.
         pointed_snapshots: of those snapshots, likewise.
         rival: name of another existing cron that manages the DataSource, "" if none.
+        refusal: why the cron's service account may not clone its source, "" if it may.
         running: the import that the workflow waits for, "" if none.
         resolved: what the registry answered, None where it was not asked or failed.
         error: why asking failed.
@@ -69,6 +70,7 @@ class Facts:
     pointed: frozenset[str] = frozenset()
     pointed_snapshots: frozenset[str] = frozenset()
     rival: str = ""
+    refusal: str = ""
     running: str = ""
     resolved: ResolvedImage | None = None
     error: DataImportCronError | None = None
@@ -91,10 +93,8 @@ def plan(facts: Facts) -> Plan:
         return _failed(facts, facts.cron, invalid, None, polled=False)
     cron = _consume_requests(facts)
     next_poll = next_poll_of(cron, facts.now, facts.jitter)
-    if facts.rival:
-        message = f"DataSource {cron.spec.managed_data_source} is already managed by DataImportCron {facts.rival}"
-        decision = _decision(cron, Verdict.FAILED, "ErrDataSourceAlreadyManaged", message, next_poll)
-        return Plan(decision=decision, cron=_reported(facts, cron, None, decision), warning=True)
+    if facts.rival or facts.refusal:
+        return _refused(facts, cron, next_poll)
     if facts.error is not None:
         return _failed(facts, cron, facts.error, next_poll)
     if facts.resolved is not None:
@@ -131,16 +131,9 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
         decision = _promote_or_rest(facts, cron, kept, decision)
         cron = with_current_import(cron, name, digest)
     elif other is not None and not erroneous(other):
-        message = f"Import {other.metadata.name} goes first"
-        return Plan(
-            decision=replace(decision, reason=UpToDateReason.OUTDATED, message=message),
-            cron=_reported(
-                facts,
-                cron,
-                other,
-                replace(decision, reason=UpToDateReason.OUTDATED, message=UpToDateReason.OUTDATED.message),
-            ),
-        )
+        said = replace(decision, reason=UpToDateReason.OUTDATED, message=UpToDateReason.OUTDATED.message)
+        decision = replace(said, message=f"Import {other.metadata.name} goes first")
+        return Plan(decision=decision, cron=_reported(facts, cron, other, said))
     elif wanted is not None and (why := _why_anew(facts, cron, wanted, digest, manifest_digest)):
         decision = replace(decision, verdict=Verdict.IMPORT, reason=UpToDateReason.OUTDATED, message=why, replaces=name)
         cron = with_current_import(cron, name, digest)
@@ -361,6 +354,16 @@ def _decision(
     return Decision(
         verdict=verdict, reason=str(reason), message=message, next_poll=next_poll, clean_up=clean_up_of(cron)
     )
+
+
+def _refused(facts: Facts, cron: DataImportCron, next_poll: datetime | None) -> Plan:
+    """A cron that may not import: its DataSource is another's (DM-04), or its source is not its to read (A-02)."""
+    reason, message = str(ProgressingReason.NOT_AUTHORIZED), facts.refusal
+    if facts.rival:
+        reason = "ErrDataSourceAlreadyManaged"
+        message = f"DataSource {cron.spec.managed_data_source} is already managed by DataImportCron {facts.rival}"
+    decision = _decision(cron, Verdict.FAILED, reason, message, next_poll)
+    return Plan(decision=decision, cron=_reported(facts, cron, None, decision), warning=True)
 
 
 def _failed(

@@ -9,7 +9,7 @@ from dataimportcron.api.conditions import UpToDateReason
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.manifests import image_source, parse_time
 from dataimportcron.messages import Trigger
-from dataimportcron.ports import ImageSource
+from dataimportcron.ports import CloneSource, ImageSource
 from dataimportcron.schedule import Schedule, jitter
 
 
@@ -17,6 +17,12 @@ def source_of(cron: DataImportCron) -> ImageSource | None:
     """The container disk that a cron follows; None where its template names no image in a registry."""
     source = cron.spec.template.spec.source
     return image_source(source.registry, cron.metadata.namespace) if source and source.registry else None
+
+
+def clone_source_of(cron: DataImportCron) -> CloneSource | None:
+    """The volume that a cron follows; None where its template names none."""
+    pvc = cron.spec.template.spec.source.pvc if cron.spec.template.spec.source else None
+    return CloneSource(namespace=pvc.namespace or cron.metadata.namespace, name=pvc.name) if pvc else None
 
 
 def poll_due(cron: DataImportCron, trigger: Trigger, now: datetime) -> bool:

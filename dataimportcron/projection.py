@@ -42,7 +42,8 @@ def report(
     status = "True" if decision.reason == UpToDateReason.UP_TO_DATE else "False"
     up_to_date = Condition(type="UpToDate", status=status, reason=decision.reason, message=decision.message)
     conditions = cron.status.conditions
-    for condition in (progressing(importing), up_to_date, ready(cron, decision, usable)):
+    progress = _not_authorized() if decision.reason == ProgressingReason.NOT_AUTHORIZED else progressing(importing)
+    for condition in (progress, up_to_date, ready(cron, decision, usable)):
         conditions = with_condition(conditions, condition, now)
     return with_status(cron, conditions=conditions)
 
@@ -72,6 +73,12 @@ def progressing(importing: DataVolume | None) -> Condition:
     if importing is not None and (why := waiting_for(importing)):
         message = f"{message}: {why}"
     return Condition(type="Progressing", status=status, reason=str(known or phase), message=message)
+
+
+def _not_authorized() -> Condition:
+    """The condition Progressing of a cron that may not clone its source (A-02); UpToDate says what it may not."""
+    reason = ProgressingReason.NOT_AUTHORIZED
+    return Condition(type="Progressing", status="False", reason=str(reason), message=reason.message)
 
 
 _FAILURES = frozenset({RunningReason.ERROR, RunningReason.IMAGE_PULL_FAILED})

@@ -70,7 +70,9 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
         site: names the task queues.
         cache: executions kept in memory; more crons than that cost twice the CPU.
     """
-    digest = DigestActivities(home.objects, home.source, home.volumes, home.events, jitter=home.poll_jitter)
+    digest = DigestActivities(
+        home.objects, home.source, home.volumes, home.authorizer, home.events, jitter=home.poll_jitter
+    )
     data_volume = DataVolumeActivities(home.objects, home.volumes, home.authorizer, home.events)
     data_source = DataSourceActivities(home.objects, home.volumes, home.events)
     retention = RetentionActivities(home.objects, home.volumes, home.events)

@@ -23,6 +23,7 @@ from dataimportcron.cluster.volumes import cloning, snapshotting
 from dataimportcron.errors import (
     ConflictError,
     ForeignVolumeError,
+    InUseError,
     InvalidObjectError,
     NotServedError,
     ObjectNotFoundError,
@@ -82,7 +83,7 @@ class Handover:
             raise ForeignVolumeError(
                 f"{_called(target)} was not made to take a volume over: it has another dataSourceRef"
             )
-        if not await self.is_moved(target):
+        if await self._first_of(target) is None:
             volume = await self._swap(filled, target, tell)
             target = await self._wait_bound(filled, target, volume, tell)
         elif filled["spec"].get("volumeName") not in {None, target["spec"]["volumeName"]}:
@@ -92,12 +93,26 @@ class Handover:
         return target
 
     async def is_moved(self, target: Json) -> bool:
-        """Whether a claim has the volume that it was made to take over."""
+        """Whether a claim has the volume that it was made to take over, for itself alone.
+
+        Raises:
+            InUseError: it has, and somebody still uses it by the claim that had it first.
+        """
+        first = await self._first_of(target)
+        if first is not None and (user := await self._user(first)):
+            raise InUseError(_in_use(user).message)
+        return first is not None
+
+    async def _first_of(self, target: Json) -> Json | None:
+        """Namespace and name of the claim from which a claim has its volume; None where it has none yet."""
         name = (target.get("spec") or {}).get("volumeName")
         if not name or not _awaits_handover(target) or not _is_bound(target):
-            return False
+            return None
         volume = await self._find(PVS, name)
-        return volume is not None and HANDED_OVER in annotations_of(volume) and _holder(volume) == _uid(target)
+        if volume is None or _holder(volume) != _uid(target) or HANDED_OVER not in annotations_of(volume):
+            return None
+        namespace, _, first = annotations_of(volume)[HANDED_OVER].partition("/")
+        return {"metadata": {"namespace": namespace, "name": first}}
 
     async def _swap(self, filled: Json, target: Json, tell: Callable[[HoldUp], None]) -> Json:
         """Let the volume have the target for its claim, by the one write that does it."""

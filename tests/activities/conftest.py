@@ -33,7 +33,7 @@ class Steps:
     def __init__(self, home: TestHome, run) -> None:
         objects, events = home.home.objects, home.home.events
         self.home, self.run = home, run
-        self.digest = DigestActivities(objects, home.source, home.home.volumes, events)
+        self.digest = DigestActivities(objects, home.source, home.home.volumes, home.home.authorizer, events)
         self.volume = DataVolumeActivities(objects, home.home.volumes, home.home.authorizer, events)
         self.population = PopulationActivities(
             objects, home.source, home.home.volumes, home.importer, home.home.cloner, home.home.authorizer, events

@@ -238,7 +238,7 @@ def test_a_namespaced_install_has_no_right_on_the_cluster(cluster):
     assert within < beside
     assert {right.resource for right in beside - within} == {
         "namespaces", "nodes", "storageclasses", "volumesnapshotclasses",
-        "cdis", "cdiconfigs", "storageprofiles", "leases",
+        "cdis", "cdiconfigs", "storageprofiles", "leases", "subjectaccessreviews",
     }  # fmt: skip
 
 

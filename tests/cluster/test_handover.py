@@ -13,7 +13,8 @@ from tests.cluster.moving import STEPS
 from tests.cluster.objects import claim, pod, run_pod
 
 CASES = {
-    f"{policy.lower()}-{step.replace(' ', '-')}": (policy, step) for policy, step in product(("Delete", "Retain"), STEPS)
+    f"{policy.lower()}-{step.replace(' ', '-')}": (policy, step)
+    for policy, step in product(("Delete", "Retain"), STEPS)
 }
 """By the name of the claims: the volume's reclaim policy, and where the worker is killed."""
 

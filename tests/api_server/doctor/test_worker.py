@@ -29,7 +29,8 @@ def test_the_rights_that_are_asked_for_are_those_that_deploy_grants(mode):
         for verb in rule["verbs"]
         for name in rule.get("resourceNames", [""])
     }
-    kinds = (*rights.STANDALONE, *rights.SETTINGS) if mode == "standalone" else rights.BESIDE
+    alone = (*rights.STANDALONE, *rights.SETTINGS, *rights.HANDOVER)
+    kinds = alone if mode == "standalone" else rights.BESIDE
     table = (*rights.OBJECTS, *kinds, *rights.CLUSTER, *rights.LEADER)
     assert {(it.group, it.resource, verb, it.name) for it in table for verb in it.verbs.split()} == granted
 

@@ -16,7 +16,7 @@ from dataimportcron.errors import DataImportCronError, ForbiddenError, Kubeconfi
 from worker import logs
 from worker.cluster import BESIDE, IN_CLUSTER, cluster_uid, dialect_of, require_settings, site_of
 from worker.doctor import engine, machine
-from worker.doctor.cluster import api_server, definitions, deployment, policies, rights, storage
+from worker.doctor.cluster import api_server, clones, definitions, deployment, policies, rights, storage
 from worker.doctor.cluster.crons import Crons
 from worker.doctor.cluster.deployment import Deployed
 from worker.doctor.finding import Finding, bad, failed, good, note
@@ -112,7 +112,8 @@ class _Survey:
         found = await _look("rights", asked)
         if dialect.beside:
             return [*found, *await _look("labels", storage.check_labels(self._connection, settings.namespace))]
-        return [*found, *await _look("webhooks", api_server.check_webhooks(self._connection))]
+        webhooks = await _look("webhooks", api_server.check_webhooks(self._connection))
+        return [*found, *webhooks, *await _look("clones", clones.check(self._connection))]
 
     async def _leader(self) -> list[Finding]:
         return await _look("leader", deployment.check_leader(self._connection, self._namespace, self._now))

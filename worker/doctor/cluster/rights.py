@@ -13,7 +13,8 @@ from typing import Final
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.detection import CDI_LEASE
-from dataimportcron.cluster.resources import SUBJECT_ACCESS_REVIEWS
+from dataimportcron.cluster.requester import NAME
+from dataimportcron.cluster.resources import MUTATING_POLICIES, MUTATING_POLICY_BINDINGS, SUBJECT_ACCESS_REVIEWS
 from dataimportcron.cluster.settings import ClusterSettings
 from worker.doctor.finding import Finding, bad, good
 
@@ -89,8 +90,17 @@ CLUSTER: Final = (
     Rule(CDI_GROUP, "cdiconfigs", "get"),
     Rule(CDI_GROUP, "storageprofiles", _LOOK),
     Rule("coordination.k8s.io", "leases", "list watch", CDI_LEASE),
+    Rule("authorization.k8s.io", "subjectaccessreviews", "create"),
 )
 """Of the cluster itself, in no namespace or in any."""
+HANDOVER: Final = (
+    Rule("", "persistentvolumes", "get patch"),
+    *(
+        Rule("admissionregistration.k8s.io", it.plural, "get", NAME)
+        for it in (MUTATING_POLICIES, MUTATING_POLICY_BINDINGS)
+    ),
+)
+"""Of the cluster itself, where clones are made without CDI."""
 LEADER: Final = (
     Rule("coordination.k8s.io", "leases", "create"),
     Rule("coordination.k8s.io", "leases", "get patch", "dataimportcron"),
@@ -118,6 +128,8 @@ async def check(connection: Connection, settings: ClusterSettings, *, home: str,
     groups = ["system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{home}"]
     kinds = BESIDE if beside else STANDALONE
     questions = [*_of((*OBJECTS, *kinds), settings.namespace), *_of(LEADER, home)]
+    if not beside and not settings.namespace:
+        questions += _of(HANDOVER, "")
     if not (settings.mode and settings.site):
         questions += _of(CLUSTER if beside else (*CLUSTER, *SETTINGS), "")
     turn = asyncio.Semaphore(_AT_ONCE)
