@@ -71,9 +71,11 @@ class ClusterAuthorizer:
         """The service account of the cron whose import a DataVolume is; the namespace's default where it has none."""
         namespace, name = volume.metadata.namespace, volume.metadata.labels.get(naming.LABEL_CRON, "")
         try:
-            return _account_of(await self._objects.get(DataImportCron, namespace, name))
+            if name:
+                return _account_of(await self._objects.get(DataImportCron, namespace, name))
         except ObjectNotFoundError:
-            return Requester.of_account(namespace, _DEFAULT_ACCOUNT)
+            pass
+        return Requester.of_account(namespace, _DEFAULT_ACCOUNT)
 
     async def _own(self) -> str:
         """Our own name to the API server."""

@@ -20,7 +20,7 @@ from dataimportcron.manifests import parse_time
 REQUESTER: Final = "dataimportcron.io/requester"
 """On a DataVolume: name, uid and groups of its user, a line each; written by the API server alone."""
 NAME: Final = "dataimportcron-requester"
-"""Of the policy, and of its binding."""
+"""Of the policy, and of its binding. One of another content gets another name: what was altered is not believed."""
 SETTLED: Final = timedelta(seconds=10)
 """Every API server has a policy in force so long after it was made; it takes them about a second."""
 
@@ -74,6 +74,7 @@ BINDING: Final[Json] = {"policyName": NAME}
 """The spec of its binding: for all namespaces and objects."""
 
 _APPLY: Final = "kubectl apply --server-side -k deploy/policies"
+_REPLACE: Final = f"kubectl delete -k deploy/policies, then {_APPLY}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +130,7 @@ async def belief(connection: Connection, *, settled: timedelta = SETTLED) -> Bel
 
     Args:
         connection: to the API server.
-        settled: how long after it was made or changed a policy is in force for sure.
+        settled: how long after it was made a policy is in force for sure.
     """
     since = []
     for resource, spec in ((MUTATING_POLICIES, POLICY), (MUTATING_POLICY_BINDINGS, BINDING)):
@@ -143,22 +144,21 @@ async def belief(connection: Connection, *, settled: timedelta = SETTLED) -> Bel
         except ForbiddenError as error:
             return Belief(fault=f"Nothing says who has made a DataVolume: {error.message}", hint=error.hint)
         if fault := _difference(resource, found, spec):
-            return Belief(fault=fault, hint=_APPLY)
-        since += _changes(found["metadata"])
+            return Belief(fault=fault, hint=_REPLACE)
+        since += [made for made in (parse_time(found["metadata"]["creationTimestamp"]),) if made is not None]
     return Belief(since=max(since) + settled)
 
 
 def _difference(resource: ResourceType, found: Json, spec: Json) -> str:
-    """In what a policy or its binding is not what it shall be, in one sentence."""
+    """In what a policy or its binding is not what it shall be, or was not always, in one sentence.
+
+    Its generation counts the changes of its spec: one that was altered and mended looks like new but for that.
+    """
     has = found.get("spec") or {}
     fields = sorted(key for key in has.keys() | spec.keys() if has.get(key) != spec.get(key))
-    return f"{resource.kind} {NAME} is not the one of this release: spec.{', spec.'.join(fields)}" if fields else ""
-
-
-def _changes(metadata: Json) -> list[datetime]:
-    """When an object was made and changed; that it was something else in between, nothing else says."""
-    written = [metadata["creationTimestamp"], *(it.get("time", "") for it in metadata.get("managedFields") or ())]
-    return [moment for text in written if (moment := parse_time(text)) is not None]
+    if fields:
+        return f"{resource.kind} {NAME} is not the one of this release: spec.{', spec.'.join(fields)}"
+    return f"{resource.kind} {NAME} has been altered since it was made" if found["metadata"]["generation"] != 1 else ""
 
 
 def _text(moment: datetime | None) -> str:

@@ -1,7 +1,6 @@
 """Volumes are handed over to another namespace; the controllers of a real control plane bind the claims."""
 
 import asyncio
-from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -14,164 +13,22 @@ from dataimportcron.errors import (
     ConflictError,
     DataImportCronError,
     ForeignVolumeError,
+    InUseError,
     InvalidObjectError,
-    ObjectNotFoundError,
+)
+from tests.api_server.handover_stand import (
+    GOLDEN,
+    NUMBERS,
+    OTHER,
+    TENANT,
+    Claims,
+    Killed,
+    KilledError,
+    Meddled,
+    claim_of,
 )
 
-GOLDEN, TENANT, OTHER = "golden-images", "tenant", "another-tenant"
-NUMBERS = count(1)
 POLICIES = pytest.mark.parametrize("policy", ["Delete", "Retain"])
-
-
-class KilledError(Exception):
-    """The worker has ended here."""
-
-
-class Killed:
-    """A connection of a worker that is killed at one of its requests: before it is sent, or before it is answered."""
-
-    def __init__(self, connection, at, *, done):
-        self._connection, self._left, self._done = connection, at, done
-
-    def __getattr__(self, name):
-        request = getattr(self._connection, name)
-
-        async def call(*arguments, **options):
-            self._left -= 1
-            if self._left == 0 and not self._done:
-                raise KilledError
-            try:
-                return await request(*arguments, **options)
-            finally:
-                if self._left == 0:
-                    raise KilledError
-
-        return call
-
-
-class Meddled:
-    """A connection whose owner's neighbours do something just before its first write to a volume, or just after."""
-
-    def __init__(self, connection, meddle, *, after=False):
-        self._connection, self._meddle, self._after = connection, meddle, after
-
-    def __getattr__(self, name):
-        return getattr(self._connection, name)
-
-    async def patch(self, *arguments):
-        meddle, self._meddle = self._meddle, None
-        if meddle is not None and not self._after:
-            await meddle()
-        answer = await self._connection.patch(*arguments)
-        if meddle is not None and self._after:
-            await meddle()
-        return answer
-
-
-class Claims:
-    """What stands in the cluster."""
-
-    def __init__(self, connection):
-        self.connection = connection
-        self.said = []
-
-    async def until(self, look):
-        async with asyncio.timeout(30):
-            while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
-                await asyncio.sleep(0.05)
-        return found
-
-    async def claim(self, name, namespace=TENANT):
-        try:
-            return await self.connection.get(PVCS, name, namespace)
-        except ObjectNotFoundError:
-            return None
-
-    async def in_phase(self, phase, name, namespace):
-        async def look():
-            found = await self.claim(name, namespace)
-            return found if found and found["status"].get("phase") == phase else None
-
-        return await self.until(look)
-
-    async def make(self, policy="Delete", storage_class="now", **csi):
-        """A bound claim in one namespace, its volume, and a claim in another that waits for it."""
-        name = f"clone-{next(NUMBERS)}"
-        volume = {
-            "metadata": {
-                "name": f"pv-{name}",
-                "annotations": {
-                    "pv.kubernetes.io/provisioned-by": "csi.example.org",
-                    "pv.kubernetes.io/bound-by-controller": "yes",
-                },
-            },
-            "spec": {
-                "accessModes": ["ReadWriteOnce"],
-                "capacity": {"storage": "1Gi"},
-                "persistentVolumeReclaimPolicy": policy,
-                "storageClassName": "now",
-                "csi": {"driver": "csi.example.org", "volumeHandle": name} | csi,
-                "claimRef": {"namespace": GOLDEN, "name": name},
-            },
-        }
-        await self.connection.create(PVS, volume)
-        await self.connection.create(PVCS, claim_of(name, GOLDEN, "now"))
-        target = await self.connection.create(
-            PVCS, claim_of(name, TENANT, storage_class, dataSourceRef=reference(name))
-        )
-        filled = await self.in_phase("Bound", name, GOLDEN)
-        return SimpleNamespace(name=name, volume=f"pv-{name}", filled=filled, target=target)
-
-    async def move(self, pair, connection=None):
-        return await Handover(connection or self.connection).move(pair.filled, pair.target, self.said.append)
-
-    async def again(self, pair):
-        """What a worker does that was started anew, with nothing in its head."""
-        filled, target = await self.claim(pair.name, GOLDEN), await self.claim(pair.name)
-        handover = Handover(self.connection)
-        if filled is None:
-            assert await handover.is_moved(target)
-            return target
-        return await handover.move(filled, target, self.said.append)
-
-    async def volume(self, pair):
-        return await self.connection.get(PVS, pair.volume)
-
-    async def delete(self, pair, namespace):
-        """Somebody deletes a claim, and it is gone."""
-        await self.connection.delete(PVCS, pair.name, namespace)
-        await self.gone(pair, namespace)
-
-    async def gone(self, pair, namespace, uid=None):
-        async def look():
-            found = await self.claim(pair.name, namespace)
-            return found is None or (uid and found["metadata"]["uid"] != uid)
-
-        await self.until(look)
-
-    async def is_handed_over(self, pair, bound):
-        """The target has the one volume, for good, and nothing of the first claim is left."""
-        await self.gone(pair, GOLDEN)
-        volume = await self.volume(pair)
-        assert bound["metadata"]["uid"] == pair.target["metadata"]["uid"]
-        assert bound["spec"]["volumeName"] == pair.volume
-        assert volume["spec"]["claimRef"]["uid"] == bound["metadata"]["uid"]
-        assert volume["status"]["phase"] == "Bound"
-        assert "deletionTimestamp" not in volume["metadata"]
-        volumes = [it for it in await self.connection.list(PVS) if it["spec"]["csi"]["volumeHandle"] == pair.name]
-        assert len(volumes) == 1
-
-
-def claim_of(name, namespace, storage_class, **spec):
-    return {
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": storage_class,
-            "resources": {"requests": {"storage": "1Gi"}},
-        }
-        | spec,
-    }
 
 
 @pytest.fixture
@@ -322,9 +179,7 @@ async def test_a_first_claim_that_is_deleted_leaves_a_retained_volume_to_the_tar
 
 async def test_a_volume_that_is_gone_is_filled_anew(claims):
     pair = await claims.make()
-    await claims.connection.patch(PVS, pair.volume, "", {"metadata": {"finalizers": None}})
-    await claims.connection.delete(PVS, pair.volume)
-    await claims.connection.patch(PVS, pair.volume, "", {"metadata": {"finalizers": None}})
+    await claims.force(PVS, pair.volume)
     with pytest.raises(ConflictError, match="is gone; it is filled anew"):
         await claims.move(pair)
     await claims.gone(pair, GOLDEN)
@@ -385,16 +240,7 @@ async def test_a_target_that_its_owner_binds_elsewhere_leaves_the_volume_to_nobo
 
 async def test_a_volume_in_use_is_waited_for_and_said(claims):
     pair = await claims.make()
-    container = {"name": "c", "image": "busybox"}
-    mount = [{"name": "disk", "persistentVolumeClaim": {"claimName": pair.name}}]
-    # A label of ours on it, so that it passes for an importer's pod, changes nothing.
-    labels = {"dataimportcron.io/volume": pair.filled["metadata"]["uid"]}
-    pod = {
-        "metadata": {"name": f"reader-{pair.name}", "namespace": GOLDEN, "labels": labels},
-        "spec": {"nodeName": "none", "containers": [container], "volumes": mount, "terminationGracePeriodSeconds": 0},
-    }
-    accounts = claims.connection
-    await claims.until(lambda: exists(accounts, pod))
+    await use(claims, pair)
     moving = asyncio.create_task(claims.move(pair))
 
     async def told():
@@ -406,12 +252,58 @@ async def test_a_volume_in_use_is_waited_for_and_said(claims):
     await claims.is_handed_over(pair, await moving)
 
 
-async def exists(connection, pod):
-    """Whether a pod could be made; its namespace's service account is made by a controller."""
-    try:
-        return await connection.create(PODS, pod)
-    except DataImportCronError:
-        return None
+async def test_who_has_mounted_it_before_the_write_is_waited_for_after_it(claims):
+    """Else users of the first namespace would go on reading, and writing, what is another's."""
+    pair = await claims.make()
+
+    async def mount():
+        await use(claims, pair)
+
+    moving = asyncio.create_task(claims.move(pair, Meddled(claims.connection, mount)))
+    await claims.in_phase("Bound", pair.name, TENANT)
+    # A worker that was started anew finds the same, also where somebody has removed the first claim by force.
+    await claims.force(PVCS, pair.name, GOLDEN)
+    with pytest.raises(InUseError, match=f"pod {GOLDEN}/reader-{pair.name} using"):
+        await Handover(claims.connection).is_moved(await claims.claim(pair.name))
+    assert not moving.done()
+    await claims.connection.delete(PODS, f"reader-{pair.name}", GOLDEN)
+    await claims.is_handed_over(pair, await moving)
+    assert await Handover(claims.connection).is_moved(await claims.claim(pair.name))
+
+
+async def use(claims, pair):
+    """A pod on a node has the first claim mounted."""
+    mount = [{"name": "disk", "persistentVolumeClaim": {"claimName": pair.name}}]
+    # A label of ours on it, so that it passes for an importer's pod, changes nothing.
+    labels = {"dataimportcron.io/volume": pair.filled["metadata"]["uid"]}
+    pod = {
+        "metadata": {"name": f"reader-{pair.name}", "namespace": GOLDEN, "labels": labels},
+        "spec": {
+            "nodeName": "none",
+            "containers": [{"name": "c", "image": "busybox"}],
+            "volumes": mount,
+            "terminationGracePeriodSeconds": 0,
+        },
+    }
+
+    async def made():
+        try:
+            return await claims.connection.create(PODS, pod)
+        except DataImportCronError:  # the namespace's service account is made by a controller
+            return None
+
+    await claims.until(made)
+
+
+async def test_a_claim_that_asks_for_a_volume_gets_none_by_that(claims):
+    """Anybody may make such a claim; it has what the worker hands over to it, and the worker asks first for whom."""
+    pair = await claims.make()
+    forged = claim_of(pair.name, OTHER, "now", dataSourceRef=reference(pair.name))
+    forged["metadata"]["annotations"] = {"dataimportcron.io/complete": "{}", "dataimportcron.io/attempt": "7"}
+    forged = await claims.connection.create(PVCS, forged)
+    await claims.is_handed_over(pair, await claims.move(pair))
+    assert (await claims.claim(pair.name, OTHER))["status"]["phase"] == "Pending"
+    assert not await Handover(claims.connection).is_moved(forged)
 
 
 @pytest.mark.parametrize("field", ["nodePublishSecretRef", "controllerExpandSecretRef"])
