@@ -121,6 +121,7 @@ class Stand:
         await self.seen(DataSource, name, namespace)
 
     async def clear(self):
+        self.cloned.sources.clear()
         for resource in KINDS.values():
             for item in await self.admin.list(resource):
                 await self.admin.delete(resource, item["metadata"]["name"], item["metadata"]["namespace"])

@@ -3,9 +3,12 @@
 The worker runs under its service account with the roles of deploy/, the users have certificates of the cluster.
 """
 
+import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from dataimportcron.api.types import DataImportCron, DataVolume
@@ -40,11 +43,14 @@ from tests.api_server.clone_stand import (
 )
 from tests.cluster.control_plane import control_plane as run_control_plane
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 ADMIN = "system:admin\n\nsystem:masters\nsystem:authenticated"
 """What a forger would have the worker believe."""
 DENIED = f"insufficient permissions in clone source namespace {GOLDEN}"
 CRON_LABEL, CLONE_SOURCE = "cdi.kubevirt.io/dataImportCron", "dataimportcron.io/clone-source"
 ELSEWHERE = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
+ROLES = ResourceType("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = ResourceType("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
 
 
@@ -62,13 +68,18 @@ def kubeconfigs(plane):
     return [plane.kubeconfig, worker_kubeconfig(plane), *people]
 
 
-@pytest.fixture
-async def at(plane, kubeconfigs):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared(plane, kubeconfigs):
     async with AsyncExitStack() as stack:
-        made = await stand(stack, plane, kubeconfigs)
-        await in_force(made)
-        yield made
-        await made.clear()
+        yield await stand(stack, plane, kubeconfigs)
+    await asyncio.sleep(0.25)  # TLS connections end after they are closed, says aiohttp
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def at(shared):
+    await in_force(shared)
+    yield shared
+    await shared.clear()
 
 
 def patched(annotations):
@@ -131,11 +142,13 @@ async def test_a03_the_ways_to_clone(at, kind, rights, may):
     }
     bound = binding("way", GOLDEN, user("alice"))
     bound["roleRef"]["kind"] = "Role"
-    at.plane.apply(role, bound)
+    await at.admin.create(ROLES, role)
+    await at.admin.create(ROLE_BINDINGS, bound)
     try:
         refusal = await at.authorizer.refusal(made, CloneSource(namespace=GOLDEN, name="fedora", kind=SourceKind(kind)))
     finally:
-        at.plane.kubectl("delete", "role/way", "rolebinding/way", "-n", GOLDEN)
+        for resource in (ROLES, ROLE_BINDINGS):
+            await at.admin.delete(resource, "way", GOLDEN)
     assert (refusal == "") is may
 
 
@@ -251,7 +264,7 @@ async def test_one_that_was_altered_is_not_believed_nor_when_it_is_mended(at, re
 
 
 async def test_a_server_without_such_policies(at, monkeypatch):
-    unknown = ResourceType("admissionregistration.k8s.io", "v1", "unknownpolicies", "Unknown", namespaced=False)
+    unknown = replace(MUTATING_POLICIES, version="v9")
     await at.bob.create(DATA_VOLUMES, volume())
     monkeypatch.setattr(requester, "MUTATING_POLICIES", unknown)
     await at.refused("This API server has no MutatingAdmissionPolicy")
@@ -408,7 +421,7 @@ async def test_who_may_not_ask_is_told_so(at):
     assert "cannot create resource" in said
 
 
-def test_alice_may_not_change_the_policy(plane):
+async def test_alice_may_not_change_the_policy(plane):
     """The users here are those that the tests take them for."""
     with pytest.raises(TransientError, match="forbidden"):
         plane.kubectl("delete", "mutatingadmissionpolicy", NAME, "--as=alice")

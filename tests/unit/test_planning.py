@@ -26,6 +26,20 @@ def test_i01_before_a_digest():
     assert condition(plan.cron, "UpToDate") == ("False", "NoDigest", "No source digest")
 
 
+def test_a02_a_source_that_the_cron_may_not_read():
+    said = "User system:serviceaccount:golden-images:default has insufficient permissions"
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A), refusal=said))
+    assert (plan.decision.verdict, plan.decision.reason, plan.decision.message) == (
+        Verdict.FAILED,
+        "NotAuthorized",
+        said,
+    )
+    assert condition(plan.cron, "Progressing") == ("False", "NotAuthorized", "Not authorized to create DataVolume")
+    assert condition(plan.cron, "UpToDate") == ("False", "NotAuthorized", said)
+    assert plan.cron.status.current_imports == []
+    assert plan.warning
+
+
 def test_i02_a_digest_appears():
     plan = planning.plan(facts(a_cron(), resolved=resolved(A)))
     name = naming.import_name(DATA_SOURCE, A)
