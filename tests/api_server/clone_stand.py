@@ -46,6 +46,9 @@ class AllVolumes:
     async def notice(self, _volume):
         return ""
 
+    async def placement(self, _spec):
+        return None
+
 
 class Cloned:
     """`ports.Cloner` that notes what it shall clone."""
