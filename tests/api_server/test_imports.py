@@ -54,7 +54,7 @@ async def cluster(connection, namespace):
     made = Cluster(connection, objects, namespace)
     async with running(objects.run()):
         yield made
-        made.importer._hands_over = lambda: True
+        made.importer._filling._hands_over = lambda: True
         for task in made.tasks:
             task.cancel()
         await asyncio.gather(*made.tasks, return_exceptions=True)
@@ -121,7 +121,7 @@ async def test_a_call_after_a_crash_follows_the_job_that_runs(cluster):
     spec = await cluster.volume()
     crashed = cluster.start(spec)
     pod = await cluster.pod()
-    cluster.importer._hands_over = lambda: True
+    cluster.importer._filling._hands_over = lambda: True
     crashed.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await crashed
