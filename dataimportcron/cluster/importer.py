@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.cdi_config import effective, preallocates
-from dataimportcron.cluster.claims import Claims, is_of
+from dataimportcron.cluster.claims import Claims, require_own
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.filling import Filling
 from dataimportcron.cluster.image_streams import ImageStreams
@@ -20,7 +20,6 @@ from dataimportcron.cluster.waiting import Waiting
 from dataimportcron.errors import (
     ConflictError,
     ForbiddenError,
-    ForeignFileError,
     InvalidObjectError,
     ObjectNotFoundError,
 )
@@ -69,12 +68,7 @@ class ClusterImporter:
         claim = await self._claims.ensure(wanted, waiting.tell)
         if is_made(claim, volume, digest):
             return Transfer(phase="Complete")
-        if not is_of(claim, volume.uid):
-            name = f"{volume.namespace}/{volume.name}"
-            raise ForeignFileError(
-                f"PersistentVolumeClaim {name} exists already and is not the one of DataVolume {name}",
-                hint="delete it, or give the DataVolume another name",
-            )
+        require_own(claim, volume.uid)
         result = await self._filling.run(claim, lambda: self._plan(image, digest, wanted, claim), report)
         # What is written is recorded even if a cancellation comes now.
         await asyncio.shield(self._record(claim, volume, wanted, result, digest))

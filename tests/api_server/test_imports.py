@@ -24,7 +24,7 @@ from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import (
     ConflictError,
-    ForeignFileError,
+    ForeignVolumeError,
     ImageNotFoundError,
     ImporterDiedError,
 )
@@ -157,7 +157,7 @@ async def test_a_claim_of_somebody_else_is_left_alone(cluster):
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     }
     await cluster.connection.create(PVCS, body)
-    with pytest.raises(ForeignFileError, match="exists already"):
+    with pytest.raises(ForeignVolumeError, match="exists already"):
         await cluster.importer.run(cluster.image, DIGEST, await cluster.volume(), cluster.said.append)
     assert await cluster.jobs() == []
 
