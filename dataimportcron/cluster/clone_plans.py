@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from dataimportcron import naming
-from dataimportcron.api.types import OWN_GROUP
+from dataimportcron.cluster.handover import reference
 from dataimportcron.cluster.profiles import snapshot_class
 from dataimportcron.cluster.provisioners import BLOCK, CSI_CLONE, FILESYSTEM, SNAPSHOT
 from dataimportcron.cluster.records import annotations_of
@@ -28,8 +28,6 @@ LABEL_CLONE: Final = "dataimportcron.io/clone"
 """On what is made for a clone and goes when it is done: the uid of its DataVolume."""
 ANNOTATION_CLONE_OF: Final = "dataimportcron.io/clone-of"
 """On the same: namespace/name of the DataVolume."""
-HANDOVER_KIND: Final = "Handover"
-"""Of a claim's dataSourceRef: no provisioner serves it, so that the claim waits for a volume that is handed over."""
 
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _READ_WRITE_ONCE: Final = "ReadWriteOnce"
@@ -248,7 +246,7 @@ def plan_of(claim: Json, origin: Origin, place: Place, way: Way, uid: str) -> Cl
     temporary = restored = snapshot = None
     if metadata["namespace"] != source.namespace:
         temporary = made(temporary_name(uid), filled)
-        filled = spec | {"dataSourceRef": {"apiGroup": OWN_GROUP, "kind": HANDOVER_KIND, "name": metadata["name"]}}
+        filled = spec | {"dataSourceRef": reference(metadata["name"])}
     if way is Way.SNAPSHOT:
         of = {"volumeSnapshotClassName": place.snapshot_class, "source": {"persistentVolumeClaimName": source.name}}
         snapshot = made(temporary_name(uid), of)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.cdi_config import effective, preallocates
@@ -19,11 +19,12 @@ from dataimportcron.cluster.clone_plans import ClonePlan, is_block, is_plain, no
 from dataimportcron.cluster.clones import Clones
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.filling import Filling
+from dataimportcron.cluster.handover import Handover
 from dataimportcron.cluster.holdups import HoldUp, hold_up
 from dataimportcron.cluster.importer import is_made
 from dataimportcron.cluster.pods import Attempt, PodSettings
 from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, annotations_of, record_after
+from dataimportcron.cluster.records import COMPLETE, Record, record_after, record_of
 from dataimportcron.cluster.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.waiting import Waiting
@@ -31,7 +32,6 @@ from dataimportcron.errors import (
     AlreadyExistsError,
     ConflictError,
     DataImportCronError,
-    ForeignVolumeError,
     ObjectNotFoundError,
     PermanentError,
     QuotaExceededError,
@@ -41,28 +41,11 @@ from dataimportcron.ports import CloneSource, Objects, Transfer, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
-FILLED: Final = "dataimportcron.io/filled-volume"
-"""On a clone's claim in another namespace than its source's: the PersistentVolume that is complete and comes to it."""
-
 _LOOK: Final = 0.25
 """Seconds between two looks at a claim or a snapshot."""
 
 Report = Callable[[Transfer], None]
 Tell = Callable[[HoldUp], None]
-
-
-class Mover(Protocol):
-    """What brings a volume from one namespace to another."""
-
-    async def move(self, filled: Json, target: Json, tell: Tell) -> Json:
-        """Bind a target to the volume of a filled claim, and remove that; returns the target, bound.
-
-        Args:
-            filled: the claim as it was read.
-            target: a claim that waits for it.
-            tell: called with what it waits for.
-        """
-        ...
 
 
 class ClusterCloner:
@@ -73,26 +56,24 @@ class ClusterCloner:
         objects: the DataVolumes.
         claims: of them.
         settings: of the pods.
-        mover: between namespaces.
         hands_over: asked when a clone is cancelled: whether only this process ends. Then what has been begun is left
             for the next one to go on with; else it is removed.
     """
 
-    def __init__(  # noqa: PLR0913 -- what it works with
+    def __init__(
         self,
         connection: Connection,
         objects: Objects,
         claims: Claims,
         settings: PodSettings,
         *,
-        mover: Mover,
         hands_over: Callable[[], bool] = lambda: False,
     ) -> None:
         self._connection = connection
         self._objects = objects
         self._claims = claims
         self._settings = settings
-        self._mover = mover
+        self._handover = Handover(connection)
         self._hands_over = hands_over
         self._clones = Clones(connection, claims)
         self._filling = Filling(connection, hands_over=hands_over)
@@ -102,7 +83,7 @@ class ClusterCloner:
         """See the port."""
         found = await self._claims.find(volume.namespace, volume.name)
         if found is not None and is_made(found, volume, ""):
-            await self._tidy(volume)
+            await self._tidy(volume, source)
             return Transfer(phase="Complete")
         wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
         try:
@@ -110,10 +91,10 @@ class ClusterCloner:
             result = await self._clone(_Work(plan, wanted, volume, report))
         except asyncio.CancelledError:
             if not self._hands_over():
-                await asyncio.shield(self._tidy(volume))
+                await asyncio.shield(self._tidy(volume, source))
             raise
         except PermanentError:
-            await self._tidy(volume)
+            await self._tidy(volume, source)
             raise
         size = result.bytes_read or plan.origin.disk
         return Transfer(phase=plan.way.phase, done=size, total=size, written=result.bytes_written)
@@ -145,6 +126,7 @@ class ClusterCloner:
             target, result = await self._fill_elsewhere(work, target, plan.temporary)
         # What is there is recorded even if a cancellation comes now.
         await asyncio.shield(self._record(target, work.volume, result))
+        await self._tidy(work.volume, plan.origin.source)
         return result
 
     async def _target(self, work: _Work) -> Json:
@@ -158,31 +140,25 @@ class ClusterCloner:
                 return claim
             own = claim["metadata"]
             await self._filling.tidy(claim)
-            await self._tidy(volume)
+            await self._temporaries.remove_of(claim)
             await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
 
     async def _fill_elsewhere(self, work: _Work, target: Json, planned: Json) -> tuple[Json, Result]:
         """Fill a claim in the source's namespace, and hand its volume over."""
-        noted, bound = annotations_of(target).get(FILLED, ""), target["spec"].get("volumeName", "")
-        result = _as_planned(work.plan)
-        if bound and bound == noted:
-            return target, result
-        if bound:
-            raise ForeignVolumeError(
-                f"{PVCS.called(work.volume.namespace, work.volume.name)} has been bound to PersistentVolume {bound}, "
-                "which is not its clone",
-                hint="delete the DataVolume and make it anew",
-            )
+        if await self._handover.is_moved(target):
+            return target, _as_planned(work.plan)
         temporary = await self._claims.find(planned["metadata"]["namespace"], planned["metadata"]["name"])
-        if temporary is None or not noted or temporary["spec"].get("volumeName") != noted:
+        record = record_of(temporary) if temporary is not None else None
+        if temporary is None or record is None:
             await self._take_snapshot(work)
             temporary = await self._claims.make(on_the_node_of(planned, target), work.tell)
             result = await self._fill(work, temporary)
-            temporary = await self._bound(work, temporary)
-            target = await self._note(target, {FILLED: temporary["spec"]["volumeName"]})
+            record = record_after(result, work.volume.uid, result.virtual_size, "")
+            temporary = await self._note(await self._bound(work, temporary), record)
             await self._filling.tidy(temporary)
         work.report(Transfer(phase="Rebind"))
-        return await self._mover.move(temporary, target, work.tell), result
+        moved = await self._handover.move(temporary, target, work.tell)
+        return moved, replace(_as_planned(work.plan), bytes_read=record.bytes_read, bytes_written=record.bytes_written)
 
     async def _fill(self, work: _Work, claim: Json) -> Result:
         """Fill a claim in the plan's way; it is bound then."""
@@ -262,24 +238,22 @@ class ClusterCloner:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _record(self, claim: Json, volume: VolumeSpec, result: Result) -> None:
-        """Say that a claim is complete, and remove what was only for that."""
-        record = record_after(result, volume.uid, result.virtual_size, "")
-        await self._note(claim, {COMPLETE: record.to_json()})
+        """Say that a claim is complete, with what its Job has said, which is no longer needed."""
+        await self._note(claim, record_after(result, volume.uid, result.virtual_size, ""))
         await self._filling.tidy(claim)
-        await self._tidy(volume)
 
-    async def _note(self, claim: Json, annotations: dict[str, str]) -> Json:
+    async def _note(self, claim: Json, record: Record) -> Json:
         own = claim["metadata"]
-        patch: Json = {"metadata": {"uid": own["uid"], "annotations": annotations}}
+        patch: Json = {"metadata": {"uid": own["uid"], "annotations": {COMPLETE: record.to_json()}}}
         try:
             return await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
         except ObjectNotFoundError as error:
             raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
 
-    async def _tidy(self, volume: VolumeSpec) -> None:
+    async def _tidy(self, volume: VolumeSpec, source: CloneSource) -> None:
         """Remove what was made for a clone; what stays because the API server does not answer is swept up later."""
         try:
-            await self._temporaries.remove(volume.namespace, volume.name, volume.uid)
+            await self._temporaries.remove(volume.namespace, volume.name, volume.uid, source=source.namespace)
         except DataImportCronError as error:
             logger.warning("what was made to clone %s/%s stays: %s", volume.namespace, volume.name, error)
 

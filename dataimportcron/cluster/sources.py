@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.clone_plans import LABEL_CLONE
 from dataimportcron.cluster.plain_volumes import LABEL as LABEL_PLAIN
-from dataimportcron.cluster.pods import LABEL_VOLUME
 from dataimportcron.cluster.records import record_of
 from dataimportcron.cluster.resources import DATA_VOLUMES, Json
+from dataimportcron.cluster.uses import writing
 from dataimportcron.errors import CloneWithoutSourceError
-from dataimportcron.ports import Clonable
+from dataimportcron.ports import Clonable, CloneSource
 
 _WITHOUT: Final = CloneWithoutSourceError.reason
 _IN_USE: Final = "CloneSourceInUse"
 _NOT_READY: Final = "SnapshotNotReady"
 _INVALID: Final = "CloneValidationFailed"
-_ENDED: Final = frozenset({"Succeeded", "Failed"})
 
 
-def missing(kind: str, name: str) -> Clonable:
+def missing(source: CloneSource) -> Clonable:
     """A source that is not there."""
-    return Clonable(reason=_WITHOUT, message=f"The source {kind} {name} doesn't exist")
+    return Clonable(reason=_WITHOUT, message=f"The source {source.kind} {source.name} doesn't exist")
 
 
 def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], size: int) -> Clonable:
@@ -84,27 +83,3 @@ def is_filled_by_us(claim: Json) -> bool:
         or labels.get(LABEL_PLAIN) == "true"
         or LABEL_CLONE in labels
     )
-
-
-def writing(claim: Json, pods: Sequence[Json]) -> Iterator[str]:
-    """The pods that may write to a claim; those of ours that fill others only read it."""
-    own = claim["metadata"]
-    for pod in pods:
-        metadata = pod["metadata"]
-        if (metadata.get("labels") or {}).get(LABEL_VOLUME) not in {None, own["uid"]}:
-            continue
-        if (pod.get("status") or {}).get("phase") not in _ENDED and _may_write(pod.get("spec") or {}, own["name"]):
-            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
-
-
-def _may_write(spec: Json, claim: str) -> bool:
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    for volume in spec.get("volumes") or ():
-        used = volume.get("persistentVolumeClaim") or {}
-        if used.get("claimName") != claim or used.get("readOnly"):
-            continue
-        mounts = [it for each in containers for it in each.get("volumeMounts") or () if it["name"] == volume["name"]]
-        devices = [it for each in containers for it in each.get("volumeDevices") or () if it["name"] == volume["name"]]
-        if devices or any(not it.get("readOnly") for it in mounts):
-            return True
-    return False

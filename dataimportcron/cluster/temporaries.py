@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import Final
 
+from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF, LABEL_CLONE
@@ -17,6 +18,7 @@ from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.records import annotations_of
 from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError
+from dataimportcron.ports import CloneSource
 
 logger = logging.getLogger(__name__)
 
@@ -30,39 +32,46 @@ class Temporaries:
 
     Args:
         connection: to the API server.
-        namespace: whose are looked at, "" for all.
     """
 
-    def __init__(self, connection: Connection, namespace: str = "") -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._namespace = namespace
         self._attempts = Attempts(connection)
 
-    async def remove(self, namespace: str, name: str, uid: str = "") -> None:
+    async def remove(self, namespace: str, name: str, uid: str, *, source: str) -> None:
         """Remove what was made for a clone, without waiting until it is gone.
 
         Args:
             namespace: of its DataVolume.
             name: of it.
-            uid: of it, "" for any of that name.
+            uid: of it.
+            source: namespace of what is cloned.
         """
-        selector = f"{LABEL_CLONE}={uid}" if uid else LABEL_CLONE
-        for resource, thing in await self._list(selector):
+        for resource, thing in await self._list(source, f"{LABEL_CLONE}={uid}"):
             if annotations_of(thing).get(ANNOTATION_CLONE_OF) == f"{namespace}/{name}":
                 await self._remove(resource, thing)
 
-    async def keep_swept(self) -> None:
-        """Sweep now and then, until cancelled."""
+    async def remove_of(self, claim: Json) -> None:
+        """Remove what was made for the clone that a claim is, if it is one that was begun."""
+        own = claim["metadata"]
+        source = CloneSource.parse(annotations_of(claim).get(naming.ANNOTATION_CLONE_SOURCE, ""))
+        if source is None:
+            return
+        for owner in own.get("ownerReferences") or ():
+            await self.remove(own["namespace"], own["name"], owner["uid"], source=source.namespace)
+
+    async def keep_swept(self, namespace: str = "") -> None:
+        """Sweep a namespace, or all, now and then, until cancelled."""
         while True:
             try:
-                await self.sweep()
+                await self.sweep(namespace)
             except DataImportCronError as error:
                 logger.warning("what clones have left is not looked at: %s", error)
             await asyncio.sleep(_PERIOD)
 
-    async def sweep(self) -> None:
+    async def sweep(self, namespace: str = "") -> None:
         """Remove what was made for clones whose DataVolume has ended, or surely is gone."""
-        for resource, thing in await self._list(LABEL_CLONE):
+        for resource, thing in await self._list(namespace, LABEL_CLONE):
             if not await self._is_wanted(thing):
                 own = thing["metadata"]
                 logger.info("%s is left of a clone, and removed", resource.called(own["namespace"], own["name"]))
@@ -80,11 +89,11 @@ class Temporaries:
         same = volume["metadata"]["uid"] == thing["metadata"]["labels"][LABEL_CLONE]
         return same and (volume.get("status") or {}).get("phase") not in _ENDED
 
-    async def _list(self, selector: str) -> list[tuple[ResourceType, Json]]:
+    async def _list(self, namespace: str, selector: str) -> list[tuple[ResourceType, Json]]:
         found: list[tuple[ResourceType, Json]] = []
         for resource in (PVCS, VOLUME_SNAPSHOTS):
             try:
-                things = await self._connection.list(resource, self._namespace, label_selector=selector)
+                things = await self._connection.list(resource, namespace, label_selector=selector)
             except NotServedError:
                 continue
             found += [(resource, thing) for thing in things]
