@@ -39,6 +39,7 @@ from dataimportcron.cluster.resources import NAMESPACES, Json
 from dataimportcron.cluster.settings import FILE_VARIABLE, IMAGE_VARIABLE, ClusterSettings, read_settings
 from dataimportcron.cluster.source import ClusterSource
 from dataimportcron.cluster.storage_watch import StorageWatch
+from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.errors import ApiUnavailableError, MissingDependencyError
@@ -269,7 +270,7 @@ async def cluster_home(
         ),
         volumes=ClusterVolumes(connection, objects, claims, Placements(storage) if storage else None),
         importer=ClusterImporter(connection, objects, claims, pods, hands_over=stop.is_set),
-        cloner=ClusterCloner(),
+        cloner=ClusterCloner(connection, objects, claims, pods, hands_over=stop.is_set),
         authorizer=ClusterAuthorizer(connection, objects, beside=dialect.beside),
         events=ClusterEvents(connection, dialect, now=clock.now),
         concurrent_imports=settings.concurrent_imports,
@@ -296,6 +297,8 @@ async def cluster_home(
         following.append(asyncio.create_task(storage.run()))
     if not settings.mode:
         following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
+    if not dialect.beside:
+        following.append(asyncio.create_task(Temporaries(connection).keep_swept(settings.namespace)))
     try:
         logger.info("serving cluster %s, %s", cluster, f"beside CDI: {cdi.why}" if cdi else "without CDI")
         yield home

@@ -35,11 +35,9 @@ class Attempts:
 
     async def current(self, claim: Json) -> Json | None:
         """The Job of the attempt that may write the claim, if it runs or has succeeded."""
-        own, number = claim["metadata"], attempt_of(claim)
-        name = f"import-{own['uid']}-{number}"
-        try:
-            job = await self._connection.get(JOBS, name, own["namespace"])
-        except ObjectNotFoundError:
+        suffix = f"-{attempt_of(claim)}"
+        job = next((it for it in await self._list(JOBS, claim) if it["metadata"]["name"].endswith(suffix)), None)
+        if job is None:
             return None
         # One that is still suspended lacks its files, perhaps: whoever made it came no further.
         unfit = job["metadata"].get("deletionTimestamp") or has_failed(job) or job["spec"].get("suspend")

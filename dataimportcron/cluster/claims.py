@@ -21,6 +21,7 @@ from dataimportcron.cluster.storage import Claim, StorageFacts, claim_of, class_
 from dataimportcron.errors import (
     AlreadyExistsError,
     ForbiddenError,
+    ForeignVolumeError,
     NotServedError,
     ObjectNotFoundError,
     QuotaExceededError,
@@ -92,20 +93,30 @@ class Claims:
             volume: the DataVolume.
             tell: called with what it waits for.
         """
-        metadata = volume.metadata
+        found = await self.find(volume.metadata.namespace, volume.metadata.name)
+        if found is not None and not found["metadata"].get("deletionTimestamp"):
+            return found
+        return await self.make((await self.planned(volume)).body, tell)
+
+    async def make(self, body: Json, tell: Callable[[HoldUp], None]) -> Json:
+        """The claim of that name, made so where it is missing; one that is being deleted is waited for.
+
+        Args:
+            body: the claim.
+            tell: called with what it waits for.
+        """
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
         while True:
-            claim = await self.find(metadata.namespace, metadata.name)
+            claim = await self.find(namespace, name)
             if claim is None:
-                planned = await self.planned(volume)
                 try:
-                    return await self._connection.create(PVCS, planned.body)
+                    return await self._connection.create(PVCS, body)
                 except AlreadyExistsError:
                     continue
                 except QuotaExceededError as error:
                     tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
             elif claim["metadata"].get("deletionTimestamp"):
-                name = f"{metadata.namespace}/{metadata.name}"
-                message = f"The earlier PersistentVolumeClaim {name} is being deleted and still used"
+                message = f"The earlier PersistentVolumeClaim {namespace}/{name} is being deleted and still used"
                 tell(HoldUp(reason="Terminating", message=message, passing=True))
             else:
                 return claim
@@ -131,3 +142,17 @@ def is_of(claim: Json, uid: str) -> bool:
     """Whether a claim is that of the DataVolume with this uid, which owns it or is shown for it."""
     own = claim["metadata"]
     return uid in {own["uid"], *(it.get("uid") for it in own.get("ownerReferences") or ())}
+
+
+def require_own(claim: Json, uid: str) -> None:
+    """Refuse a claim that is not that of the DataVolume with this uid.
+
+    Raises:
+        ForeignVolumeError: it is somebody else's.
+    """
+    if not is_of(claim, uid):
+        name = f"{claim['metadata']['namespace']}/{claim['metadata']['name']}"
+        raise ForeignVolumeError(
+            f"PersistentVolumeClaim {name} exists already and is not the one of DataVolume {name}",
+            hint="delete it, or give the DataVolume another name",
+        )

@@ -1,27 +1,299 @@
-"""The port `Cloner` in a cluster. Beside CDI clones are CDI's; standalone, they are not served yet."""
+"""The port `Cloner` in a cluster: a clone is made by the driver or by a Job, handed over where it must, and recorded.
+
+Every step finds what an earlier call has left, by name, and goes on from there. So the same call after a crash ends
+with one volume and nothing beside it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
-from dataimportcron.errors import InvalidObjectError
-from dataimportcron.ports import CloneSource, Transfer, VolumeSpec
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.cdi_config import effective, preallocates
+from dataimportcron.cluster.claims import Claims, require_own
+from dataimportcron.cluster.clone_plans import ClonePlan, is_block, is_plain, noted_way, on_the_node_of
+from dataimportcron.cluster.clones import Clones
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.filling import Filling
+from dataimportcron.cluster.handover import Handover
+from dataimportcron.cluster.holdups import HoldUp, hold_up
+from dataimportcron.cluster.importer import is_made
+from dataimportcron.cluster.pods import Attempt, PodSettings
+from dataimportcron.cluster.provisioners import BLOCK
+from dataimportcron.cluster.records import COMPLETE, Record, record_after, record_of
+from dataimportcron.cluster.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.temporaries import Temporaries
+from dataimportcron.cluster.waiting import Waiting
+from dataimportcron.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DataImportCronError,
+    ObjectNotFoundError,
+    PermanentError,
+    QuotaExceededError,
+)
+from dataimportcron.importer.report import BLANK, SUCCEEDED, Result
+from dataimportcron.ports import CloneSource, Objects, Transfer, VolumeSpec
 
-_HINT = "install KubeVirt CDI, beside which this program runs, or clone by the CSI driver: a claim's dataSource"
+logger = logging.getLogger(__name__)
+
+_LOOK: Final = 0.25
+"""Seconds between two looks at a claim or a snapshot."""
+
+Report = Callable[[Transfer], None]
+Tell = Callable[[HoldUp], None]
 
 
 class ClusterCloner:
-    """`ports.Cloner`."""
+    """`ports.Cloner`.
 
-    async def run(self, source: CloneSource, volume: VolumeSpec, report: Callable[[Transfer], None]) -> Transfer:  # noqa: ARG002 -- the port's
+    Args:
+        connection: to the API server.
+        objects: the DataVolumes.
+        claims: of them.
+        settings: of the pods.
+        hands_over: asked when a clone is cancelled: whether only this process ends. Then what has been begun is left
+            for the next one to go on with; else it is removed.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        objects: Objects,
+        claims: Claims,
+        settings: PodSettings,
+        *,
+        hands_over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._connection = connection
+        self._objects = objects
+        self._claims = claims
+        self._settings = settings
+        self._handover = Handover(connection)
+        self._hands_over = hands_over
+        self._clones = Clones(connection, claims)
+        self._filling = Filling(connection, hands_over=hands_over)
+        self._temporaries = Temporaries(connection)
+
+    async def run(self, source: CloneSource, volume: VolumeSpec, report: Report) -> Transfer:
         """See the port."""
-        raise InvalidObjectError(
-            f"DataVolume {volume.namespace}/{volume.name}: clones are not served in a cluster without CDI", hint=_HINT
-        )
+        found = await self._claims.find(volume.namespace, volume.name)
+        if found is not None and is_made(found, volume, ""):
+            await self._tidy(volume, source)
+            return Transfer(phase="Complete")
+        wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
+        try:
+            plan = await self._clones.plan(wanted, source, volume.size)
+            result = await self._clone(_Work(plan, wanted, volume, report))
+        except asyncio.CancelledError:
+            if not self._hands_over():
+                await asyncio.shield(self._tidy(volume, source))
+            raise
+        except PermanentError:
+            await self._tidy(volume, source)
+            raise
+        size = result.bytes_read or plan.origin.disk
+        return Transfer(phase=plan.way.phase, done=size, total=size, written=result.bytes_written)
 
     async def blank(self, volume: VolumeSpec) -> None:
-        """See the port."""
-        raise InvalidObjectError(
-            f"DataVolume {volume.namespace}/{volume.name}: blank volumes are not served in a cluster without CDI",
-            hint=_HINT,
+        """See the port. A device is blank as its driver makes it, as in CDI: its pod writes nothing."""
+        wanted, waiting = await self._objects.get(DataVolume, volume.namespace, volume.name), Waiting(lambda _: None)
+        claim = await self._claims.ensure(wanted, waiting.tell)
+        if is_made(claim, volume, ""):
+            return
+        require_own(claim, volume.uid)
+        size = await self._claims.size_of(wanted, claim)
+        job = _job(claim, size, verb="blank", url=BLANK)
+        if is_block(claim):
+            job = replace(job, source_claim=job.claim)
+        result = await self._filling.run(claim, lambda: self._complete(job, wanted), lambda _: None)
+        await asyncio.shield(self._record(claim, volume, replace(result, virtual_size=size)))
+
+    # -- the steps ---------------------------------------------------------------------------------------------------
+
+    async def _clone(self, work: _Work) -> Result:
+        plan = work.plan
+        if plan.waits_for_snapshot:
+            await self._take_snapshot(work)
+        target = await self._target(work)
+        if plan.temporary is None:
+            result = await self._fill(work, target)
+        else:
+            target, result = await self._fill_elsewhere(work, target, plan.temporary)
+        # What is there is recorded even if a cancellation comes now.
+        await asyncio.shield(self._record(target, work.volume, result))
+        await self._tidy(work.volume, plan.origin.source)
+        return result
+
+    async def _target(self, work: _Work) -> Json:
+        """The claim of the DataVolume; one that was begun otherwise is removed, with all that was made for it."""
+        plan, volume = work.plan, work.volume
+        while True:
+            claim = await self._claims.make(plan.target, work.tell)
+            require_own(claim, volume.uid)
+            begun = noted_way(claim, plan.origin.source) is plan.way
+            if begun or (plan.temporary is None and plan.way.copies and is_plain(claim)):
+                return claim
+            own = claim["metadata"]
+            await self._filling.tidy(claim)
+            await self._temporaries.remove_of(claim)
+            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
+
+    async def _fill_elsewhere(self, work: _Work, target: Json, planned: Json) -> tuple[Json, Result]:
+        """Fill a claim in the source's namespace, and hand its volume over."""
+        if await self._handover.is_moved(target):
+            return target, _as_planned(work.plan)
+        temporary = await self._claims.find(planned["metadata"]["namespace"], planned["metadata"]["name"])
+        record = record_of(temporary) if temporary is not None else None
+        if temporary is None or record is None:
+            await self._take_snapshot(work)
+            temporary = await self._claims.make(on_the_node_of(planned, target), work.tell)
+            result = await self._fill(work, temporary)
+            record = record_after(result, work.volume.uid, result.virtual_size, "")
+            temporary = await self._note(await self._bound(work, temporary), record)
+            await self._filling.tidy(temporary)
+        work.report(Transfer(phase="Rebind"))
+        moved = await self._handover.move(temporary, target, work.tell)
+        return moved, replace(_as_planned(work.plan), bytes_read=record.bytes_read, bytes_written=record.bytes_written)
+
+    async def _fill(self, work: _Work, claim: Json) -> Result:
+        """Fill a claim in the plan's way; it is bound then."""
+        plan, result = work.plan, _as_planned(work.plan)
+        job = _job(claim, plan.disk, verb="clone")
+        if plan.restored is not None:
+            await self._claims.make(plan.restored, work.tell)
+        if plan.way.copies:
+            job = replace(job, source_claim=plan.read, source_block=plan.origin.mode == BLOCK)
+        elif plan.is_inspected(claim):
+            job = replace(job, source_claim=job.claim)
+        if job.source_claim:
+            done = await self._filling.run(claim, lambda: self._complete(job, work.wanted), work.report)
+            result = replace(done, virtual_size=max(done.virtual_size, plan.disk))
+        await self._bound(work, claim)
+        return result
+
+    async def _bound(self, work: _Work, claim: Json) -> Json:
+        """Wait until a claim is bound: then its driver has put into it what it shall hold."""
+        own = claim["metadata"]
+        while True:
+            claim = await self._connection.get(PVCS, own["name"], own["namespace"])
+            if claim["metadata"]["uid"] != own["uid"]:
+                raise ConflictError(f"{PVCS.called(own['namespace'], own['name'])} was made anew while it was filled")
+            if (claim.get("status") or {}).get("phase") == "Bound":
+                return claim
+            selector = f"involvedObject.uid={own['uid']}"
+            events = await self._connection.list(EVENTS, own["namespace"], field_selector=selector)
+            work.waiting.tell(hold_up(None, claim, events), work.plan.way.phase)
+            await asyncio.sleep(_LOOK)
+
+    async def _take_snapshot(self, work: _Work) -> None:
+        """Take the snapshot of the source, if there is to be one, and wait until it can be restored."""
+        planned = work.plan.snapshot
+        while planned is not None:
+            snapshot = await self._snapshot(planned, work.tell)
+            status = snapshot.get("status") or {}
+            if status.get("readyToUse") and "deletionTimestamp" not in snapshot["metadata"]:
+                return
+            work.waiting.tell(_trouble(snapshot), "Snapshot")
+            await asyncio.sleep(_LOOK)
+
+    async def _snapshot(self, planned: Json, tell: Tell) -> Json:
+        own = planned["metadata"]
+        while True:
+            try:
+                return await self._connection.get(VOLUME_SNAPSHOTS, own["name"], own["namespace"])
+            except ObjectNotFoundError:
+                try:
+                    return await self._connection.create(VOLUME_SNAPSHOTS, planned)
+                except AlreadyExistsError:
+                    continue
+                except QuotaExceededError as error:
+                    tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
+            await asyncio.sleep(_LOOK)
+
+    async def _complete(self, job: Attempt, wanted: DataVolume) -> tuple[Attempt, PodSettings]:
+        """A Job with the settings of today, without what is for registries."""
+        config = await self._claims.cdi.current()
+        settings = replace(
+            effective(self._settings, config),
+            architecture="",
+            rate=0,
+            insecure_registries=(),
+            mirrors={},
+            certificates={},
+            environment={},
         )
+        job = replace(
+            job,
+            preallocate=preallocates(wanted.document(), config),
+            priority_class=wanted.spec.priority_class_name or "",
+            service_account=wanted.spec.service_account_name or "",
+        )
+        return job, settings
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    async def _record(self, claim: Json, volume: VolumeSpec, result: Result) -> None:
+        """Say that a claim is complete, with what its Job has said, which is no longer needed."""
+        await self._note(claim, record_after(result, volume.uid, result.virtual_size, ""))
+        await self._filling.tidy(claim)
+
+    async def _note(self, claim: Json, record: Record) -> Json:
+        own = claim["metadata"]
+        patch: Json = {"metadata": {"uid": own["uid"], "annotations": {COMPLETE: record.to_json()}}}
+        try:
+            return await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+        except ObjectNotFoundError as error:
+            raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
+
+    async def _tidy(self, volume: VolumeSpec, source: CloneSource) -> None:
+        """Remove what was made for a clone; what stays because the API server does not answer is swept up later."""
+        try:
+            await self._temporaries.remove(volume.namespace, volume.name, volume.uid, source=source.namespace)
+        except DataImportCronError as error:
+            logger.warning("what was made to clone %s/%s stays: %s", volume.namespace, volume.name, error)
+
+
+class _Work:
+    """One clone while it is made: its plan, what it is for, and who is told."""
+
+    def __init__(self, plan: ClonePlan, wanted: DataVolume, volume: VolumeSpec, report: Report) -> None:
+        self.plan = plan
+        self.wanted = wanted
+        self.volume = volume
+        self.report = report
+        self.waiting = Waiting(report)
+        self.tell: Tell = self.waiting.tell
+
+
+def _job(claim: Json, size: int, *, verb: str, url: str = "") -> Attempt:
+    """A Job that fills a claim."""
+    own = claim["metadata"]
+    return Attempt(
+        namespace=own["namespace"],
+        claim=own["name"],
+        claim_uid=own["uid"],
+        number=0,
+        url=url,
+        verb=verb,
+        size=size,
+        block=is_block(claim),
+    )
+
+
+def _as_planned(plan: ClonePlan) -> Result:
+    """The result where no pod was needed to know it, or where what the pod said has gone with it."""
+    return Result(phase=SUCCEEDED, virtual_size=max(plan.disk, plan.origin.disk))
+
+
+def _trouble(snapshot: Json) -> HoldUp | None:
+    """Why a snapshot is not ready, None where that is only a matter of time."""
+    own, error = snapshot["metadata"], (snapshot.get("status") or {}).get("error")
+    if not error:
+        return None
+    what = VOLUME_SNAPSHOTS.called(own["namespace"], own["name"])
+    return HoldUp(reason="SnapshotError", message=f"{what} cannot be taken: {error.get('message')}", passing=True)

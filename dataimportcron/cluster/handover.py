@@ -19,7 +19,7 @@ from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.holdups import HoldUp
 from dataimportcron.cluster.records import annotations_of
 from dataimportcron.cluster.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json, ResourceType
-from dataimportcron.cluster.volumes import cloning, snapshotting
+from dataimportcron.cluster.uses import cloning, snapshotting
 from dataimportcron.errors import (
     ConflictError,
     ForeignVolumeError,
@@ -266,7 +266,7 @@ def immovable(volume: Json, filled: Json, target: Json) -> str:
 
 
 def holding(claim: Json, pods: list[Json]) -> Iterator[str]:
-    """The pods on nodes that have a claim mounted, or are about to; unlike `volumes.mounting`, whoever made them."""
+    """The pods on nodes that have a claim mounted, or are about to; unlike `uses.mounting`, whoever made them."""
     own = claim["metadata"]
     for pod in pods:
         spec, metadata = pod.get("spec") or {}, pod["metadata"]

@@ -1,21 +1,15 @@
-"""The port `Importer`: one Job per attempt fills the claim of a DataVolume, and we follow it.
-
-Nothing of the import is in this process: when it is killed, the Job goes on, and the next call follows it where it is.
-"""
+"""The port `Importer`: a Job fills the claim of a DataVolume from an image, and what it holds is recorded."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.cdi_config import effective, preallocates
-from dataimportcron.cluster.claims import Claims, is_of
+from dataimportcron.cluster.claims import Claims, require_own
 from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.following import Following
+from dataimportcron.cluster.filling import Filling
 from dataimportcron.cluster.image_streams import ImageStreams
 from dataimportcron.cluster.node_pull import has_image_volumes
 from dataimportcron.cluster.pods import Attempt, PodSettings
@@ -25,24 +19,16 @@ from dataimportcron.cluster.resources import NODES, PVCS, Json
 from dataimportcron.cluster.waiting import Waiting
 from dataimportcron.errors import (
     ConflictError,
-    DataImportCronError,
     ForbiddenError,
-    ForeignFileError,
-    ImporterDiedError,
     InvalidObjectError,
     ObjectNotFoundError,
-    error_of,
 )
 from dataimportcron.importer.report import Result
 from dataimportcron.manifests import with_labels
 from dataimportcron.ports import ImageSource, Objects, Transfer, VolumeSpec
 from dataimportcron.reference import Reference
 
-logger = logging.getLogger(__name__)
-
 _WRITES = 5
-_STOP_PATIENCE = 60.0
-"""Seconds to wait for a cancelled importer's pod to go; a node that is dead lets it stay for ever."""
 
 
 class ClusterImporter:
@@ -70,8 +56,7 @@ class ClusterImporter:
         self._objects = objects
         self._claims = claims
         self._settings = settings
-        self._hands_over = hands_over
-        self._attempts = Attempts(connection)
+        self._filling = Filling(connection, hands_over=hands_over)
         self._streams = ImageStreams(connection)
 
     async def run(
@@ -83,41 +68,11 @@ class ClusterImporter:
         claim = await self._claims.ensure(wanted, waiting.tell)
         if is_made(claim, volume, digest):
             return Transfer(phase="Complete")
-        if not is_of(claim, volume.uid):
-            name = f"{volume.namespace}/{volume.name}"
-            raise ForeignFileError(
-                f"PersistentVolumeClaim {name} exists already and is not the one of DataVolume {name}",
-                hint="delete it, or give the DataVolume another name",
-            )
-        try:
-            result = await self._fill(image, digest, wanted, claim, report)
-        except asyncio.CancelledError:
-            if not self._hands_over():
-                await asyncio.shield(self._stop(claim))
-            raise
-        except ImporterDiedError:
-            await self._tidy(claim)
-            raise
-        if result.failed:
-            await self._tidy(claim)
-            raise error_of(result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after)
+        require_own(claim, volume.uid)
+        result = await self._filling.run(claim, lambda: self._plan(image, digest, wanted, claim), report)
         # What is written is recorded even if a cancellation comes now.
         await asyncio.shield(self._record(claim, volume, wanted, result, digest))
         return Transfer(phase="Complete", done=result.bytes_read, total=result.bytes_read, written=result.bytes_written)
-
-    async def _fill(
-        self,
-        image: ImageSource,
-        digest: str,
-        wanted: DataVolume,
-        claim: Json,
-        report: Callable[[Transfer], None],
-    ) -> Result:
-        job = await self._attempts.current(claim)
-        if job is None:
-            plan, settings = await self._plan(image, digest, wanted, claim)
-            job = await self._attempts.begin(plan, settings, claim, Waiting(report).tell)
-        return await Following(self._connection, job, claim, report).run()
 
     async def _plan(
         self, image: ImageSource, digest: str, wanted: DataVolume, claim: Json
@@ -169,7 +124,7 @@ class ClusterImporter:
             await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
         except ObjectNotFoundError as error:
             raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
-        await self._tidy(claim)
+        await self._filling.tidy(claim)
 
     async def _label(self, wanted: DataVolume, asked: dict[str, str]) -> dict[str, str]:
         """Give a DataVolume the labels that it has not; returns those. They flow on to its DataSource (D-10)."""
@@ -182,21 +137,6 @@ class ClusterImporter:
                 continue
             return asked | {key: volume.metadata.labels[key] for key in asked.keys() - labels.keys()}
         raise ConflictError(f"DataVolume {wanted.metadata.namespace}/{wanted.metadata.name} is written by others")
-
-    async def _tidy(self, claim: Json) -> None:
-        """Remove the Jobs that have ended: a later call must not take one for the attempt that runs."""
-        own = claim["metadata"]
-        try:
-            await self._attempts.remove(claim)
-        except DataImportCronError as error:
-            # They go with the next attempt or with the claim, if not now.
-            logger.warning("Jobs of claim %s/%s stay: %s", own["namespace"], own["name"], error)
-
-    async def _stop(self, claim: Json) -> None:
-        """Remove the importer and wait until it is gone: nobody else may write the claim before that."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_STOP_PATIENCE):
-                await self._attempts.clear(claim, lambda _: None)
 
 
 def is_made(claim: Json, volume: VolumeSpec, digest: str) -> bool:

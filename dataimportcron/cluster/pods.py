@@ -1,4 +1,4 @@
-"""The Job of one import attempt, and the pod in it. Pure.
+"""The Job of one attempt to fill a claim, and the pod in it. Pure.
 
 The pod fits into a namespace that enforces the Pod Security Standard "restricted". It runs as uid, gid and fsGroup 107,
 QEMU's in KubeVirt, so that a virtual machine can open `disk.img`; it has no API token and nothing of Temporal's. A Job
@@ -13,6 +13,7 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.cluster.resources import Json
+from dataimportcron.importer.report import VOLUME
 
 QEMU: Final = 107
 """User and group of QEMU in KubeVirt."""
@@ -24,6 +25,7 @@ LABEL_NAME: Final = "dataimportcron.io/data-volume"
 """On Job and pod: whose import it is, for people."""
 
 _FOLDER, _DEVICE, _SCRATCH, _SHARED, _IMAGE = "/data", "/dev/disk-image", "/tmp", "/shared", "/image"  # noqa: S108 -- the pod's own
+_SOURCE_FOLDER, _SOURCE_DEVICE = "/source", "/dev/source-image"
 _SECRET, _CERTS, _MIRRORS = (f"/etc/dataimportcron/{part}" for part in ("secret", "certs", "certs.d"))
 _LONGEST_LABEL: Final = 63
 _NO_MESH: Final = {
@@ -88,7 +90,10 @@ class Attempt:
         claim: name of the claim, which is the DataVolume's.
         claim_uid: of it.
         number: 1 for the first.
-        url: of the image, pinned by a digest where it is in a registry.
+        url: of the image, pinned by a digest where it is in a registry; "" for one that reads a claim.
+        verb: what is done, the beginning of the Job's name.
+        source_claim: name of the claim that is read; the claim itself, where its disk only becomes larger.
+        source_block: that claim is a block device.
         digest: that an image must have whose URL cannot say so; "" for any.
         node_pull: the node's runtime pulls the image.
         image_volume: it is mounted as a volume then; else its own container holds it.
@@ -108,6 +113,9 @@ class Attempt:
     number: int
     url: str
     size: int
+    verb: str = "import"
+    source_claim: str = ""
+    source_block: bool = False
     digest: str = ""
     node_pull: bool = False
     image_volume: bool = False
@@ -122,7 +130,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Of the Job, and of the ConfigMap with its files."""
-        return f"import-{self.claim_uid}-{self.number}"
+        return f"{self.verb}-{self.claim_uid}-{self.number}"
 
     @property
     def image(self) -> str:
@@ -275,16 +283,9 @@ def _pod(attempt: Attempt, settings: PodSettings) -> Json:
         spec["priorityClassName"] = attempt.priority_class
     if attempt.service_account:
         spec["serviceAccountName"] = attempt.service_account
-    volumes: list[Json] = [
-        {"name": "disk", "persistentVolumeClaim": {"claimName": attempt.claim}},
-        {"name": "scratch", "emptyDir": {}},
-    ]
-    mounts: list[Json] = [{"name": "scratch", "mountPath": _SCRATCH}]
-    members: Json = {}
-    if attempt.block:
-        members["volumeDevices"] = [{"name": "disk", "devicePath": _DEVICE}]
-    else:
-        mounts.append({"name": "disk", "mountPath": _FOLDER})
+    volumes, mounts, devices = _disks(attempt)
+    volumes.append({"name": "scratch", "emptyDir": {}})
+    mounts.append({"name": "scratch", "mountPath": _SCRATCH})
     if not pulled:
         files = _files(attempt, settings)
         volumes += files
@@ -298,6 +299,7 @@ def _pod(attempt: Attempt, settings: PodSettings) -> Json:
         spec["shareProcessNamespace"] = True
         spec["initContainers"] = [busybox_container(settings), _image_container(attempt, settings)]
     environment = {"HOME": _SCRATCH, **settings.environment}
+    members: Json = {"volumeDevices": devices} if devices else {}
     spec["containers"] = [
         container(
             settings,
@@ -312,6 +314,21 @@ def _pod(attempt: Attempt, settings: PodSettings) -> Json:
     ]
     spec["volumes"] = volumes
     return spec
+
+
+def _disks(attempt: Attempt) -> tuple[list[Json], list[Json], list[Json]]:
+    """The claim that is written and the one that is read: volumes, mounts and devices."""
+    claims = [("disk", attempt.claim, attempt.block, _FOLDER, _DEVICE)]
+    if attempt.source_claim not in {"", attempt.claim}:
+        claims.append(("source", attempt.source_claim, attempt.source_block, _SOURCE_FOLDER, _SOURCE_DEVICE))
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": claim}} for name, claim, *_ in claims]
+    mounts = [
+        {"name": name, "mountPath": folder} | ({"readOnly": True} if name == "source" else {})
+        for name, _, block, folder, _ in claims
+        if not block
+    ]
+    devices = [{"name": name, "devicePath": device} for name, _, block, _, device in claims if block]
+    return volumes, mounts, devices
 
 
 def _image_container(attempt: Attempt, settings: PodSettings) -> Json:
@@ -361,11 +378,21 @@ def _files(attempt: Attempt, settings: PodSettings) -> list[Json]:
     return volumes
 
 
+def _source(attempt: Attempt, target: str) -> str:
+    """What the importer reads, as its command line says it."""
+    if attempt.source_claim == attempt.claim:
+        return f"{VOLUME}{target}"
+    if attempt.source_claim:
+        return f"{VOLUME}{_SOURCE_DEVICE if attempt.source_block else _SOURCE_FOLDER}"
+    if attempt.node_pull:
+        return _IMAGE if attempt.image_volume else f"{_SHARED}/root"
+    return attempt.url
+
+
 def _arguments(attempt: Attempt, settings: PodSettings) -> list[str]:
     """The importer's command line; nothing secret stands in it."""
-    unpacked = _IMAGE if attempt.image_volume else f"{_SHARED}/root"
-    source = unpacked if attempt.node_pull else attempt.url
-    arguments = ["--source", source, "--size", str(attempt.size), "--target", _DEVICE if attempt.block else _FOLDER]
+    target = _DEVICE if attempt.block else _FOLDER
+    arguments = ["--source", _source(attempt, target), "--size", str(attempt.size), "--target", target]
     if attempt.digest:
         arguments += ["--digest", attempt.digest]
     if attempt.preallocate:

@@ -77,6 +77,9 @@ VOLUME_SNAPSHOTS: Final = ResourceType("snapshot.storage.k8s.io", "v1", "volumes
 VOLUME_SNAPSHOT_CLASSES: Final = ResourceType(
     "snapshot.storage.k8s.io", "v1", "volumesnapshotclasses", "VolumeSnapshotClass", namespaced=False
 )
+VOLUME_SNAPSHOT_CONTENTS: Final = ResourceType(
+    "snapshot.storage.k8s.io", "v1", "volumesnapshotcontents", "VolumeSnapshotContent", namespaced=False
+)
 VOLUME_CLONE_SOURCES: Final = ResourceType(CDI_GROUP, VERSION, "volumeclonesources", "VolumeCloneSource")
 IMAGE_STREAMS: Final = ResourceType("image.openshift.io", "v1", "imagestreams", "ImageStream")
 SUBJECT_ACCESS_REVIEWS: Final = ResourceType(

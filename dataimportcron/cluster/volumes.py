@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from dataimportcron import naming
-from dataimportcron.api.conditions import Phase
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.clones import Clones, disk_in
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.placements import Placements
-from dataimportcron.cluster.pods import LABEL_VOLUME
 from dataimportcron.cluster.provisioners import FILESYSTEM
 from dataimportcron.cluster.records import record_of
 from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.cluster.sources import clonable_claim, clonable_snapshot, missing
+from dataimportcron.cluster.temporaries import Temporaries
+from dataimportcron.cluster.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
 from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
 from dataimportcron.ports import Clonable, CloneSource, Objects, Placement, Reservation, SourceKind, Volume, VolumeSpec
-
-_ENDED = frozenset({"Succeeded", "Failed"})
-_KINDS = {SourceKind.PVC: PVCS.kind, SourceKind.SNAPSHOT: VOLUME_SNAPSHOTS.kind}
 
 
 class ClusterVolumes:
@@ -41,6 +37,8 @@ class ClusterVolumes:
         self._claims = claims
         self._placements = placements
         self._attempts = Attempts(connection)
+        self._clones = Clones(connection, claims)
+        self._temporaries = Temporaries(connection)
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """See the port."""
@@ -61,11 +59,25 @@ class ClusterVolumes:
 
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
-        found = await self.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
-        if found is not None:
-            return Clonable(size=found.size)
-        message = f"The source {source.kind} {source.name} doesn't exist"
-        return Clonable(reason=CloneWithoutSourceError.reason, message=message)
+        if source.kind is SourceKind.SNAPSHOT:
+            return await self._clonable_snapshot(source)
+        claim = await self._claims.find(source.namespace, source.name)
+        if claim is None:
+            return missing(source)
+        try:
+            owner = await self._objects.get(DataVolume, source.namespace, source.name)
+        except ObjectNotFoundError:
+            owner = None
+        pods = await self._connection.list(PODS, source.namespace)
+        return clonable_claim(claim, owner, pods, disk_in(claim, await self._claims.facts(claim["spec"])))
+
+    async def _clonable_snapshot(self, source: CloneSource) -> Clonable:
+        try:
+            snapshot = await self._connection.get(VOLUME_SNAPSHOTS, source.name, source.namespace)
+            origin = await self._clones.origin(source)
+        except (ObjectNotFoundError, NotServedError, CloneWithoutSourceError):
+            return missing(source)
+        return clonable_snapshot(snapshot, origin.disk)
 
     async def adopt(self, volume: DataVolume) -> bool:  # noqa: ARG002 -- the port's
         """See the port."""
@@ -80,6 +92,7 @@ class ClusterVolumes:
         claim = await self._claims.find(namespace, name)
         if claim is None:
             return
+        await self._temporaries.remove_of(claim)
         await self._attempts.remove(claim)
         try:
             await self._connection.delete(PVCS, name, namespace, uid=claim["metadata"]["uid"])
@@ -125,68 +138,6 @@ class ClusterVolumes:
             return await self._connection.list(resource, namespace)
         except NotServedError:
             return []
-
-
-def mounting(claim: Json, pods: list[Json]) -> Iterator[str]:
-    """Who has a claim mounted, or will have: its pods that have not ended, but for our own importer's."""
-    own = claim["metadata"]
-    for pod in pods:
-        metadata, spec = pod["metadata"], pod.get("spec") or {}
-        names = {(it.get("persistentVolumeClaim") or {}).get("claimName") for it in spec.get("volumes") or ()}
-        ours = (metadata.get("labels") or {}).get(LABEL_VOLUME) == own["uid"]
-        if own["name"] in names and not ours and (pod.get("status") or {}).get("phase") not in _ENDED:
-            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
-
-
-def cloning(claim: Json, claims: list[Json]) -> Iterator[str]:
-    """The claims that are still being cloned from a claim."""
-    for metadata in _made_from(PVCS.kind, claim["metadata"]["name"], claims):
-        yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being cloned from it"
-
-
-def restoring(snapshot: CloneSource, claims: list[Json]) -> Iterator[str]:
-    """The claims that are still being restored from a snapshot."""
-    for metadata in _made_from(VOLUME_SNAPSHOTS.kind, snapshot.name, claims):
-        yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being restored from it"
-
-
-def _made_from(kind: str, name: str, claims: list[Json]) -> Iterator[Json]:
-    """The metadata of claims whose volume the driver is still making from something."""
-    for claim in claims:
-        spec = claim.get("spec") or {}
-        sources = (spec.get("dataSource") or {}, spec.get("dataSourceRef") or {})
-        named = any((it.get("kind"), it.get("name")) == (kind, name) for it in sources)
-        if named and (claim.get("status") or {}).get("phase") != "Bound":
-            yield claim["metadata"]
-
-
-def cloning_by_cdi(cloned: CloneSource, sources: list[Json]) -> Iterator[str]:
-    """CDI's notes of its clones, in the namespace of what they read; they go when the clone is done."""
-    for note in sources:
-        source = (note.get("spec") or {}).get("source") or {}
-        if (source.get("kind"), source.get("name")) == (_KINDS[cloned.kind], cloned.name):
-            metadata = note["metadata"]
-            yield f"CDI is cloning it, says VolumeCloneSource {metadata['namespace']}/{metadata['name']}"
-
-
-def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
-    """The snapshots of a claim that are still being taken."""
-    for snapshot in snapshots:
-        source = ((snapshot.get("spec") or {}).get("source") or {}).get("persistentVolumeClaimName")
-        if source == claim["metadata"]["name"] and not (snapshot.get("status") or {}).get("readyToUse"):
-            metadata = snapshot["metadata"]
-            yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
-
-
-def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]:
-    """The DataVolumes that are to be cloned from something, by their own words or by our choice, and are not yet."""
-    for volume in volumes:
-        source, own = volume.spec.source, volume.metadata
-        said = (source.pvc if cloned.kind is SourceKind.PVC else source.snapshot) if source else None
-        named = said is not None and (said.namespace or own.namespace, said.name) == (cloned.namespace, cloned.name)
-        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
-        if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
-            yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
 
 
 def _is_lost(claim: Json) -> bool:

@@ -5,6 +5,7 @@ Read in this order; each module knows only those below it:
     __main__        command line, signals, exit code
     report          the lines that it prints, and their reader
     run             one import, from lock to marker
+    volumes         one volume from another, or from nothing
     source/         where bytes come from: a registry, an OCI archive, a plain file
     layer/          one layer through its threads, and what /disk holds over all layers
     disk/           raw or qcow2 to raw while it streams by, and what is written

@@ -18,7 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, TooManyRequestsError
-from dataimportcron.importer.report import FAILED, TERMINATED, Progress, Result
+from dataimportcron.importer.report import BLANK, FAILED, TERMINATED, VOLUME, Progress, Result
 from dataimportcron.reference import Reference, is_digest
 
 if TYPE_CHECKING:
@@ -44,7 +44,11 @@ The target is a file (its holes take no space), a folder, for DIR/disk.img as
 KubeVirt names it, or a block device, which reads as zeros behind the disk. The
 marker is TARGET.complete, and DIR/.dataimportcron/disk.img.complete in a
 folder. A device has none unless --marker names one, and is then written anew
-each time."""
+each time.
+
+A volume (a folder with disk.img, a file or a block device) is copied byte by
+byte, with holes where there are zeros, and without a marker; where source and
+target are the same volume, its disk only becomes as large as --size says."""
 
 _EPILOG = """\
 Progress and, in the last line, the result are JSON objects on standard output;
@@ -56,7 +60,10 @@ examples:
   dataimportcron import --source docker://quay.io/containerdisks/fedora \\
       --target fedora.img --size 10737418240"""
 
-_SOURCE_HELP = "docker://IMAGE, oci-archive:FILE[:TAG], a disk FILE, or a FOLDER that is / in an image"
+_SOURCE_HELP = (
+    "docker://IMAGE, oci-archive:FILE[:TAG], a disk FILE, a FOLDER that is / in an image, "
+    "volume:FILE|DIR|/dev/… as it is, or blank: for zeros"
+)
 _SECRET_HELP = "files accessKeyId and secretKey, or .dockerconfigjson (default: what docker or podman login wrote)"  # noqa: S105 -- no secret
 
 
@@ -104,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> Result:
     if options.watch_stdin:
         threading.Thread(target=_end_with_parent, daemon=True).start()
+    if options.source.startswith((VOLUME, BLANK)):
+        return _make_volume(options)
     reader = _reader(options)
     # Imported late: --help and wrong arguments answer at once.
     from dataimportcron.importer.run import Request, run_import  # noqa: PLC0415
@@ -119,6 +128,21 @@ def _run(options: argparse.Namespace) -> Result:
         preallocate=options.preallocate,
     )
     return run_import(request, reader, _Reporter())
+
+
+def _make_volume(options: argparse.Namespace) -> Result:
+    from dataimportcron.importer.volumes import VolumeRequest, make_volume  # noqa: PLC0415 -- imports need it not
+
+    named = options.source.removeprefix(VOLUME)
+    if named in {"", options.source} and options.source != BLANK:
+        raise InvalidObjectError(f"--source {options.source!r} names no volume", hint="see --help")
+    request = VolumeRequest(
+        source=None if options.source == BLANK else Path(named),
+        target=options.target,
+        size=options.size,
+        preallocate=options.preallocate,
+    )
+    return make_volume(request, _Reporter())
 
 
 def _reader(options: argparse.Namespace) -> ImageReader:

@@ -1,4 +1,4 @@
-"""What the importer says on its standard output, and how another process reads it: one JSON object per line.
+"""What the importer is told and says, as another process needs it: on its standard output one JSON object per line.
 
 The last line is the result, all others are progress. Both sides import this module, so it needs nothing but the
 standard library, and it never fails on a line that is not ours: somebody else may write to the same pipe.
@@ -16,6 +16,11 @@ FAILED = "Failed"
 TERMINATED = "Terminated"
 """Reason of a failure: a signal has ended the importer."""
 
+VOLUME = "volume:"
+"""Begins a source that is a volume: a folder with a disk.img, a file or a block device."""
+BLANK = "blank:"
+"""A source that has no bytes."""
+
 
 class Phase:
     """What the importer is busy with; constants, in the order in which they come."""
@@ -23,8 +28,12 @@ class Phase:
     RESOLVING = "Resolving"
     DOWNLOADING = "Downloading"
     CONVERTING = "Converting"
+    COPYING = "Copying"
     SYNCING = "Syncing"
     COMPLETE = "Complete"
+
+
+_PHASES = tuple(value for name, value in vars(Phase).items() if name.isupper())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +140,7 @@ def parse_line(line: str) -> Progress | Result | None:
     phase = document.get("phase")
     if phase in (SUCCEEDED, FAILED):
         return _from_document(Result, document)
-    if phase in (Phase.RESOLVING, Phase.DOWNLOADING, Phase.CONVERTING, Phase.SYNCING, Phase.COMPLETE):
+    if phase in _PHASES:
         return _from_document(Progress, document)
     return None
 

@@ -24,7 +24,7 @@ from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import (
     ConflictError,
-    ForeignFileError,
+    ForeignVolumeError,
     ImageNotFoundError,
     ImporterDiedError,
 )
@@ -54,7 +54,7 @@ async def cluster(connection, namespace):
     made = Cluster(connection, objects, namespace)
     async with running(objects.run()):
         yield made
-        made.importer._hands_over = lambda: True
+        made.importer._filling._hands_over = lambda: True
         for task in made.tasks:
             task.cancel()
         await asyncio.gather(*made.tasks, return_exceptions=True)
@@ -121,7 +121,7 @@ async def test_a_call_after_a_crash_follows_the_job_that_runs(cluster):
     spec = await cluster.volume()
     crashed = cluster.start(spec)
     pod = await cluster.pod()
-    cluster.importer._hands_over = lambda: True
+    cluster.importer._filling._hands_over = lambda: True
     crashed.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await crashed
@@ -157,7 +157,7 @@ async def test_a_claim_of_somebody_else_is_left_alone(cluster):
         "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}},
     }
     await cluster.connection.create(PVCS, body)
-    with pytest.raises(ForeignFileError, match="exists already"):
+    with pytest.raises(ForeignVolumeError, match="exists already"):
         await cluster.importer.run(cluster.image, DIGEST, await cluster.volume(), cluster.said.append)
     assert await cluster.jobs() == []
 

@@ -241,7 +241,7 @@ async def test_a_pod_that_is_killed_in_its_middle(home, release):
 async def test_a_worker_that_ends_leaves_the_import_to_the_next(home, release):
     spec = await home.volume()
     importer = home.importer(rate=SLOW)
-    importer._hands_over = lambda: True
+    importer._filling._hands_over = lambda: True
     task = await home.started(importer, home.image, release, spec)
     task.cancel()
     with suppress(asyncio.CancelledError):

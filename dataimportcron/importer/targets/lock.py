@@ -43,6 +43,11 @@ _FILE_HINT = (
 )
 
 
+def disk_in(path: Path) -> Path:
+    """The file or device that holds the disk of a volume: in a folder that is `disk.img`, KubeVirt's name."""
+    return path / _DISK if path.is_dir() else path
+
+
 def place(target: Path, marker: Path | None) -> tuple[Path, Path | None]:
     """What is written and where that is recorded, for a target as a person names it.
 
@@ -60,7 +65,7 @@ def place(target: Path, marker: Path | None) -> tuple[Path, Path | None]:
             if marker is None:
                 (target / _HIDDEN).mkdir(exist_ok=True)
                 marker = target / _HIDDEN / f"{_DISK}.complete"
-            return target / _DISK, marker
+            return disk_in(target), marker
         if marker is None and not target.is_block_device():
             marker = target.with_name(f"{target.name}.complete")
         return target, marker

@@ -1,0 +1,85 @@
+"""Whether a claim or a snapshot can be cloned now, in CDI's words where it has some. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from dataimportcron.api.conditions import Phase
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.clone_plans import LABEL_CLONE
+from dataimportcron.cluster.plain_volumes import LABEL as LABEL_PLAIN
+from dataimportcron.cluster.records import record_of
+from dataimportcron.cluster.resources import DATA_VOLUMES, Json
+from dataimportcron.cluster.uses import writing
+from dataimportcron.errors import CloneWithoutSourceError
+from dataimportcron.ports import Clonable, CloneSource
+
+_WITHOUT: Final = CloneWithoutSourceError.reason
+_IN_USE: Final = "CloneSourceInUse"
+_NOT_READY: Final = "SnapshotNotReady"
+_INVALID: Final = "CloneValidationFailed"
+
+
+def missing(source: CloneSource) -> Clonable:
+    """A source that is not there."""
+    return Clonable(reason=_WITHOUT, message=f"The source {source.kind} {source.name} doesn't exist")
+
+
+def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], size: int) -> Clonable:
+    """Whether a claim can be cloned.
+
+    Args:
+        claim: the source.
+        owner: the DataVolume of that name, None where there is none.
+        pods: of its namespace.
+        size: bytes of its disk, where nobody has recorded them.
+    """
+    metadata, phase = claim["metadata"], (claim.get("status") or {}).get("phase")
+    name, record = metadata["name"], record_of(claim)
+    if metadata.get("deletionTimestamp"):
+        return Clonable(reason=_WITHOUT, message=f"The source pvc {name} is being deleted")
+    if phase != "Bound":
+        lost = "has lost its volume" if phase == "Lost" else "is not bound to a volume yet"
+        return Clonable(reason=_WITHOUT, message=f"The source pvc {name} {lost}")
+    complete = owner is not None and owner.status.phase == Phase.SUCCEEDED
+    if record is None and is_filled_by_us(claim) and not complete:
+        return Clonable(reason=_WITHOUT, message=f"The source pvc {name} is not populated yet")
+    user = next(writing(claim, pods), "")
+    if user:
+        return Clonable(reason=_IN_USE, message=user)
+    return Clonable(size=record.size if record else size)
+
+
+def clonable_snapshot(snapshot: Json, size: int) -> Clonable:
+    """Whether a snapshot can be cloned.
+
+    Args:
+        snapshot: the source.
+        size: bytes of its disk.
+    """
+    metadata, spec, status = snapshot["metadata"], snapshot["spec"], snapshot.get("status") or {}
+    what = f"The source snapshot {metadata['name']}"
+    if metadata.get("deletionTimestamp"):
+        return Clonable(reason=_WITHOUT, message=f"{what} is being deleted")
+    if not status:
+        return Clonable(reason=_NOT_READY, message=f"{what} has no status")
+    if status.get("error"):
+        return Clonable(reason=_NOT_READY, message=f"{what} is in error: {status['error'].get('message')}")
+    if not status.get("readyToUse"):
+        return Clonable(reason=_NOT_READY, message=f"{what} is not ready")
+    if not spec.get("volumeSnapshotClassName"):
+        return Clonable(reason=_INVALID, message=f"{what} does not have a volume snapshot class")
+    return Clonable(size=size)
+
+
+def is_filled_by_us(claim: Json) -> bool:
+    """Whether a claim holds a volume only when it says so: one of a DataVolume, or a temporary one."""
+    metadata = claim["metadata"]
+    labels = metadata.get("labels") or {}
+    owners = metadata.get("ownerReferences") or ()
+    return (
+        any(it.get("kind") == DATA_VOLUMES.kind and it.get("controller") for it in owners)
+        or labels.get(LABEL_PLAIN) == "true"
+        or LABEL_CLONE in labels
+    )

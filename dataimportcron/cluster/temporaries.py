@@ -1,0 +1,109 @@
+"""What is made for a clone and must not outlive it: claims and snapshots, told by a label from everything else.
+
+They stand in the source's namespace, where a DataVolume of another namespace cannot own them. So whoever ends a clone
+removes them, and what a killed worker has left is swept up when its DataVolume has ended or is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Final
+
+from dataimportcron import naming
+from dataimportcron.api.conditions import Phase
+from dataimportcron.cluster.attempts import Attempts
+from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF, LABEL_CLONE
+from dataimportcron.cluster.connection import Connection
+from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError
+from dataimportcron.ports import CloneSource
+
+logger = logging.getLogger(__name__)
+
+_PERIOD: Final = 60.0
+"""Seconds between two sweeps."""
+_ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+
+
+class Temporaries:
+    """The temporary objects of all clones.
+
+    Args:
+        connection: to the API server.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._attempts = Attempts(connection)
+
+    async def remove(self, namespace: str, name: str, uid: str, *, source: str) -> None:
+        """Remove what was made for a clone, without waiting until it is gone.
+
+        Args:
+            namespace: of its DataVolume.
+            name: of it.
+            uid: of it.
+            source: namespace of what is cloned.
+        """
+        for resource, thing in await self._list(source, f"{LABEL_CLONE}={uid}"):
+            if annotations_of(thing).get(ANNOTATION_CLONE_OF) == f"{namespace}/{name}":
+                await self._remove(resource, thing)
+
+    async def remove_of(self, claim: Json) -> None:
+        """Remove what was made for the clone that a claim is, if it is one that was begun."""
+        own = claim["metadata"]
+        source = CloneSource.parse(annotations_of(claim).get(naming.ANNOTATION_CLONE_SOURCE, ""))
+        if source is None:
+            return
+        for owner in own.get("ownerReferences") or ():
+            await self.remove(own["namespace"], own["name"], owner["uid"], source=source.namespace)
+
+    async def keep_swept(self, namespace: str = "") -> None:
+        """Sweep a namespace, or all, now and then, until cancelled."""
+        while True:
+            try:
+                await self.sweep(namespace)
+            except DataImportCronError as error:
+                logger.warning("what clones have left is not looked at: %s", error)
+            await asyncio.sleep(_PERIOD)
+
+    async def sweep(self, namespace: str = "") -> None:
+        """Remove what was made for clones whose DataVolume has ended, or surely is gone."""
+        for resource, thing in await self._list(namespace, LABEL_CLONE):
+            if not await self._is_wanted(thing):
+                own = thing["metadata"]
+                logger.info("%s is left of a clone, and removed", resource.called(own["namespace"], own["name"]))
+                await self._remove(resource, thing)
+
+    async def _is_wanted(self, thing: Json) -> bool:
+        """Whether a clone goes on; asked of the API server, for a cache may not know a new DataVolume yet."""
+        namespace, _, name = annotations_of(thing).get(ANNOTATION_CLONE_OF, "").partition("/")
+        if not name:
+            return True  # whatever it is, we have not made it
+        try:
+            volume = await self._connection.get(DATA_VOLUMES, name, namespace)
+        except ObjectNotFoundError:
+            return False
+        same = volume["metadata"]["uid"] == thing["metadata"]["labels"][LABEL_CLONE]
+        return same and (volume.get("status") or {}).get("phase") not in _ENDED
+
+    async def _list(self, namespace: str, selector: str) -> list[tuple[ResourceType, Json]]:
+        found: list[tuple[ResourceType, Json]] = []
+        for resource in (PVCS, VOLUME_SNAPSHOTS):
+            try:
+                things = await self._connection.list(resource, namespace, label_selector=selector)
+            except NotServedError:
+                continue
+            found += [(resource, thing) for thing in things]
+        return found
+
+    async def _remove(self, resource: ResourceType, thing: Json) -> None:
+        own = thing["metadata"]
+        if resource is PVCS:
+            await self._attempts.remove(thing)
+        try:
+            await self._connection.delete(resource, own["name"], own["namespace"], uid=own["uid"])
+        except ConflictError:
+            return  # another one of that name lives now
