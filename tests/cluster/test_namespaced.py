@@ -44,7 +44,7 @@ def test_one_namespace_is_served_with_roles_alone(place, cluster, namespace, tmp
         digest = push(http, "one/disk", "latest", Image(layers=(disk_layer(tmp_path / "disk.img", tmp_path),)))
     cluster.apply(*(cron(place, where, "quay.io/one/disk") for where in (NAMESPACE, namespace)))
     cluster.wait("condition=Ready", f"{BESIDE.crons}/golden", "-n", NAMESPACE, seconds=90)
-    assert place.points_to(NAMESPACE, "golden") == f"golden-{digest.removeprefix('sha256:')[:12]}"
+    place.eventually_points_to(NAMESPACE, "golden", f"golden-{digest.removeprefix('sha256:')[:12]}", 20)
     assert "UpToDate" in place.dataimportcron("poll", "golden", "-n", NAMESPACE).stdout
     assert condition(place.cron(namespace, "golden"), "Ready") == ("", "")
 

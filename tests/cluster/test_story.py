@@ -17,6 +17,7 @@ from demo.cluster.story import NAMESPACE as GOLDEN
 from deploy.image.build import CHECKOUT, build, cache
 from tests.cluster import rights
 from tests.cluster.installed import WORKER, leave_nothing
+from tests.cluster.moving import moved_and_moved_back
 from tests.cluster.own_temporal import by_api_key, by_certificate
 from tests.cluster.rights import Right
 
@@ -75,6 +76,8 @@ def test_a_crons_whole_life(installed):
     _one_worker_stays(story.place)
     _uninstalled_and_installed_again(story)
     story.deletion()
+    if story.place.mode is BESIDE:
+        moved_and_moved_back(story)
 
 
 def _rests(cluster):

@@ -27,7 +27,7 @@ from tests.support.stocked import HTPASSWD, ROBOT
 TEMPORAL = "dataimportcron-temporal"
 ELSEWHERE = "registry.example"
 """A name that only the proxy knows."""
-DISK = os.urandom(8 << 20)
+DISK = os.urandom(16 << 20)
 """Some seconds of an import, at the rate of the settings."""
 
 
@@ -44,8 +44,12 @@ def trial(cluster, tmp_path_factory):
 
 def find_temporal(place):
     """Its pod's address, which this machine reaches too."""
-    place.kubectl("rollout", "status", f"statefulset/{TEMPORAL}", "--timeout=90s")
-    place.temporal = f"{place.cluster.get('pod', f'{TEMPORAL}-0', '-n', NAMESPACE)['status']['podIP']}:7233"
+
+    def look():
+        pods = place.cluster.get("pods", "-l", "app.kubernetes.io/component=temporal", "-n", NAMESPACE)["items"]
+        return next((pod["status"]["podIP"] for pod in pods if condition(pod, "Ready")[0] == "True"), "")
+
+    place.temporal = f"{wait_for('a Temporal that is ready', 90, look)}:7233"
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +105,7 @@ def imported(place, namespace):
 
     def look():
         found = seen(place.cluster, namespace)
-        return found if "bytes_written" in found and "--source" in found else ""
+        return found if "bytesWritten" in found and "--source" in found else ""
 
     meanwhile = wait_for("an importer that writes", 60, look)
     place.cluster.wait("condition=Ready", f"{place.mode.crons}/golden", "-n", namespace, seconds=90)
@@ -167,7 +171,12 @@ def test_a_mirror_and_what_temporal_knows_after_its_pod_has_gone(trial, namespac
     trial.kubectl("delete", "pod", f"{TEMPORAL}-0", "--now")
     find_temporal(trial)
     asked = ("golden", "-n", namespace)
-    assert digest.removeprefix("sha256:")[:12] in trial.dataimportcron("history", *asked).stdout
+
+    def remembered():
+        return trial.dataimportcron("history", *asked, check=False).stdout
+
+    known = wait_for("workers that have found it again", 60, remembered)
+    assert digest.removeprefix("sha256:")[:12] in known
     newer = mirrored(version="2")
     assert newer in trial.dataimportcron("poll", *asked).stdout
     trial.eventually_points_to(namespace, "golden", f"golden-{newer.removeprefix('sha256:')[:12]}", 90)
