@@ -12,6 +12,7 @@ from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.placements import Placements
+from dataimportcron.cluster.plain_volumes import is_plain_volume
 from dataimportcron.cluster.pods import LABEL_VOLUME
 from dataimportcron.cluster.provisioners import FILESYSTEM
 from dataimportcron.cluster.records import record_of
@@ -76,9 +77,12 @@ class ClusterVolumes:
         return Reservation()
 
     async def delete(self, namespace: str, name: str) -> None:
-        """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first."""
+        """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first.
+
+        A claim that was given away, by `migrate --undo` or `kubectl delete --cascade=orphan`, is no DataVolume's.
+        """
         claim = await self._claims.find(namespace, name)
-        if claim is None:
+        if claim is None or not (is_plain_volume(claim) or _is_owned(claim)):
             return
         await self._attempts.remove(claim)
         try:
@@ -187,6 +191,11 @@ def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]
         chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
         if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
             yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
+
+
+def _is_owned(claim: Json) -> bool:
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return any(owner["kind"] == DataVolume.model_fields["kind"].default for owner in owners)
 
 
 def _is_lost(claim: Json) -> bool:
