@@ -34,6 +34,7 @@ ELSEWHERE = frozenset(
         Right("cdi.kubevirt.io", "datasources", "delete"),
         Right("cdi.kubevirt.io", "storageprofiles", "delete"),
         Right("cdi.kubevirt.io", "cdiconfigs", "create"),
+        *(Right("snapshot.storage.k8s.io", "volumesnapshots", verb) for verb in ("create", "patch", "delete")),
     }
 )
 """What is granted for other sources, other modes and other ends than this story's."""
