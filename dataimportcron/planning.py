@@ -86,8 +86,11 @@ class Plan:
     warning: bool = False
 
 
-def plan(facts: Facts) -> Plan:
+def plan(facts: Facts) -> Plan:  # noqa: PLR0911 -- a rule, a return
     """The policy of a DataImportCron, from the strongest rule to the weakest."""
+    if naming.ANNOTATION_MOVING in facts.cron.metadata.annotations:
+        message = "The cron is being moved to or from CDI; `dataimportcron migrate` goes on with it"
+        return Plan(decision=_decision(facts.cron, Verdict.WAIT, "Moving", message, None), cron=facts.cron)
     invalid = invalidity(facts.cron)
     if invalid is not None:
         return _failed(facts, facts.cron, invalid, None, polled=False)

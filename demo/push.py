@@ -92,7 +92,7 @@ def _compressor(file: IO[bytes], media_type: str, level: int) -> IO[bytes]:
     if media_type == LAYER_ZSTD:
         return cast("IO[bytes]", ZstdFile(file, "wb", level=level))
     if media_type == LAYER_GZIP:
-        return cast("IO[bytes]", gzip.GzipFile(fileobj=file, mode="wb", compresslevel=level, mtime=0))
+        return cast("IO[bytes]", gzip.GzipFile(filename="", fileobj=file, mode="wb", compresslevel=level, mtime=0))
     return file
 
 

@@ -1,4 +1,4 @@
-"""A real registry for the demonstration and the tests: Debian's docker-registry on loopback, with TLS of its own CA.
+"""A real registry for the demonstration and the tests: Debian's docker-registry, with TLS of its own CA.
 
 It starts in a folder of its own on a free port, and ends with its context, by its process id.
 """
@@ -59,8 +59,14 @@ class RunningRegistry:
 
 
 @contextmanager
-def registry(
-    folder: Path, *, tls: bool = True, auth: dict[str, Any] | None = None, port: int = 0
+def registry(  # noqa: PLR0913 -- each option has a name
+    folder: Path,
+    *,
+    tls: bool = True,
+    auth: dict[str, Any] | None = None,
+    port: int = 0,
+    host: str = HOST,
+    names: tuple[str, ...] = (),
 ) -> Iterator[RunningRegistry]:
     """Run a registry in `folder`; its content stays there for a later run.
 
@@ -69,6 +75,8 @@ def registry(
         tls: whether it speaks https; its CA is `folder/ca.crt`.
         auth: the member `auth` of docker-registry's configuration.
         port: 0 for any free one.
+        host: the address where it listens.
+        names: by which else it is known.
 
     Raises:
         MissingDependencyError: docker-registry is not installed.
@@ -81,10 +89,10 @@ def registry(
             hint="apt-get install --no-install-recommends docker-registry",
         )
     folder.mkdir(parents=True, exist_ok=True)
-    address = f"{HOST}:{port or _free_port()}"
+    address = f"{host}:{port or _free_port(host)}"
     http: dict[str, Any] = {"addr": address, "secret": "not-used-by-one-instance"}
     if tls:
-        certificate, key = make_certificates(folder)
+        certificate, key = make_certificates(folder, host, *names)
         http["tls"] = {"certificate": str(certificate), "key": str(key)}
     configuration = {
         "version": 0.1,
@@ -113,8 +121,14 @@ def registry(
             process.wait()
 
 
-def make_certificates(folder: Path) -> tuple[Path, Path]:
-    """A CA (`ca.crt`) and a certificate of it for loopback; returns certificate and key. Made once per folder."""
+def make_certificates(folder: Path, host: str = HOST, *others: str) -> tuple[Path, Path]:
+    """A CA (`ca.crt`) and a certificate of it; returns certificate and key. Made once per folder.
+
+    Args:
+        folder: where.
+        host: the server's address.
+        others: names of it, beside localhost.
+    """
     certificate, key = folder / "server.crt", folder / "server.key"
     if certificate.exists():
         return certificate, key
@@ -131,7 +145,7 @@ def make_certificates(folder: Path) -> tuple[Path, Path]:
         .sign(ca_key, hashes.SHA256())
     )
     server_key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
+    names = [x509.IPAddress(ipaddress.ip_address(host)), *map(x509.DNSName, ("localhost", *others))]
     server = (
         _builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "registry")]), ca_name, server_key)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -182,7 +196,7 @@ def client(running: RunningRegistry, **options: Any) -> httpx.Client:  # noqa: A
     return httpx.Client(base_url=running.url, verify=verify, timeout=60, trust_env=False, **options)
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind((HOST, 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])

@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -44,6 +44,7 @@ from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.errors import ApiUnavailableError, MissingDependencyError
 from dataimportcron.host import clock
+from dataimportcron.oci.proxies import variables
 from worker.binding.bind import Binding
 from worker.binding.executions import Executions
 from worker.binding.feed import Deletion, News
@@ -192,7 +193,7 @@ def pod_settings(settings: ClusterSettings) -> PodSettings:
         raise MissingDependencyError(
             f"{IMAGE_VARIABLE} does not name the image of import pods", hint="deploy/base sets it to the worker's own"
         )
-    return pods_of(settings, image)
+    return replace(pods_of(settings, image), environment=variables(os.environ))
 
 
 def pods_of(settings: ClusterSettings, image: str) -> PodSettings:

@@ -104,14 +104,14 @@ def read_cdi_config(config: Mapping[str, Any]) -> CdiConfig:
 
 
 def effective(settings: PodSettings, config: CdiConfig) -> PodSettings:
-    """The settings of pods, completed by CDI's configuration; ours outrank it."""
+    """The settings of pods, completed by CDI's configuration; ours outrank it, but for proxies, as in polls."""
     certificates = {f"proxy-{number}.crt": pem for number, pem in enumerate(config.proxy_certificates)}
     resources = dict(config.resources) if settings.resources == DEFAULT_RESOURCES else settings.resources
     return replace(
         settings,
         insecure_registries=_together(settings.insecure_registries, sorted(config.insecure_registries)),
         image_pull_secrets=_together(settings.image_pull_secrets, config.image_pull_secrets),
-        environment={**dict(config.proxies), **settings.environment},
+        environment={**settings.environment, **dict(config.proxies)},
         certificates={**certificates, **settings.certificates},
         resources=resources or settings.resources,
     )

@@ -69,22 +69,22 @@ class Claims:
 
     async def size_of(self, volume: DataVolume, claim: Json) -> int:
         """Bytes of the disk of a DataVolume in its claim."""
-        document = volume.document()
-        spec = document.get("spec") or {}
-        return disk_size(document, claim, await self.facts(spec.get("storage") or spec.get("pvc") or {}))
+        return disk_size(volume.document(), claim, StorageFacts(overheads=await self._all_overheads()))
 
     async def facts(self, wanted: Json) -> StorageFacts:
         """What there is to know of the storage of a claim with this spec."""
         classes = await self._optional(STORAGE_CLASSES)
         storage_class = class_of(wanted, classes)
         profile = await self._optional_profile(storage_class)
-        overheads = {**(await self.cdi.current()).overheads, **self._overheads}
         return StorageFacts(
             classes=classes,
             profiles={storage_class: profile} if profile else {},
-            overheads=overheads,
+            overheads=await self._all_overheads(),
             snapshot_classes=await self._optional(VOLUME_SNAPSHOT_CLASSES),
         )
+
+    async def _all_overheads(self) -> dict[str, str]:
+        return {**(await self.cdi.current()).overheads, **self._overheads}
 
     async def ensure(self, volume: DataVolume, tell: Callable[[HoldUp], None]) -> Json:
         """The claim of a DataVolume, made where it is missing; one that is being deleted is waited for.

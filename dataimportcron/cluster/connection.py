@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from time import monotonic
 from typing import Final
 from urllib.parse import urlencode
 
@@ -26,7 +27,7 @@ from kubernetes.aio.client.rest import RESTResponse
 from dataimportcron.cluster.answers import failure, failure_in_watch
 from dataimportcron.cluster.peers import notice_a_dead_peer
 from dataimportcron.cluster.resources import PODS, Json, ResourceType
-from dataimportcron.errors import ApiUnavailableError, ExpiredVersionError, ObjectNotFoundError
+from dataimportcron.errors import ApiUnavailableError, ExpiredVersionError, ForbiddenError, ObjectNotFoundError
 
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
@@ -38,6 +39,8 @@ _TIMEOUT: Final = 30.0
 """Seconds for a request and its answer."""
 _GRACE: Final = 15.0
 """Seconds that a stream may last beyond the time that the server was asked to end it at."""
+_DOUBT: Final = 15.0
+"""Seconds after an outage in which a refusal is not believed: a server that starts knows no role for a moment."""
 _LONGEST_LINE: Final = 64 * 2**20
 """Bytes of one event of a watch; an object has at most about 1.5 MiB in etcd."""
 
@@ -55,6 +58,7 @@ class Connection:
 
     def __init__(self, api: ApiClient) -> None:
         self._api = api
+        self._lost = float("-inf")
 
     @property
     def server(self) -> str:
@@ -153,10 +157,10 @@ class Connection:
     async def resources_of(self, group: str, version: str) -> frozenset[str]:
         """Names of what the server serves of a group, with subresources: datavolumes, datavolumes/status."""
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
-        status, body, _ = await self._answer(f"discover {group}/{version}", "GET", path)
+        status, body, headers = await self._answer(f"discover {group}/{version}", "GET", path)
         if status == HTTPStatus.NOT_FOUND:
             return frozenset()
-        _require(f"discover {group}/{version}", status, body)
+        self._require(f"discover {group}/{version}", status, body, headers)
         return frozenset(item["name"] for item in json.loads(body)["resources"])
 
     async def raw(self, path: str) -> Json:
@@ -270,7 +274,7 @@ class Connection:
         what = f"read the log of {PODS.called(namespace, pod)}"
         query = _query(container=container, tailLines=_number(tail), limitBytes=_number(limit))
         status, body, headers = await self._answer(what, "GET", PODS.path(namespace, pod, "log"), query, accept="*/*")
-        _require(what, status, body, headers)
+        self._require(what, status, body, headers)
         return body.decode(errors="replace")
 
     async def follow_log(
@@ -307,7 +311,7 @@ class Connection:
         status, answer, headers = await self._answer(
             what, method, path, query, body=body, content_type=content_type, accept=accept
         )
-        _require(what, status, answer, headers)
+        self._require(what, status, answer, headers)
         document: Json = json.loads(answer)
         return document
 
@@ -334,7 +338,7 @@ class Connection:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_TIMEOUT, sock_read=silence)
         async with self._request(what, "GET", path, query, {"Accept": accept}, None, timeout) as response:
             if response.status >= HTTPStatus.BAD_REQUEST:
-                _require(what, response.status, await response.read(), response.headers)
+                self._require(what, response.status, await response.read(), response.headers)
             notice_a_dead_peer(response.response)
             rest = b""
             async for chunk in response.response.content.iter_any():
@@ -373,8 +377,17 @@ class Connection:
                     given_up.transport.abort()
                 response.response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
+            self._lost = monotonic()
             found = str(error) or type(error).__name__
             raise ApiUnavailableError(f"{what}: the API server {self.server} does not answer: {found}") from error
+
+    def _require(self, what: str, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        if status < HTTPStatus.BAD_REQUEST:
+            return
+        error = failure(what, status, body, headers.get("Retry-After", ""))
+        if isinstance(error, ForbiddenError) and monotonic() - self._lost < _DOUBT:
+            raise ApiUnavailableError(f"{error.message} (it was away, and may not have read its rules yet)") from error
+        raise error
 
 
 _JSON: Final = "application/json"
@@ -387,8 +400,3 @@ def _query(**parameters: str) -> dict[str, str]:
 
 def _number(value: int | None) -> str:
     return "" if value is None else str(value)
-
-
-def _require(what: str, status: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
-    if status >= HTTPStatus.BAD_REQUEST:
-        raise failure(what, status, body, (headers or {}).get("Retry-After", ""))

@@ -156,10 +156,18 @@ def _steps_to_us(facts: Facts, origin: Json) -> Iterator[Step]:
         labels: Json = {naming.LABEL_CRON: None, naming.LABEL_CLEANUP: None, facts.own_label: facts.name}
         patch = {"metadata": {"labels": labels}}
         yield _on(Action.PATCH, DATA_SOURCES, facts.data_source, "our cron moves it from now on", patch)
+    if origin["resume"] or facts.ours is None or naming.ANNOTATION_MOVING in _annotations(facts.ours):
+        yield _resume(facts, origin)
+
+
+def _resume(facts: Facts, origin: Json) -> Step:
+    """Our cron as it is from now on: it rests only where somebody has told CDI's, or it, to."""
+    annotations: Json = {naming.ANNOTATION_MOVING: None}
     if origin["resume"]:
         done = json.dumps(origin | {"resume": False}, sort_keys=True)
-        patch = {"metadata": {"annotations": {naming.ANNOTATION_SUSPEND: None, ANNOTATION_MIGRATED: done}}}
-        yield _on(Action.PATCH, OWN_CRONS, facts.ours or _identity(facts), "it polls from now on", patch)
+        annotations |= {naming.ANNOTATION_SUSPEND: None, ANNOTATION_MIGRATED: done}
+    why = "it polls from now on" if origin["resume"] else "it rests, as CDI's did"
+    return _on(Action.PATCH, OWN_CRONS, facts.ours or _identity(facts), why, {"metadata": {"annotations": annotations}})
 
 
 def to_cdi(facts: Facts) -> tuple[Step, ...]:
@@ -181,12 +189,12 @@ def to_cdi(facts: Facts) -> tuple[Step, ...]:
 
 
 def _steps_to_cdi(facts: Facts, ours: Json) -> Iterator[Step]:
-    if not _suspended(ours):
-        annotations = {naming.ANNOTATION_SUSPEND: "true"}
-        if origin := _origin(facts):  # whoever turns round on the way back gets a cron that polls
+    if naming.ANNOTATION_MOVING not in _annotations(ours):
+        annotations = {naming.ANNOTATION_MOVING: "true", naming.ANNOTATION_SUSPEND: "true"}
+        if (origin := _origin(facts)) and not _suspended(ours):  # who turns round on the way back gets one that polls
             annotations[ANNOTATION_MIGRATED] = json.dumps(origin | {"resume": True}, sort_keys=True)
         patch: Json = {"metadata": {"annotations": annotations}}
-        yield _on(Action.PATCH, OWN_CRONS, ours, "it polls no more", patch)
+        yield _on(Action.PATCH, OWN_CRONS, ours, "it polls no more, and looks after none of its imports", patch)
     for claim in facts.claims:
         if _labels(claim).get(facts.own_label) != facts.name:
             continue
@@ -305,7 +313,11 @@ def _digest_of(facts: Facts, name: str) -> str:
 
 def _create_ours(facts: Facts, theirs: Json, origin: Json) -> Step:
     """Our cron, resting until all is moved; a digest that somebody else looks up is taken along."""
-    annotations = {ANNOTATION_MIGRATED: json.dumps(origin, sort_keys=True), naming.ANNOTATION_SUSPEND: "true"}
+    annotations = {
+        ANNOTATION_MIGRATED: json.dumps(origin, sort_keys=True),
+        naming.ANNOTATION_MOVING: "true",
+        naming.ANNOTATION_SUSPEND: "true",
+    }
     digest = _annotations(theirs).get(naming.ANNOTATION_DESIRED_DIGEST)
     if digest:
         annotations[naming.ANNOTATION_DESIRED_DIGEST] = digest

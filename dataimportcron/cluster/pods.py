@@ -60,7 +60,7 @@ class PodSettings:
         insecure_registries: hosts whose certificates are not checked.
         mirrors: files of containerd's `certs.d`, by path: `quay.io/hosts.toml`.
         certificates: CA certificates that are trusted besides, in PEM, by file name.
-        environment: of the importer, such as HTTPS_PROXY.
+        environment: of the importer, such as HTTPS_PROXY; what CDI's configuration says counts before it.
     """
 
     image: str
@@ -298,7 +298,7 @@ def _pod(attempt: Attempt, settings: PodSettings) -> Json:
         mounts.append(shared_mount())
         spec["shareProcessNamespace"] = True
         spec["initContainers"] = [busybox_container(settings), _image_container(attempt, settings)]
-    environment = {"HOME": _SCRATCH, **settings.environment}
+    environment = {"HOME": _SCRATCH, **({} if pulled else settings.environment)}
     members: Json = {"volumeDevices": devices} if devices else {}
     spec["containers"] = [
         container(

@@ -176,8 +176,8 @@ class Reflector(Generic[T]):
                 self._complain(error)
             lasted = monotonic() - began > _BACKOFF[1]
             failures = 0 if not failed else 1 if lasted else failures + 1
-            if failures >= _PATIENCE:
-                self._outdated, failures = True, 1
+            if failures and failures % _PATIENCE == 0:
+                self._outdated = True
             if failures:
                 await asyncio.sleep(self._delay(failures))
 
@@ -257,7 +257,7 @@ class Reflector(Generic[T]):
 
     def _delay(self, failures: int) -> float:
         first, most = _BACKOFF
-        delay: float = min(most, first * 2**failures)
+        delay: float = min(most, first * 2 ** min(failures, _PATIENCE))
         if self._problem.startswith(NotServedError.reason):
             delay = min(delay, _UNSERVED)
         return delay * random.uniform(0.5, 1.0)  # noqa: S311 -- to spread load, not to keep a secret

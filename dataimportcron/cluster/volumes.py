@@ -9,6 +9,7 @@ from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.clones import Clones, disk_in
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.placements import Placements
+from dataimportcron.cluster.plain_volumes import is_plain_volume
 from dataimportcron.cluster.provisioners import FILESYSTEM
 from dataimportcron.cluster.records import record_of
 from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
@@ -88,9 +89,12 @@ class ClusterVolumes:
         return Reservation()
 
     async def delete(self, namespace: str, name: str) -> None:
-        """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first."""
+        """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first.
+
+        A claim that was given away, by `migrate --undo` or `kubectl delete --cascade=orphan`, is no DataVolume's.
+        """
         claim = await self._claims.find(namespace, name)
-        if claim is None:
+        if claim is None or not (is_plain_volume(claim) or _is_owned(claim)):
             return
         await self._temporaries.remove_of(claim)
         await self._attempts.remove(claim)
@@ -138,6 +142,11 @@ class ClusterVolumes:
             return await self._connection.list(resource, namespace)
         except NotServedError:
             return []
+
+
+def _is_owned(claim: Json) -> bool:
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return any(owner["kind"] == DataVolume.model_fields["kind"].default for owner in owners)
 
 
 def _is_lost(claim: Json) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from dataimportcron.errors import InvalidObjectError
 
 _PORTS = {"http": 80, "https": 443}
+_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,12 @@ class _Exception:
         if self.host.startswith("."):
             return host.endswith(self.host)
         return host == self.host or host.endswith(f".{self.host}")
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """What an environment says of proxies, by the names in capitals, as another program is to be told."""
+    found = {name.upper(): _variable(environment, name)[1] for name in _VARIABLES}
+    return {name: value for name, value in found.items() if value}
 
 
 def _variable(environment: Mapping[str, str], name: str) -> tuple[str, str]:

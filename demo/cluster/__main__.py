@@ -17,7 +17,7 @@ import httpx
 from dataimportcron.errors import DataImportCronError
 from demo.cluster.beside import playing_cdi
 from demo.cluster.installation import BESIDE, STANDALONE, Installation, Mode, temporal
-from demo.cluster.story import CRON, NAMESPACE, Story
+from demo.cluster.story import CRON, NAMESPACE, SETTINGS, Story
 from demo.host import Disappointed
 from deploy.image.build import CHECKOUT, build, cache
 from tests.cluster.full import Cluster, cluster
@@ -63,7 +63,7 @@ def _tell(mode: Mode, work: Path, *, keep: bool) -> int:
         running.push(archive, "busybox:1")
         if mode is BESIDE:
             stack.enter_context(playing_cdi(running))
-        place.install(image)
+        place.install(image, SETTINGS)
         story.say(f"installed by kustomize: overlay {mode.name}, two workers")
         for step in (
             story.first_import,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ NAMESPACE: Final = "dataimportcron"
 PORT: Final = 7233
 """Temporal's own."""
 REPOSITORY: Final = "dataimportcron"
+_WORKERS: Final = "app.kubernetes.io/component=worker"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,23 @@ STANDALONE: Final = Mode(name="standalone", group="cdi.kubevirt.io")
 BESIDE: Final = Mode(name="beside", group="dataimportcron.io")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """Temporal as the workers are told of it.
+
+    Attributes:
+        address: where pods reach it.
+        components: of deploy/components that say how.
+        variables: more of its own ones, as NAME=VALUE.
+        secrets: what the components need, in the workers' namespace.
+    """
+
+    address: str
+    components: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
+    secrets: tuple[Mapping[str, Any], ...] = ()
+
+
 class Installation:
     """The product on a cluster.
 
@@ -62,13 +80,22 @@ class Installation:
         cluster: that runs.
         work: a folder for what is made here.
         mode: standalone, or beside CDI.
+        overlay: of deploy/overlays; "" for that of the mode's name.
+        engine: Temporal; None for the one that `temporal` runs.
+
+    Attributes:
+        temporal: where this machine reaches Temporal.
     """
 
-    def __init__(self, cluster: Cluster, work: Path, mode: Mode) -> None:
+    def __init__(
+        self, cluster: Cluster, work: Path, mode: Mode, *, overlay: str = "", engine: Engine | None = None
+    ) -> None:
         self.cluster = cluster
         self.work = work
         self.mode = mode
         self.temporal = f"{cluster.host}:{PORT}"
+        self._base = overlay or mode.name
+        self._engine = engine or Engine(address=self.temporal)
 
     # -- installing --------------------------------------------------------------------------------------------------
 
@@ -81,7 +108,7 @@ class Installation:
         """
         digest = self.cluster.push(image.path, f"{REPOSITORY}:{image.about.version}")
         self.define()
-        self.cluster.apply(_namespace(NAMESPACE))
+        self.cluster.apply(_namespace(NAMESPACE), *self._engine.secrets)
         self.cluster.kubectl("apply", "-k", str(self._overlay(digest, settings)))
         self.wait_ready()
 
@@ -118,20 +145,21 @@ class Installation:
         hosts = f'server = "https://{registry}"\n\n[host."https://{registry}"]\ncapabilities = ["pull", "resolve"]\n'
         (folder / "hosts.toml").write_text(f'{hosts}ca = "ca.crt"\n')
         (folder / "ca.crt").write_text(ca)
-        base = os.path.relpath(CHECKOUT / "deploy" / "overlays" / self.mode.name, folder)
+        deploy = os.path.relpath(CHECKOUT / "deploy", folder)  # kustomize takes no absolute paths
         image = f"{registry}/{REPOSITORY}"
         overlay = {
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": NAMESPACE,
-            "resources": [base],
+            "resources": [f"{deploy}/overlays/{self._base}"],
+            "components": [f"{deploy}/components/{name}" for name in self._engine.components],
             "configMapGenerator": [
                 {"name": "dataimportcron-settings", "behavior": "merge", "files": ["settings.toml"]},
                 {"name": "dataimportcron-certs", "files": ["hosts.toml", "ca.crt"]},
                 {
                     "name": "dataimportcron-temporal",
                     "behavior": "merge",
-                    "literals": [f"TEMPORAL_ADDRESS={self.temporal}"],
+                    "literals": [f"TEMPORAL_ADDRESS={self._engine.address}", *self._engine.variables],
                 },
             ],
             "images": [{"name": "localhost/dataimportcron", "newName": image, "digest": digest}],
@@ -159,14 +187,29 @@ class Installation:
 
     # -- using -------------------------------------------------------------------------------------------------------
 
-    def kubectl(self, *arguments: str) -> str:
+    def kubectl(self, *arguments: str, document: Any = None) -> str:  # noqa: ANN401 -- as `Access` takes it
         """Run kubectl in the product's namespace."""
-        return self.cluster.kubectl("-n", NAMESPACE, *arguments)
+        return self.cluster.kubectl("-n", NAMESPACE, *arguments, document=document)
 
     def logs(self, tail: int = 60) -> str:
         """The ends of the workers' logs."""
-        selector = "app.kubernetes.io/component=worker"
-        return self.kubectl("logs", "-l", selector, f"--tail={tail}", "--prefix", "--ignore-errors")
+        return self.kubectl("logs", "-l", _WORKERS, f"--tail={tail}", "--prefix", "--ignore-errors")
+
+    def workers(self) -> list[dict[str, Any]]:
+        """The workers' pods that are not being deleted."""
+        pods = self.cluster.get("pods", "-l", _WORKERS, "-n", NAMESPACE)["items"]
+        return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+    def evict(self, pod: str) -> None:
+        """Ask for the eviction of a worker's pod, as who drains a node does.
+
+        Raises:
+            TransientError: it is refused, with the API server's words.
+        """
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+        metadata = {"name": pod, "namespace": NAMESPACE}
+        eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata}
+        self.kubectl("create", "--raw", path, "-f", "-", document=eviction)
 
     def dataimportcron(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run one of our own commands against the cluster, as on an administrator's machine.

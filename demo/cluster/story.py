@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Final
 import httpx
 import yaml
 
+from dataimportcron.importer.report import Progress, parse_line
 from dataimportcron.naming import import_name
 from demo.cluster.clones import Clones
 from demo.cluster.installation import STANDALONE, Installation, condition
@@ -24,10 +26,11 @@ from deploy.image.build import CHECKOUT
 SAMPLES: Final = CHECKOUT / "deploy" / "samples"
 NAMESPACE, CRON, DATA_SOURCE = "golden-images", "fedora-image-import-cron", "fedora"
 REPOSITORY: Final = "kubevirt/fedora-cloud-registry-disk-demo"
+CERT_CONFIG_MAP: Final = "some-certs"
 _CDI_ANNOTATION: Final = "cdi.kubevirt.io/storage.import.nextCronTime"
 _OWN_ANNOTATION: Final = "dataimportcron.io/poll-requested-at"
-PAYLOAD_MIB: Final = 640
-"""Large enough for a person, and for kubectl, to come in the middle of its import."""
+SETTINGS: Final = "import_rate = 4_000_000\n"
+"""An import by a pod takes some seconds: time for a person, and for kubectl, to come in its middle."""
 _FIRST, _LATER = 120, 60
 """Seconds for an import: the first pulls our own image too."""
 
@@ -56,10 +59,10 @@ class Story(Telling):
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
-    def release(self, version: str, *, qcow2: bool = False, payload_mib: int = 0) -> str:
+    def release(self, version: str, *, qcow2: bool = False) -> str:
         """Make a bootable disk and push it as `latest`; returns the name of the claim that shall hold it."""
         raw = self.work / f"{version}.raw"
-        bootable_disk(raw, version, payload_mib=payload_mib)
+        bootable_disk(raw, version)
         disk = raw
         if qcow2:
             disk = self.work / f"{version}.qcow2"
@@ -76,7 +79,7 @@ class Story(Telling):
         name = self.release("1.0")
         self.place.cluster.apply(self._document())
         self._arrives(name, _FIRST)
-        self.eventually("the cron is Ready and UpToDate", 10, self._is_fine)
+        self.eventually("the cron is Ready and UpToDate", 10, self.is_fine)
         self._holds(name)
         self.say(f"first import, pulled by the node: {name} is complete, DataSource {DATA_SOURCE} points to it")
 
@@ -109,19 +112,26 @@ class Story(Telling):
         self.say("the YAML keeps two imports; the older ones are gone")
 
     def disturbances(self) -> None:
-        """In one large import the worker is rolled out anew, then killed, and then the import's pod."""
-        name = self.release("6.0", payload_mib=PAYLOAD_MIB)
+        """In the middle of one import the API server is killed, the workers are, and then the import's pod."""
+        name = self.release("6.0")
+        self._pull_by_pod()
         self.place.dataimportcron("poll", CRON, "-n", NAMESPACE)
-        self._wait_for_import(name)
+        pod = self._stop_in_its_middle(name)
+        self.say(f"pullMethod is pod now; the importer in {pod} is stopped in its middle (SIGSTOP)")
+        self.place.cluster.kill("kube-apiserver")
+        self.eventually("the API server answers", 60, lambda: self.place.cluster.answers("get", "--raw", "/readyz"))
+        told = self.place.dataimportcron("poll", CRON, "-n", NAMESPACE).stdout
+        self.check(f"the poll says that {name} is being imported", name in told)
+        statuses = [status for worker in self.place.workers() for status in worker["status"]["containerStatuses"]]
+        self.check("no worker was restarted", not any(status["restartCount"] for status in statuses))
+        self.say("kill -9 of the API server; polls go on")
         self.place.kubectl("rollout", "restart", "deployment/dataimportcron")
-        self.say("a rollout of the worker, in the middle of a large import")
         self.place.wait_ready()
+        self.say("a rollout of the workers")
         self.place.cluster.on_node("pkill", "-KILL", "-f", "dataimportcron worker")
-        self.say("kill -9 of all workers")
-        pods = self._import_pods(name)
-        if pods:
-            self.place.cluster.kubectl("delete", "pod", "-n", NAMESPACE, "--now", "--wait=false", *pods)
-            self.say(f"the import's pod is deleted: {pods[0]}")
+        self.check("the import's pod is still the first", self._import_pods(name) == [pod])
+        self.place.cluster.kubectl("delete", "pod", pod, "-n", NAMESPACE, "--now", "--wait=false")
+        self.say("kill -9 of the workers, and of the importer with its pod")
         self._arrives(name, 240)
         self._holds(name)
         self.say(f"after all that {name} is right")
@@ -168,7 +178,8 @@ class Story(Telling):
     def _cron(self) -> dict[str, Any]:
         return self.place.cron(NAMESPACE, CRON)
 
-    def _is_fine(self) -> bool:
+    def is_fine(self) -> bool:
+        """Whether the cron is Ready, and nothing newer is known."""
         found = self._cron()
         return condition(found, "UpToDate")[0] == "True" and condition(found, "Ready")[0] == "True"
 
@@ -203,5 +214,24 @@ class Story(Telling):
         }
         return [pod for pod, claims in claimed.items() if name in claims]
 
-    def _wait_for_import(self, name: str) -> None:
-        self.eventually("the import's pod", 60, lambda: self._import_pods(name))
+    def _pull_by_pod(self) -> None:
+        """What the node is not asked for needs the registry's authority, from the ConfigMap that the YAML names."""
+        certificates = {"ca.crt": self.place.cluster.registry_ca.read_text()}
+        metadata = {"name": CERT_CONFIG_MAP, "namespace": NAMESPACE}
+        self.place.cluster.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": certificates})
+        patch = {"spec": {"template": {"spec": {"source": {"registry": {"pullMethod": "pod"}}}}}}
+        self.place.cluster.kubectl(
+            "patch", self.place.mode.crons, CRON, "-n", NAMESPACE, "--type=merge", "-p", json.dumps(patch)
+        )
+
+    def _stop_in_its_middle(self, name: str) -> str:
+        """Stop an import that has begun to write; returns its pod."""
+        self.eventually("an importer that writes", 120, lambda: any(map(self._writes, self._import_pods(name))))
+        self.place.cluster.on_node("pkill", "-STOP", "-f", "dataimportcron.importer")
+        [pod] = self._import_pods(name)
+        return pod
+
+    def _writes(self, pod: str) -> bool:
+        log = self.place.cluster.kubectl("logs", pod, "-n", NAMESPACE, "--ignore-errors")
+        lines = [parse_line(line) for line in log.splitlines()]
+        return any(isinstance(line, Progress) and line.bytes_written for line in lines)

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.control_plane import control_plane as run_control_plane
-from tests.cluster.full import Cluster
+from tests.cluster.full import Cluster, is_up
 from tests.cluster.full import cluster as run_cluster
 from tests.cluster.images import busybox
 from tests.cluster.traces import assert_no_new_traces, traces
@@ -23,13 +23,14 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """The cluster with a node, and a busybox in its registry as `busybox:1`."""
-    before = traces()
+    before = None if is_up() else traces()
     with run_cluster() as running:
         archive = running.folder / "busybox.tar"
         busybox(archive)
         running.push(archive, "busybox:1")
         yield running
-    assert_no_new_traces(before)
+    if before is not None:
+        assert_no_new_traces(before)
 
 
 @pytest.fixture

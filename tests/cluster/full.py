@@ -100,8 +100,7 @@ def down() -> None:
     Raises:
         TransientError: another checkout's runs.
     """
-    found = owner()
-    ours = found is not None and found.get("checkout") == str(ROOT)
+    found, ours = owner(), is_up()
     if found and ours:
         os.kill(found["pid"], signal.SIGTERM)
         deadline = time.monotonic() + _END
@@ -116,12 +115,17 @@ def down() -> None:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """A cluster until the end of the context, or the one that `make cluster-up` has started from this checkout."""
-    found = owner()
-    if found and found.get("checkout") == str(ROOT):
+    if is_up():
         yield Cluster()
         return
     with start_keeper():
         yield Cluster()
+
+
+def is_up() -> bool:
+    """Whether this checkout's cluster runs."""
+    found = owner()
+    return found is not None and found.get("checkout") == str(ROOT)
 
 
 def start_keeper(patience: float = PATIENCE) -> subprocess.Popen[bytes]:

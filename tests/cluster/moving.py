@@ -1,63 +1,93 @@
-"""A worker that hands one volume over, and kills itself on the way: `python -m tests.cluster.moving --help`."""
+"""A cron of CDI's with a live worker of ours beside it: moved to us, used, and moved back."""
 
-import argparse
-import asyncio
-import os
-import signal
+from __future__ import annotations
 
-from dataimportcron.cluster.handover import Handover
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import PVCS
-from dataimportcron.errors import ObjectNotFoundError
+import json
+from typing import Any
 
-STEPS = ("before patch", "after patch", "before delete", "after delete")
-"""All that a hand-over writes."""
+from dataimportcron import naming
+from demo.cluster.installation import Installation, condition
+from demo.cluster.story import Story
+from demo.host import wait_for
+from demo.push import Image, disk_layer, push
 
-
-class Suicidal:
-    """A connection that ends its process by SIGKILL before or after the first write of a kind."""
-
-    def __init__(self, connection, step):
-        self._connection = connection
-        self._when, _, self._write = step.partition(" ")
-
-    def __getattr__(self, name):
-        request = getattr(self._connection, name)
-        if name != self._write:
-            return request
-
-        async def call(*arguments, **options):
-            if self._when == "after":
-                await request(*arguments, **options)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-        return call
+NAMESPACE, CRON, SOURCE = "moved", "rhel-image-cron", "rhel"
+REPOSITORY = "moved/rhel"
+THEIRS = "dataimportcrons.cdi.kubevirt.io"
+STORAGE = {"resources": {"requests": {"storage": "512Mi"}}}
 
 
-async def hand_over(connection, name, first, second):
-    """What a cloner does, with nothing in its head."""
-    handover, target = Handover(connection), await connection.get(PVCS, name, second)
-    try:
-        filled = await connection.get(PVCS, name, first)
-    except ObjectNotFoundError:
-        if not await handover.is_moved(target):
-            raise
-        return
-    await handover.move(filled, target, print)
+def moved_and_moved_back(story: Story) -> None:
+    """As docs/operations.md tells it; what the commands say is printed."""
+    place = story.place
+    old = _as_cdi_leaves_it(story)
+    tell(place, "doctor", check=False)
+    tell(place, "migrate", "--all", "--dry-run")
+    assert place.cluster.answers("get", THEIRS, CRON, "-n", NAMESPACE)
+
+    tell(place, "migrate", CRON, "-n", NAMESPACE)
+    assert not place.cluster.answers("get", THEIRS, CRON, "-n", NAMESPACE)
+    wait_for("UpToDate with CDI's image", 60, lambda: _is_up_to_date(place))
+    assert (place.points_to(NAMESPACE, SOURCE), place.claims(NAMESPACE)) == (old, [old])
+
+    new = naming.import_name(SOURCE, _push(story, "2"))
+    tell(place, "poll", CRON, "-n", NAMESPACE, "--wait")
+    place.eventually_points_to(NAMESPACE, SOURCE, new, 60)
+
+    tell(place, "migrate", CRON, "-n", NAMESPACE, "--undo")
+    assert not place.cluster.answers("get", place.mode.crons, CRON, "-n", NAMESPACE)
+    theirs = place.cluster.get(THEIRS, CRON, "-n", NAMESPACE)
+    assert theirs["spec"]["managedDataSource"] == SOURCE
+    assert theirs["status"]["currentImports"][0]["DataVolumeName"] == new
+    assert place.points_to(NAMESPACE, SOURCE) == new
+    assert sorted(place.claims(NAMESPACE)) == sorted([old, new])
+    place.cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")
 
 
-async def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("kubeconfig")
-    parser.add_argument("name", help="of both claims")
-    parser.add_argument("first", help="namespace that has the volume")
-    parser.add_argument("second", help="namespace that gets it")
-    parser.add_argument("--kill", choices=STEPS)
-    asked = parser.parse_args()
-    async with connected(kubeconfig=asked.kubeconfig) as connection:
-        used = Suicidal(connection, asked.kill) if asked.kill else connection
-        await hand_over(used, asked.name, asked.first, asked.second)
+def tell(place: Installation, *arguments: str, check: bool = True) -> None:
+    """Run a command of ours, and print it with what it says."""
+    done = place.dataimportcron(*arguments, check=check)
+    print(f"\n$ dataimportcron {' '.join(arguments)}\n{done.stdout}{done.stderr}")  # noqa: T201 -- a transcript, for who runs it by -s
 
 
-if __name__ == "__main__":
-    asyncio.run(main())
+def _is_up_to_date(place: Installation) -> bool:
+    return condition(place.cron(NAMESPACE, CRON), "UpToDate")[0] == "True"
+
+
+def _push(story: Story, version: str) -> str:
+    disk = story.work / f"rhel-{version}.img"
+    disk.write_bytes(f"rhel {version}".encode() * 10_000)
+    return push(story.client, REPOSITORY, "latest", Image(layers=(disk_layer(disk, story.work),)))
+
+
+def _as_cdi_leaves_it(story: Story) -> str:
+    """A cron, its only import and its DataSource; returns the import's claim."""
+    cluster, digest = story.place.cluster, _push(story, "1")
+    claim, url = naming.import_name(SOURCE, digest), f"docker://quay.io/{REPOSITORY}"
+    of_cron = {naming.LABEL_CRON: CRON}
+    filled = {
+        naming.ANNOTATION_LAST_USE_TIME: "2026-10-01T00:00:00.000000000Z",
+        "cdi.kubevirt.io/storage.import.endpoint": f"{url}@{digest}",
+        "cdi.kubevirt.io/storage.pod.phase": "Succeeded",
+    }
+    template = {"spec": {"source": {"registry": {"url": f"{url}:latest"}}, "storage": STORAGE}}
+    spec = {"template": template, "schedule": "0 3 1 1 *", "managedDataSource": SOURCE, "retentionPolicy": "All"}
+    pvc = {"accessModes": ["ReadWriteOnce"], **STORAGE}
+    source = {"source": {"pvc": {"name": claim, "namespace": NAMESPACE}}}
+    cluster.apply(
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
+        _document("cdi.kubevirt.io/v1beta1", "DataImportCron", CRON, spec,
+                  annotations={naming.ANNOTATION_DESIRED_DIGEST: digest}),
+        _document("v1", "PersistentVolumeClaim", claim, pvc, labels=of_cron, annotations=filled),
+        _document("cdi.kubevirt.io/v1beta1", "DataSource", SOURCE, source, labels=of_cron),
+    )  # fmt: skip
+    status = {"status": {"currentImports": [{"DataVolumeName": claim, "Digest": digest}]}}
+    cluster.kubectl("patch", THEIRS, CRON, "-n", NAMESPACE, "--type=merge", "--subresource=status", "-p",
+                    json.dumps(status))  # fmt: skip
+    cluster.wait("jsonpath={.status.phase}=Bound", f"pvc/{claim}", "-n", NAMESPACE)
+    return claim
+
+
+def _document(api_version: str, kind: str, name: str, spec: Any, **metadata: Any) -> dict[str, Any]:
+    named = {"name": name, "namespace": NAMESPACE, **metadata}
+    return {"apiVersion": api_version, "kind": kind, "metadata": named, "spec": spec}

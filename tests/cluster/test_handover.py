@@ -9,7 +9,7 @@ from itertools import product
 import pytest
 
 from dataimportcron.cluster.handover import reference
-from tests.cluster.moving import STEPS
+from tests.cluster.handing_over import STEPS
 from tests.cluster.objects import claim, pod, run_pod
 
 CASES = {
@@ -63,7 +63,7 @@ def reclaim(cluster, volume, policy):
 
 
 async def work(cluster, name, namespace, tenant, *options):
-    command = [sys.executable, "-m", "tests.cluster.moving", str(cluster.kubeconfig), name, namespace, tenant]
+    command = [sys.executable, "-m", "tests.cluster.handing_over", str(cluster.kubeconfig), name, namespace, tenant]
     worker = await asyncio.create_subprocess_exec(*command, *options)
     return await worker.wait()
 

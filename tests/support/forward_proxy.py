@@ -1,4 +1,4 @@
-"""A real forward proxy on loopback: CONNECT for https, whole URLs for http, credentials if wanted."""
+"""A real forward proxy: CONNECT for https, whole URLs for http, credentials if wanted."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import urlsplit
 
+from demo.registry import HOST
 from tests.support.loopback import serve
 
 
@@ -49,10 +50,10 @@ class ForwardProxy:
 
 
 @contextmanager
-def forward_proxy(**members) -> Iterator[ForwardProxy]:
-    """Run one."""
+def forward_proxy(address: str = HOST, **members) -> Iterator[ForwardProxy]:
+    """Run one, at an address of this machine."""
     state = ForwardProxy(**members)
-    with serve(_handler(state)) as host:
+    with serve(_handler(state), address=address) as host:
         state.host = host
         yield state
 

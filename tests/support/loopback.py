@@ -32,7 +32,7 @@ def serve(
     Args:
         handler: answers requests.
         certificates: folder for `make_certificates`; None for plain http.
-        address: of loopback; the certificates are for 127.0.0.1.
+        address: of this machine; the certificates are for 127.0.0.1.
         demanding: wants the client's certificate, of the same CA.
     """
     with _Server((address, 0), handler) as server:

@@ -8,13 +8,21 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+CHEAP = "012aceiost"
+"""What keys are made of that this server can read."""
 _HEADERS, _SETTINGS, _END = 1, 4, 0x5
 """HTTP/2: types of frames, and the flags END_STREAM and END_HEADERS."""
 
 
 @asynccontextmanager
-async def tls_before(
-    address: str, certificate: Path, key: Path, *, clients_ca: Path | None = None
+async def tls_before(  # noqa: PLR0913 -- each demand has a name
+    address: str,
+    certificate: Path,
+    key: Path,
+    *,
+    clients_ca: Path | None = None,
+    api_key: str = "",
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
     """Yields the address that speaks TLS for the server at `address`.
 
@@ -23,16 +31,35 @@ async def tls_before(
         certificate: chain of the server.
         key: of the server.
         clients_ca: whoever has no certificate of this CA is refused; None for everybody.
+        api_key: a connection whose first call comes without it is cut; "" for everybody. See `key_of`.
+        host: where to listen.
     """
-    host, _, port = address.rpartition(":")
+    far, _, port = address.rpartition(":")
+    wanted = key_of(api_key)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        with suppress(OSError):
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        far_reader, far_writer = await asyncio.open_connection(far, int(port))
+        try:
+            begun = await _first_call(reader) if wanted else b""
+            if wanted in begun:
+                far_writer.write(begun)
+                with suppress(OSError):
+                    await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        finally:
+            far_writer.close()
 
-    async with _listening(serve, _context(certificate, key, clients_ca)) as listening:
+    async with _listening(serve, _context(certificate, key, clients_ca), host) as listening:
         yield listening
+
+
+def key_of(api_key: str) -> bytes:
+    """An API key as it stands in the header of a call, behind `Bearer `.
+
+    HPACK writes each character of `CHEAP` with five bits, and `Bearer ` with forty (RFC 7541, appendix B), so that a
+    key of eight, sixteen, … of them is found without undoing the code of the others.
+    """
+    bits = "".join(f"{CHEAP.index(character):05b}" for character in api_key)
+    return int(f"0{bits}", 2).to_bytes(len(bits) // 8, "big")
 
 
 @asynccontextmanager
@@ -61,7 +88,9 @@ async def refusing(certificate: Path, key: Path) -> AsyncIterator[tuple[str, lis
 
 
 @asynccontextmanager
-async def _listening(serve: Callable[..., Awaitable[None]], context: ssl.SSLContext) -> AsyncIterator[str]:
+async def _listening(
+    serve: Callable[..., Awaitable[None]], context: ssl.SSLContext, host: str = "127.0.0.1"
+) -> AsyncIterator[str]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,9 +103,9 @@ async def _listening(serve: Callable[..., Awaitable[None]], context: ssl.SSLCont
             tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(accept, host, 0, ssl=context)
     try:
-        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{host}:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
         for task in list(tasks):
@@ -92,6 +121,17 @@ def _context(certificate: Path, key: Path, clients_ca: Path | None) -> ssl.SSLCo
         context.load_verify_locations(clients_ca)
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+async def _first_call(reader: asyncio.StreamReader) -> bytes:
+    """The client's preface and its frames up to the first HEADERS."""
+    read = await reader.readexactly(24)
+    kind = None
+    while kind != _HEADERS:
+        head = await reader.readexactly(9)
+        kind = head[3]
+        read += head + await reader.readexactly(int.from_bytes(head[:3], "big"))
+    return read
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

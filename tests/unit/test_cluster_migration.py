@@ -191,6 +191,25 @@ def test_a_cron_that_a_person_suspends_later_stays_so():
     assert to_us(replace(moved, ours=resting)) == ()
 
 
+def test_a_worker_does_nothing_for_a_cron_between_the_first_step_and_the_last():
+    facts, seen = before(), []
+    for plan in (to_us, to_cdi):
+        while steps := plan(facts):
+            facts = done(facts, steps[0])
+            moving = facts.ours is not None and naming.ANNOTATION_MOVING in facts.ours["metadata"]["annotations"]
+            seen.append((steps[0].action, moving))
+    assert [moving for _, moving in seen] == [True] * 6 + [False] + [True] * (len(seen) - 8) + [False]
+    assert seen[-1] == (Action.DELETE, False)
+
+
+def test_a_cron_of_cdis_that_rests_is_one_that_rests_with_us():
+    facts = before()
+    resting = merged(facts.theirs, {"metadata": {"annotations": {naming.ANNOTATION_SUSPEND: "true"}}})
+    ours = carried_out(replace(facts, theirs=resting), to_us)[0].ours["metadata"]["annotations"]
+    assert ours[naming.ANNOTATION_SUSPEND] == "true"
+    assert naming.ANNOTATION_MOVING not in ours
+
+
 def test_a_data_source_that_is_a_persons_own_stays_so():
     own = an_object("fedora", spec={"source": {}})
     assert carried_out(replace(before(), data_source=own), to_us)[0].data_source == own

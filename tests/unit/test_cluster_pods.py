@@ -225,10 +225,17 @@ def test_cdis_configuration_completes_ours():
             "preallocation": True,
         },
     }
-    settings = replace(SETTINGS, insecure_registries=("a",), environment={"HTTPS_PROXY": "http://mine"})
+    settings = replace(
+        SETTINGS, insecure_registries=("a",), environment={"HTTPS_PROXY": "http://mine", "ALL_PROXY": "http://all"}
+    )
     made = effective(settings, read_cdi_config(config))
     assert made.insecure_registries == ("a", "b")
-    assert made.environment == {"HTTP_PROXY": "http://p", "HTTPS_PROXY": "http://mine", "NO_PROXY": ".local"}
+    assert made.environment == {
+        "ALL_PROXY": "http://all",
+        "HTTP_PROXY": "http://p",
+        "HTTPS_PROXY": "http://s",
+        "NO_PROXY": ".local",
+    }
     assert (made.resources, made.image_pull_secrets) == ({"limits": {"cpu": "1"}}, ("cdi",))
     own = {"limits": {"cpu": "3"}}
     assert effective(replace(settings, resources=own), read_cdi_config(config)).resources == own

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from dataimportcron.cluster.cdi_config import CdiConfig, read_cdi_config
-from dataimportcron.cluster.settings import ClusterSettings, read_settings
+from dataimportcron.cluster.settings import IMAGE_VARIABLE, ClusterSettings, read_settings
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError
+from worker.cluster import pod_settings
 
 
 @pytest.fixture
@@ -89,3 +90,17 @@ def test_cdis_configuration_is_read_as_its_operator_writes_it():
 @pytest.mark.parametrize("config", [{}, {"spec": None, "status": None}, {"spec": {"insecureRegistries": "x"}}])
 def test_a_configuration_that_says_nothing_changes_nothing(config):
     assert read_cdi_config(config) == CdiConfig()
+
+
+def test_import_pods_have_the_proxies_of_the_worker(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv(IMAGE_VARIABLE, "registry.example/dataimportcron@sha256:0")
+    assert pod_settings(ClusterSettings()).environment == {}
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", ".svc")
+    assert pod_settings(ClusterSettings()).environment == {
+        "HTTPS_PROXY": "http://proxy.example:3128",
+        "NO_PROXY": ".svc",
+    }

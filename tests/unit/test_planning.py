@@ -188,6 +188,13 @@ def test_dm04_a_rival_is_named():
     assert (plan.decision.reason, plan.decision.message) == ("ErrDataSourceAlreadyManaged", words)
 
 
+def test_a_cron_that_is_being_moved_is_left_alone():
+    cron = with_annotations(a_cron(), {naming.ANNOTATION_MOVING: "true"})
+    plan = planning.plan(facts(cron, trigger=Trigger.POLL, resolved=resolved(A), rival="other"))
+    assert (plan.decision.verdict, plan.decision.reason, plan.decision.next_poll) == (Verdict.WAIT, "Moving", None)
+    assert plan.cron is cron
+
+
 @pytest.mark.parametrize(
     ("annotations", "spec", "trigger", "due"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from typing import TypeVar
 
@@ -11,14 +12,17 @@ from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.dialect import Dialect
 from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.objects import ClusterObjects
+from dataimportcron.cluster.settings import FILE_VARIABLE, read_settings
 from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, site_of
 from worker.temporal import Endpoint
 
 R = TypeVar("R", bound=Resource)
 
 
-class ClusterHome:
+class ClusterCommandHome:
     """`worker.cli.home.CommandHome` of a cluster; Temporal is where TEMPORAL_ADDRESS or a profile says.
+
+    Mode and site are found out, or are those of the worker's settings where DATAIMPORTCRON_SETTINGS names a copy.
 
     Args:
         context: of the kubeconfig, or in-cluster.
@@ -36,8 +40,9 @@ class ClusterHome:
 
     async def _open(self, context: str) -> tuple[Connection, Dialect, str]:
         connection = await self._open_until_the_end.enter_async_context(connected(context=context))
-        dialect, _ = await dialect_of(connection)
-        return connection, dialect, site_of(await cluster_uid(connection))
+        settings = read_settings(os.environ.get(FILE_VARIABLE, ""))
+        dialect, _ = await dialect_of(connection, settings.mode)
+        return connection, dialect, settings.site or site_of(await cluster_uid(connection))
 
     def _objects(self) -> ClusterObjects:
         # New each time: nothing follows the cluster here, so what was read once must not be taken for the present.

@@ -81,7 +81,7 @@ def unanswered(what: str, error: RPCError | WorkflowQueryFailedError | Exception
     cure = "its execution has not started yet; try again in a few seconds"
     return TransientError(
         f"{what}: {getattr(error, 'cause', None) or error}",
-        hint=cure if unknown else "is a worker running? `dataimportcron up` starts one",
+        hint=cure if unknown else "is a worker running? `dataimportcron doctor` looks",
     )
 
 

@@ -56,7 +56,7 @@ class CommandHome(Protocol):
         ...
 
 
-class HostHome:
+class HostCommandHome:
     """The state folder of `dataimportcron up`."""
 
     def __init__(self, state: StateFolder) -> None:
@@ -98,7 +98,7 @@ def open_home(arguments: argparse.Namespace) -> CommandHome:
         MissingDependencyError: there is no state folder, or no such cluster.
     """
     if arguments.context:
-        from worker.cli.cluster import ClusterHome  # noqa: PLC0415 -- Kubernetes' client takes a second to import
+        from worker.cli.cluster import ClusterCommandHome  # noqa: PLC0415 -- Kubernetes' client takes a second to import
 
-        return ClusterHome(arguments.context)
-    return HostHome(open_state(arguments))
+        return ClusterCommandHome(arguments.context)
+    return HostCommandHome(open_state(arguments))
