@@ -39,12 +39,13 @@ class Claims:
         overheads: of file systems, by storage class, "" for all others; they outrank CDI's configuration.
 
     Attributes:
+        owned: as it was given.
         cdi: CDI's configuration.
     """
 
     def __init__(self, connection: Connection, *, owned: bool, overheads: Mapping[str, str] | None = None) -> None:
         self._connection = connection
-        self._owned = owned
+        self.owned = owned
         self._overheads = overheads or {}
         self.cdi = CdiConfigs(connection)
 
@@ -64,13 +65,20 @@ class Claims:
         document = volume.document()
         spec = document.get("spec") or {}
         facts = await self.facts(spec.get("storage") or spec.get("pvc") or {})
-        return claim_of(document, facts, owned=self._owned)
+        return claim_of(document, facts, owned=self.owned)
 
     async def size_of(self, volume: DataVolume, claim: Json) -> int:
         """Bytes of the disk of a DataVolume in its claim."""
         document = volume.document()
         spec = document.get("spec") or {}
         return disk_size(document, claim, await self.facts(spec.get("storage") or spec.get("pvc") or {}))
+
+    async def disk_in(self, claim: Json) -> int:
+        """Bytes of the disk that a claim of somebody else's holds: all that there is room for."""
+        metadata, spec = claim["metadata"], claim["spec"]
+        resources = {"requests": (claim.get("status") or {}).get("capacity") or spec["resources"]["requests"]}
+        shown: Json = {"metadata": metadata, "spec": {"pvc": {"resources": resources}}}
+        return disk_size(shown, claim, await self.facts(spec))
 
     async def facts(self, wanted: Json) -> StorageFacts:
         """What there is to know of the storage of a claim with this spec."""
@@ -92,24 +100,28 @@ class Claims:
             volume: the DataVolume.
             tell: called with what it waits for.
         """
-        metadata = volume.metadata
-        while True:
-            claim = await self.find(metadata.namespace, metadata.name)
-            if claim is None:
-                planned = await self.planned(volume)
-                try:
-                    return await self._connection.create(PVCS, planned.body)
-                except AlreadyExistsError:
-                    continue
-                except QuotaExceededError as error:
-                    tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
-            elif claim["metadata"].get("deletionTimestamp"):
-                name = f"{metadata.namespace}/{metadata.name}"
-                message = f"The earlier PersistentVolumeClaim {name} is being deleted and still used"
-                tell(HoldUp(reason="Terminating", message=message, passing=True))
-            else:
-                return claim
+        while isinstance(claim := await self.take(volume), HoldUp):
+            tell(claim)
             await asyncio.sleep(_PATIENCE)
+        return claim
+
+    async def take(self, volume: DataVolume) -> Json | HoldUp:
+        """The claim of a DataVolume, made where it is missing; or what keeps it from being there."""
+        metadata = volume.metadata
+        claim = await self.find(metadata.namespace, metadata.name)
+        if claim is None:
+            planned = await self.planned(volume)
+            try:
+                return await self._connection.create(PVCS, planned.body)
+            except AlreadyExistsError:
+                return await self.take(volume)
+            except QuotaExceededError as error:
+                return HoldUp(reason="ErrExceededQuota", message=str(error))
+        if claim["metadata"].get("deletionTimestamp"):
+            name = f"{metadata.namespace}/{metadata.name}"
+            message = f"The earlier PersistentVolumeClaim {name} is being deleted and still used"
+            return HoldUp(reason="Terminating", message=message, passing=True)
+        return claim
 
     async def _optional(self, resource: ResourceType) -> list[Json]:
         """All of a kind; none for an install in some namespaces, where the cluster decides, or where it has no such."""

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.cluster.attempts import Attempts
+from dataimportcron.cluster.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.placements import Placements
+from dataimportcron.cluster.places import Places
+from dataimportcron.cluster.plain_volumes import is_plain_volume
 from dataimportcron.cluster.pods import LABEL_VOLUME
 from dataimportcron.cluster.provisioners import FILESYSTEM
-from dataimportcron.cluster.records import record_of
+from dataimportcron.cluster.records import is_whole, owner_of, record_of
 from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
-from dataimportcron.ports import Clonable, CloneSource, Objects, Placement, Reservation, SourceKind, Volume, VolumeSpec
+from dataimportcron.ports import (
+    ClaimState,
+    Clonable,
+    CloneSource,
+    Objects,
+    Placement,
+    Reservation,
+    SourceKind,
+    Volume,
+    VolumeSpec,
+)
 
 _ENDED = frozenset({"Succeeded", "Failed"})
 _KINDS = {SourceKind.PVC: PVCS.kind, SourceKind.SNAPSHOT: VOLUME_SNAPSHOTS.kind}
@@ -31,33 +44,45 @@ class ClusterVolumes:
         objects: the DataVolumes.
         claims: of them.
         placements: of imports; None where that cannot be seen, in an install for some namespaces.
+        followed: all claims; None beside CDI, where no DataVolume is an object that has one.
     """
 
     def __init__(
-        self, connection: Connection, objects: Objects, claims: Claims, placements: Placements | None = None
+        self,
+        connection: Connection,
+        objects: Objects,
+        claims: Claims,
+        placements: Placements | None = None,
+        followed: ClaimWatch | None = None,
     ) -> None:
         self._connection = connection
         self._objects = objects
         self._claims = claims
         self._placements = placements
+        self._followed = followed
+        self._places = Places(connection, claims)
         self._attempts = Attempts(connection)
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """See the port."""
         claim = await self._claims.find(namespace, name)
-        record = record_of(claim) if claim is not None else None
-        if claim is None or record is None or claim["metadata"].get("deletionTimestamp") or _is_lost(claim):
+        if claim is None or not is_whole(claim):
             return None
+        record = record_of(claim)
         return Volume(
             namespace=namespace,
             name=name,
-            size=record.size,
-            digest=record.digest,
+            size=record.size if record is not None else await self._claims.disk_in(claim),
+            digest=record.digest if record is not None else "",
             location=f"PersistentVolumeClaim {namespace}/{name}",
             storage_class=claim["spec"].get("storageClassName") or "",
             mode=claim["spec"].get("volumeMode") or FILESYSTEM,
             requested=parse_quantity(str(claim["spec"]["resources"]["requests"]["storage"])),
         )
+
+    async def claims(self) -> Mapping[tuple[str, str], ClaimState] | None:
+        """See the port."""
+        return await self._followed.all() if self._followed is not None else None
 
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
@@ -67,19 +92,19 @@ class ClusterVolumes:
         message = f"The source {source.kind} {source.name} doesn't exist"
         return Clonable(reason=CloneWithoutSourceError.reason, message=message)
 
-    async def adopt(self, volume: DataVolume) -> bool:  # noqa: ARG002 -- the port's
-        """See the port."""
-        return False
+    async def adopt(self, volume: DataVolume) -> bool:
+        """See the port. Beside CDI a claim stands for its DataVolume, and cannot be somebody else's."""
+        return self._claims.owned and await self._places.adopt(volume)
 
-    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:  # noqa: ARG002 -- the port's
+    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:
         """See the port."""
-        return Reservation()
+        return await self._places.reserve(volume, source) if self._claims.owned else Reservation()
 
     async def delete(self, namespace: str, name: str) -> None:
         """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first."""
         claim = await self._claims.find(namespace, name)
-        if claim is None:
-            return
+        if claim is None or not (owner_of(claim) or is_plain_volume(claim) or record_of(claim)):
+            return  # nobody's whose name it only has
         await self._attempts.remove(claim)
         try:
             await self._connection.delete(PVCS, name, namespace, uid=claim["metadata"]["uid"])
@@ -187,7 +212,3 @@ def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]
         chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
         if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
             yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
-
-
-def _is_lost(claim: Json) -> bool:
-    return (claim.get("status") or {}).get("phase") == "Lost"

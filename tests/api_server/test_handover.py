@@ -259,7 +259,9 @@ async def test_a_target_that_goes_before_the_write_leaves_all_as_it_was(claims, 
     await claims.is_handed_over(pair, await claims.move(pair))
 
 
-@pytest.mark.parametrize(("policy", "fate"), [("Delete", "which goes with it"), ("Retain", "kubectl delete pv pv-clone")])
+@pytest.mark.parametrize(
+    ("policy", "fate"), [("Delete", "which goes with it"), ("Retain", "kubectl delete pv pv-clone")]
+)
 @pytest.mark.parametrize("after", [False, True], ids=["before the write", "after it"])
 async def test_a_target_that_is_made_anew_meanwhile_gets_nothing_of_the_earlier_one(claims, policy, fate, after):
     pair = await claims.make(policy)
