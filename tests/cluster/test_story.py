@@ -27,6 +27,7 @@ ELSEWHERE = frozenset(
         Right("", "secrets", "get"),
         Right("", "configmaps", "create"),
         Right("image.openshift.io", "imagestreams", "get"),
+        Right("", "persistentvolumes", "list"),
         Right("cdi.kubevirt.io", "datavolumes", "get"),
         Right("cdi.kubevirt.io", "datavolumes", "delete"),
         Right("cdi.kubevirt.io", "datasources", "delete"),
