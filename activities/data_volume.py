@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
+
 from temporalio import activity
 
 from activities.failures import translated
 from activities.writing import update
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
-from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, NamespacedName
+from dataimportcron.api.snapshots import VolumeSnapshot
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
-from dataimportcron.manifests import import_of, volume_spec, with_annotations
+from dataimportcron.manifests import (
+    clone_source,
+    import_of,
+    is_externally_populated,
+    volume_spec,
+    with_annotations,
+    with_labels,
+)
 from dataimportcron.messages import FailInput, PopulateInput, Preparation, Step
 from dataimportcron.ports import Authorizer, CloneSource, Events, Objects, SourceKind, Volumes
-from dataimportcron.projection import data_volume_status
+from dataimportcron.projection import data_volume_status, phase_event
 
 _PHASES = {Step.IMPORT: Phase.IMPORT_SCHEDULED, Step.CLONE: Phase.CLONE_SCHEDULED, Step.DONE: Phase.SUCCEEDED}
 """Of a DataVolume that has come so far."""
@@ -47,11 +58,12 @@ class DataVolumeActivities:
             return step
         step = await self._next_step(volume)
         phase = _PHASES.get(step.step, Phase.PENDING)
-        if step.step in {Step.IMPORT, Step.CLONE, Step.BLANK}:
+        if step.step in {Step.IMPORT, Step.CLONE, Step.BLANK} or is_externally_populated(volume):
             source = CloneSource.parse(step.source) if step.step is Step.CLONE else None
             reserved = await self._volumes.reserve(volume, source)
             if reserved.reason:
-                step = _waiting(volume, reserved.reason, reserved.message)
+                chosen = str(source) if source is not None else ""
+                step = replace(step, step=Step.WAIT, reason=reserved.reason, message=reserved.message, source=chosen)
                 phase = Phase(reserved.phase or Phase.PENDING)
         await self._write(volume, step, populate, phase)
         return step
@@ -95,37 +107,39 @@ class DataVolumeActivities:
 
     async def _next_step(self, volume: DataVolume) -> Preparation:
         spec, uid = volume.spec, volume.metadata.uid
-        way = volume.metadata.annotations.get(naming.ANNOTATION_CLONE)
-        if way is not None and (fault := _fault_of_clone(volume, way)):
-            return Preparation(step=Step.FAILED, reason="InvalidSpec", message=fault, uid=uid)
+        standing = _not_ours_to_fill(volume)
+        if standing is not None:
+            return standing
         if spec.source_ref is not None:
             return await self._from_data_source(volume)
         source = spec.source
-        if (
-            source is not None
-            and source.registry is not None
-            and (image := source.registry.url or source.registry.image_stream)
-        ):
-            return Preparation(
-                step=Step.IMPORT,
-                reason=Phase.IMPORT_SCHEDULED,
-                message="Import is scheduled",
-                uid=uid,
-                source=image,
-            )
-        if source is not None and (cloned := _clone_source(source.pvc, source.snapshot, volume.metadata.namespace)):
+        if source is None:
+            return _waiting(volume, Phase.PENDING, f"PVC {volume.metadata.name} Pending")
+        if cloned := clone_source(source.pvc, source.snapshot, volume.metadata.namespace):
             return await self._from_source(volume, cloned)
-        if source is not None and source.blank is not None:
+        if source.registry is None:
             return Preparation(step=Step.BLANK, reason=Phase.PENDING, message="A blank volume", uid=uid)
-        kinds = ", ".join(sorted(source.model_fields_set)) if source else "none"
-        message = f"DataVolume {volume.metadata.name}: source {kinds} is not served here; KubeVirt CDI serves it"
-        return Preparation(step=Step.FAILED, reason="UnsupportedSource", message=message, uid=uid)
+        return Preparation(
+            step=Step.IMPORT,
+            reason=Phase.IMPORT_SCHEDULED,
+            message="Import is scheduled",
+            uid=uid,
+            source=source.registry.url or source.registry.image_stream or "",
+        )
 
     async def _from_data_source(self, volume: DataVolume) -> Preparation:
-        """Resolve sourceRef by the DataSource's spec; one level of pointer is followed (D-12, K-05, K-12)."""
+        """Resolve sourceRef by the DataSource's spec; one level of pointer is followed (D-12, K-05, K-12).
+
+        A source that has been chosen stays the source for as long as it is there (K-10).
+        """
         reference = volume.spec.source_ref
         if reference is None:  # pragma: no cover -- the caller has checked it
             raise AssertionError
+        chosen = CloneSource.parse(volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE, ""))
+        if chosen is not None:
+            step = await self._from_source(volume, chosen)
+            if step.step is Step.CLONE:
+                return step
         namespace = reference.namespace or volume.metadata.namespace
         name = reference.name
         for _ in range(2):
@@ -139,7 +153,7 @@ class DataVolumeActivities:
             if (source.data_source.namespace or namespace) != namespace:
                 return _without(volume, f"DataSource {name} refers to a DataSource in another namespace")
             name = source.data_source.name
-        cloned = _clone_source(source.pvc, source.snapshot, namespace)
+        cloned = clone_source(source.pvc, source.snapshot, namespace)
         if cloned is None:
             return _without(volume, f"Empty source field in '{name}'. DataSource may not be ready yet")
         return await self._from_source(volume, cloned)
@@ -183,14 +197,67 @@ class DataVolumeActivities:
         if step.step is Step.FAILED:
             return  # the workflow ends with fail_data_volume, which writes it
         waits = step.step is Step.WAIT
+        source = CloneSource.parse(step.source) if step.step in {Step.CLONE, Step.WAIT} else None
         reason, message = (step.reason, step.message) if waits else ("", "")
         after = data_volume_status(volume, phase, populate.now, reason=reason, message=message)
-        after = with_annotations(
-            after, {naming.ANNOTATION_CLONE_SOURCE: step.source if step.step is Step.CLONE else None}
-        )
+        after = with_annotations(after, {naming.ANNOTATION_CLONE_SOURCE: str(source) if source is not None else None})
+        if source is not None:
+            after = with_labels(after, await self._inherited(volume, source))
         written = await self._objects.patch(volume, after)
         if waits and written.metadata.resource_version != volume.metadata.resource_version:
-            await self._events.emit(written, "Warning", step.reason, step.message)
+            await self._events.emit(written, _severity(step.reason), step.reason, step.message)
+        elif not waits and volume.status.phase != phase and phase is not Phase.PENDING:
+            await self._events.emit(written, "Normal", *phase_event(written, source))
+
+    async def _inherited(self, volume: DataVolume, source: CloneSource) -> dict[str, str]:
+        """The labels that say which machine a disk suits, of what it is cloned from (K-20); none for one with any."""
+        if any(key in volume.metadata.labels for key in naming.MACHINE_LABELS):
+            return {}
+        labels: dict[str, str] = {}
+        kind = DataVolume if source.kind is SourceKind.PVC else VolumeSnapshot
+        with suppress(ObjectNotFoundError):
+            labels |= (await self._objects.get(kind, source.namespace, source.name)).metadata.labels
+        if source.kind is SourceKind.PVC:
+            claim = (await self._volumes.claims() or {}).get((source.namespace, source.name))
+            labels |= claim.labels if claim is not None else {}
+        return {key: labels[key] for key in naming.MACHINE_LABELS if key in labels}
+
+
+def _severity(reason: str) -> str:
+    """The type of the event that says what a volume waits for: it is no trouble that its consumer is not there yet."""
+    return "Normal" if reason in {Phase.PENDING, Phase.WAIT_FOR_FIRST_CONSUMER, Phase.PENDING_POPULATION} else "Warning"
+
+
+def _unserved(volume: DataVolume) -> str:
+    """What of a DataVolume only CDI serves, in one sentence that says what to install; "" where all is served here."""
+    spec, source = volume.spec, volume.spec.source
+    served = source is None or any((source.registry, source.pvc, source.snapshot, source.blank))
+    what = ""
+    if source is None and spec.source_ref is None and not is_externally_populated(volume):
+        what = "source none"
+    elif not served:
+        what = f"source {', '.join(sorted(source.model_fields_set))}" if source else ""
+    elif spec.content_type == "archive":
+        what = "contentType archive"
+    elif spec.checkpoints:
+        what = "a multi-stage import (checkpoints)"
+    name = volume.metadata.name
+    return f"DataVolume {name}: {what} is not served here; KubeVirt CDI serves it, if you install that" if what else ""
+
+
+def _not_ours_to_fill(volume: DataVolume) -> Preparation | None:
+    """What becomes of a DataVolume that nobody fills here; None for any other."""
+    own = volume.metadata
+    if naming.ANNOTATION_PRE_POPULATED in own.annotations:
+        message = (
+            f"PVC {own.name} Pending: annotation {naming.ANNOTATION_PRE_POPULATED} says that somebody else fills it"
+        )
+        return _waiting(volume, Phase.PENDING, f"{message}, and nobody has said on it that it is filled")
+    way = own.annotations.get(naming.ANNOTATION_CLONE)
+    if way is not None and (fault := _fault_of_clone(volume, way)):
+        return Preparation(step=Step.FAILED, reason="InvalidSpec", message=fault, uid=own.uid)
+    unserved = _unserved(volume)
+    return _waiting(volume, "UnsupportedSource", unserved) if unserved else None
 
 
 def _fault_of_clone(volume: DataVolume, way: str) -> str:
@@ -201,14 +268,6 @@ def _fault_of_clone(volume: DataVolume, way: str) -> str:
     if volume.spec.source_ref is None and (volume.spec.source is None or volume.spec.source.pvc is None):
         return f"{what} is for clones; this one has neither sourceRef nor source.pvc"
     return ""
-
-
-def _clone_source(pvc: NamespacedName | None, snapshot: NamespacedName | None, namespace: str) -> CloneSource | None:
-    """What a source names; where its namespace is left out, it is `namespace`."""
-    named, kind = (pvc, SourceKind.PVC) if pvc is not None else (snapshot, SourceKind.SNAPSHOT)
-    if named is None:
-        return None
-    return CloneSource(namespace=named.namespace or namespace, name=named.name, kind=kind)
 
 
 def _without(volume: DataVolume, message: str) -> Preparation:

@@ -41,7 +41,7 @@ from dataimportcron.ports import (
     Volumes,
     VolumeSpec,
 )
-from dataimportcron.projection import data_volume_status
+from dataimportcron.projection import data_volume_status, phase_event
 from dataimportcron.reference import Reference
 
 _REPORT_INTERVAL = 1.0
@@ -158,7 +158,10 @@ class PopulationActivities:
             last = transfer
             activity.heartbeat(asdict(transfer))
 
-        await self._write(volume, lambda fresh: data_volume_status(fresh, phase, populate.now, progress="N/A"))
+        source = CloneSource.parse(populate.source)
+        begun = await self._write(volume, lambda fresh: data_volume_status(fresh, phase, populate.now, progress="N/A"))
+        if begun.status.phase == phase != volume.status.phase:
+            await self._events.emit(begun, "Normal", *phase_event(begun, source))
         reporter = asyncio.create_task(self._report_progress(populate, volume, phase, lambda: last))
         try:
             done = await run(report)
@@ -169,9 +172,7 @@ class PopulationActivities:
         finally:
             await _stop(reporter)
         # A volume that is whole is said to be, even if a cancellation comes now: the answer must be what stands.
-        ending = asyncio.create_task(
-            self._write(volume, lambda fresh: data_volume_status(fresh, Phase.SUCCEEDED, populate.now))
-        )
+        ending = asyncio.create_task(self._write_success(populate, volume, source))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
@@ -195,6 +196,10 @@ class PopulationActivities:
                 activity.logger.warning("progress of %s is not written: %s", populate.name, error)
             else:
                 told = transfer.message
+
+    async def _write_success(self, populate: PopulateInput, volume: DataVolume, source: CloneSource | None) -> None:
+        done = await self._write(volume, lambda fresh: data_volume_status(fresh, Phase.SUCCEEDED, populate.now))
+        await self._events.emit(done, "Normal", *phase_event(done, source))
 
     async def _write_failure(
         self, populate: PopulateInput, volume: DataVolume, phase: Phase, error: DataImportCronError

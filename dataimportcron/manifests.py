@@ -28,7 +28,7 @@ from dataimportcron.api.types import (
     Resource,
 )
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.ports import ImageSource, Placement, SourceKind, Volume, VolumeSpec
+from dataimportcron.ports import CloneSource, ImageSource, Placement, SourceKind, Volume, VolumeSpec
 from dataimportcron.reference import Reference
 
 R = TypeVar("R", bound=Resource)
@@ -94,7 +94,12 @@ def managed_labels(cron: DataImportCron) -> dict[str, str]:
 
 def allowed_labels(resource: Resource) -> dict[str, str]:
     """The labels of an object that flow on to what is made from it."""
-    return {key: value for key, value in resource.metadata.labels.items() if _ALLOWED_LABEL.match(key)}
+    return flowing(resource.metadata.labels)
+
+
+def flowing(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those of an object's labels that flow on to what is made from it."""
+    return {key: value for key, value in labels.items() if _ALLOWED_LABEL.match(key)}
 
 
 def data_source_of(cron: DataImportCron) -> DataSource:
@@ -128,6 +133,22 @@ def pointed_to(data_source: DataSource, cron: DataImportCron, kept: DataVolume |
     source = DataSourceSource(pvc=target) if is_volume else DataSourceSource(snapshot=target)
     spec = data_source.spec.model_copy(update={"source": source})
     return claimed(with_labels(data_source.model_copy(update={"spec": spec}), labels), cron)
+
+
+def source_of(data_source: DataSource) -> CloneSource | None:
+    """What a DataSource stands for itself: its claim, else its snapshot; None for a pointer, and for nothing (D-17)."""
+    source = data_source.spec.source
+    if source.data_source is not None:
+        return None
+    return clone_source(source.pvc, source.snapshot, data_source.metadata.namespace)
+
+
+def clone_source(pvc: NamespacedName | None, snapshot: NamespacedName | None, namespace: str) -> CloneSource | None:
+    """What a source names; where its namespace is left out, it is `namespace`."""
+    named, kind = (pvc, SourceKind.PVC) if pvc is not None else (snapshot, SourceKind.SNAPSHOT)
+    if named is None:
+        return None
+    return CloneSource(namespace=named.namespace or namespace, name=named.name, kind=kind)
 
 
 def import_of(cron: DataImportCron, name: str, digest: str, manifest_digest: str, now: datetime) -> DataVolume:
@@ -270,6 +291,12 @@ def image_source(registry: RegistrySource, namespace: str) -> ImageSource | None
         pull_method=registry.pull_method or "pod",
         image_stream=registry.image_stream or "",
     )
+
+
+def is_externally_populated(volume: DataVolume) -> bool:
+    """Whether something that Kubernetes knows, not this program, fills a DataVolume's claim (K-02)."""
+    storage = volume.spec.storage or volume.spec.pvc
+    return storage is not None and (storage.data_source is not None or storage.data_source_ref is not None)
 
 
 def volume_spec(volume: DataVolume) -> VolumeSpec:

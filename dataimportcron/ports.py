@@ -7,8 +7,8 @@ Protocol is held by one contract suite that the fakes and the real adapters pass
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, Self, TypeVar
 
@@ -238,6 +238,25 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimState:
+    """A claim as it stands, whoever has made it.
+
+    Attributes:
+        uid: of the claim.
+        owner: uid of the DataVolume whose volume it is, "" for none.
+        labels: of the claim, as far as they flow on to what is made of it.
+        whole: whether it holds a disk that can be cloned.
+        state: how far it is, in a word that changes when somebody who waits for it should look again.
+    """
+
+    uid: str
+    owner: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    whole: bool = False
+    state: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Clonable:
     """Whether something can be cloned now.
 
@@ -272,6 +291,10 @@ class Volumes(Protocol):
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """The complete volume of that name, None if there is none or it is half-written."""
+        ...
+
+    async def claims(self) -> Mapping[tuple[str, str], ClaimState] | None:
+        """All claims by namespace and name, as they stand now; None where only DataVolumes stand for volumes."""
         ...
 
     async def clonable(self, source: CloneSource) -> Clonable:

@@ -23,8 +23,9 @@ from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataVolume, NamespacedName
 from dataimportcron.kept import is_ready
-from dataimportcron.manifests import with_status
+from dataimportcron.manifests import allowed_labels, with_labels, with_status
 from dataimportcron.messages import Decision
+from dataimportcron.ports import ClaimState, CloneSource
 
 
 def report(
@@ -92,10 +93,15 @@ def erroneous(volume: DataVolume) -> bool:
     )
 
 
+_WAITING_PHASES = frozenset(
+    {Phase.PENDING, Phase.IMPORT_SCHEDULED, Phase.WAIT_FOR_FIRST_CONSUMER, Phase.PENDING_POPULATION}
+)
+
+
 def waiting_for(volume: DataVolume) -> str:
-    """The sentence that says why an import that is scheduled does not begin, "" where it takes only its time."""
+    """The sentence that says why an import does not begin, "" where it takes only its time."""
     running = (condition for condition in volume.status.conditions if condition.type == "Running")
-    waits = volume.status.phase == Phase.IMPORT_SCHEDULED
+    waits = volume.status.phase in _WAITING_PHASES
     return next((condition.message for condition in running if condition.message), "") if waits else ""
 
 
@@ -126,10 +132,18 @@ def data_volume_status(  # noqa: PLR0913 -- a status has this many independent p
     """
     done = phase == Phase.SUCCEEDED
     running = phase in RUNNING_PHASES and not reason
+    claim = f"PVC {volume.metadata.name}"
+    if done or phase in RUNNING_PHASES:
+        bound = Condition(type="Bound", status="True", reason="Bound", message=f"{claim} Bound")
+    else:
+        bound = Condition(
+            type="Bound", status="False", reason=reason or "Pending", message=message or f"{claim} Pending"
+        )
+    ready_reason, ready_message = ("", "") if done else ("TransferRunning", "") if running else (reason, message)
     conditions = volume.status.conditions
     for condition in (
-        Condition(type="Bound", status="True" if done or running else "False", reason="Bound" if done else str(phase)),
-        Condition(type="Ready", status="True" if done else "False", reason="" if done else reason, message=""),
+        bound,
+        Condition(type="Ready", status="True" if done else "False", reason=ready_reason, message=ready_message),
         Condition(
             type="Running",
             status="True" if running else "False",
@@ -147,17 +161,36 @@ def data_volume_status(  # noqa: PLR0913 -- a status has this many independent p
     )
 
 
+def phase_event(volume: DataVolume, source: CloneSource | None) -> tuple[str, str]:
+    """Reason and message of the event that says that a DataVolume has come to its phase, in CDI's words (K-18).
+
+    Args:
+        volume: in its new phase.
+        source: what it is cloned from, None for what is imported, or empty.
+    """
+    phase, own = Phase(volume.status.phase), volume.metadata
+    if source is not None:
+        way = f"from {source.namespace}/{source.name} into {own.namespace}/{own.name}"
+        if phase is Phase.SUCCEEDED:
+            return "CloneSucceeded", f"Successfully cloned {way}"
+        return str(phase), f"Cloning {way} {'scheduled' if phase is Phase.CLONE_SCHEDULED else 'in progress'}"
+    if phase is Phase.SUCCEEDED:
+        return "ImportSucceeded", f"Successfully imported into PVC {own.name}"
+    return str(phase), f"Import into {own.name} {'scheduled' if phase is Phase.IMPORT_SCHEDULED else 'in progress'}"
+
+
 RUNNING_PHASES = frozenset(
     {Phase.IMPORT_IN_PROGRESS, Phase.CLONE_IN_PROGRESS, Phase.CSI_CLONE_IN_PROGRESS, Phase.EXPANSION_IN_PROGRESS}
 )
 
 
-def data_source_status(
+def data_source_status(  # noqa: PLR0913 -- one per thing that it may stand for
     data_source: DataSource,
     now: datetime,
     *,
     volume: DataVolume | None,
     snapshot: VolumeSnapshot | None = None,
+    claim: ClaimState | None = None,
     target: DataSource | None = None,
 ) -> DataSource:
     """The DataSource with its condition Ready (D-01 to D-06, D-11 to D-15).
@@ -167,9 +200,10 @@ def data_source_status(
         now: a clock.
         volume: the DataVolume that stands for `spec.source.pvc`, None where there is none.
         snapshot: the VolumeSnapshot that `spec.source.snapshot` names, None where there is none.
+        claim: that `spec.source.pvc` names, None where there is none, or only DataVolumes stand for volumes.
         target: the DataSource that `spec.source.dataSource` names, None where there is none.
     """
-    reason, message, resolved = _resolve(data_source, volume, snapshot, target)
+    reason, message, resolved = _resolve(data_source, volume, snapshot, claim, target)
     ready = reason == DataSourceReason.READY
     before = data_source.status
     if ready and before.source != resolved:
@@ -185,24 +219,53 @@ def data_source_status(
     )
 
 
+def data_source_projection(  # noqa: PLR0913 -- one per thing that it may stand for
+    data_source: DataSource,
+    now: datetime,
+    *,
+    volume: DataVolume | None,
+    snapshot: VolumeSnapshot | None,
+    claim: ClaimState | None,
+    target: DataSource | None,
+) -> DataSource:
+    """The DataSource with its status and, once it is ready, the labels of what it stands for (D-10)."""
+    after = data_source_status(data_source, now, volume=volume, snapshot=snapshot, claim=claim, target=target)
+    if after.status.source is None:
+        return after
+    labels: dict[str, str] = {}
+    for item in (volume, snapshot):
+        labels |= allowed_labels(item) if item is not None else {}
+    return with_labels(after, {**labels, **(claim.labels if claim is not None else {})})
+
+
 def _resolve(
-    data_source: DataSource, volume: DataVolume | None, snapshot: VolumeSnapshot | None, target: DataSource | None
+    data_source: DataSource,
+    volume: DataVolume | None,
+    snapshot: VolumeSnapshot | None,
+    claim: ClaimState | None,
+    target: DataSource | None,
 ) -> tuple[str, str, DataSourceSource | None]:
     source = data_source.spec.source
     namespace = data_source.metadata.namespace
     if source.data_source is not None:
         return _resolve_pointer(data_source, target)
-    if source.pvc is None and source.snapshot is not None:
+    if source.pvc is not None:
+        reason, message = _of_claim(volume, claim)
+        pvc = source.pvc.model_copy(update={"namespace": source.pvc.namespace or namespace})
+        return reason, message, DataSourceSource(pvc=pvc)
+    if source.snapshot is not None:
         return _resolve_snapshot(source.snapshot, namespace, snapshot)
-    if source.pvc is None:
-        return *_said(DataSourceReason.NO_SOURCE), None
-    if volume is None:
-        return DataSourceReason.NOT_FOUND, PVC_NOT_FOUND, None
-    if volume.status.phase != Phase.SUCCEEDED:
+    return *_said(DataSourceReason.NO_SOURCE), None
+
+
+def _of_claim(volume: DataVolume | None, claim: ClaimState | None) -> tuple[str, str]:
+    """What there is to say of a claim (D-02 to D-05)."""
+    if volume is None and claim is None:
+        return DataSourceReason.NOT_FOUND, PVC_NOT_FOUND
+    if volume is not None and volume.status.phase != Phase.SUCCEEDED:
         phase = volume.status.phase or "Pending"
-        return phase, phase_message(phase), None
-    resolved = source.pvc.model_copy(update={"namespace": source.pvc.namespace or namespace})
-    return *_said(DataSourceReason.READY), DataSourceSource(pvc=resolved)
+        return phase, phase_message(phase)
+    return _said(DataSourceReason.READY)
 
 
 def _resolve_snapshot(

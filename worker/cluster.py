@@ -20,6 +20,7 @@ from dataimportcron.api.crds import SETTINGS
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
 from dataimportcron.cluster.access import ClusterAccess
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
+from dataimportcron.cluster.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.connection import Connection
@@ -73,6 +74,8 @@ class ClusterHome(Home):
     """The home in a cluster."""
 
     followed: ClusterObjects
+    claims: ClaimWatch | None
+    """None beside CDI, whose clones and DataSources are its own."""
     election: LeaseElection
     site: str
     """Of the cluster, in a Temporal namespace that others may share."""
@@ -93,6 +96,7 @@ class ClusterHome(Home):
                 events=self.events,
                 feed=feed,
                 now=clock.now,
+                projects=self.claims is not None,
             )
             try:
                 await asyncio.gather(binding.run(), *([self.profiles.run()] if self.profiles else []))
@@ -263,13 +267,14 @@ async def cluster_home(
             may_write=lambda: election.is_leading and not objects.refusal,
         )
     )
+    followed = None if dialect.beside else ClaimWatch(connection, namespace=settings.namespace)
     access = ClusterAccess(objects, settings, claims.cdi)
     home = ClusterHome(
         objects=objects,
         source=ClusterSource(
             access, settings, nodes=NodeDigest(connection, pods), image_streams=ImageStreams(connection)
         ),
-        volumes=ClusterVolumes(connection, objects, claims, Placements(storage) if storage else None),
+        volumes=ClusterVolumes(connection, objects, claims, Placements(storage) if storage else None, followed),
         importer=ClusterImporter(connection, objects, claims, pods, hands_over=stop.is_set),
         cloner=ClusterCloner(connection, objects, claims, pods, hands_over=stop.is_set),
         authorizer=ClusterAuthorizer(connection, objects, beside=dialect.beside),
@@ -277,6 +282,7 @@ async def cluster_home(
         concurrent_imports=settings.concurrent_imports,
         poll_jitter=timedelta(seconds=settings.poll_jitter),
         followed=objects,
+        claims=followed,
         election=election,
         profiles=profiles,
         site=settings.site or site_of(cluster),
@@ -293,9 +299,10 @@ async def cluster_home(
         logger.error("%s", objects.refusal)
 
     following = [asyncio.create_task(objects.run())]
-    if storage is not None:
-        storage.listen(objects.wake)
-        following.append(asyncio.create_task(storage.run()))
+    for watch in (storage, followed):
+        if watch is not None:
+            watch.listen(objects.wake)
+            following.append(asyncio.create_task(watch.run()))
     if not settings.mode:
         following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
     if not dialect.beside:

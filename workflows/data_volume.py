@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
@@ -25,7 +26,7 @@ from dataimportcron.messages import (
     VolumeInput,
 )
 from workflows.cancellation import heed_cancellation
-from workflows.options import POPULATE, SOURCE_PATIENCE, STEP
+from workflows.options import FIRST_PATIENCE, POPULATE, SOURCE_PATIENCE, STEP
 
 _PHASE = SearchAttributeKey.for_keyword(naming.SEARCH_PHASE)
 
@@ -80,6 +81,7 @@ class DataVolumeWorkflow:
         return populated
 
     async def _populate(self) -> tuple[Populated, Outcome]:
+        patience = FIRST_PATIENCE
         while True:
             ready = await workflow.execute_activity_method(
                 DataVolumeActivities.prepare_data_volume,
@@ -99,7 +101,9 @@ class DataVolumeWorkflow:
                 return Populated(message=ready.message), Outcome.CANCELLED
             if ready.step is Step.DONE:
                 return Populated(message=ready.message), Outcome.SUCCEEDED
-            await self._wait()
+            patience = FIRST_PATIENCE if await self._wait(patience) else min(2 * patience, SOURCE_PATIENCE)
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(self._start)
 
     async def _run_step(self, ready: Preparation) -> tuple[Populated, Outcome] | None:
         """Populate the volume; None where what was to be cloned has gone meanwhile."""
@@ -122,12 +126,14 @@ class DataVolumeWorkflow:
         self._show(Step.DONE, f"{populated.bytes_read} bytes read, {populated.bytes_written} bytes written")
         return populated, Outcome.SUCCEEDED
 
-    async def _wait(self) -> None:
+    async def _wait(self, patience: timedelta) -> bool:
+        """Wait for news of what the volume waits for, no longer than `patience`; whether there was any."""
         with suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._changed, timeout=SOURCE_PATIENCE, timeout_summary="look at the source again"
+                lambda: self._changed, timeout=patience, timeout_summary="look at the source again"
             )
-        self._changed = False
+        changed, self._changed = self._changed, False
+        return changed
 
     async def _fail(self, uid: str, reason: str, message: str) -> tuple[Populated, Outcome]:
         await workflow.execute_activity_method(
@@ -160,7 +166,7 @@ class DataVolumeWorkflow:
             outcome=outcome,
             message=populated.message,
             bytes_read=populated.bytes_read,
-            run_id=workflow.info().run_id,
+            run_id=workflow.info().first_execution_run_id,
         )
         try:
             await handle.signal("import_finished", finished)

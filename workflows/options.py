@@ -72,5 +72,7 @@ LAST_POLICY_PATIENCE = timedelta(seconds=10)
 """How long a cron whose object is gone waits to be told by which policy to clean up; the binding sees it within one."""
 CANCEL_PATIENCE = timedelta(minutes=2)
 """How long a cron waits for its cancelled import to say that it has stopped."""
+FIRST_PATIENCE = timedelta(seconds=5)
+"""Until a DataVolume that waits looks again when no change was signalled; each further look comes twice as late."""
 SOURCE_PATIENCE = timedelta(minutes=1)
-"""How often a DataVolume looks for its source when no change was signalled."""
+"""The longest that it waits so."""

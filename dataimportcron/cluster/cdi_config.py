@@ -37,6 +37,7 @@ class CdiConfig:
         resources: requests and limits of import pods; empty where nothing is said.
         preallocation: of volumes that do not say.
         image_pull_secrets: names of Secrets for import pods.
+        features: that are switched on beyond the default ones, by CDI's names.
     """
 
     insecure_registries: frozenset[str] = frozenset()
@@ -47,6 +48,7 @@ class CdiConfig:
     resources: Mapping[str, Any] = field(default_factory=dict)
     preallocation: bool = False
     image_pull_secrets: tuple[str, ...] = ()
+    features: frozenset[str] = frozenset()
 
 
 class CdiConfigs:
@@ -100,6 +102,7 @@ def read_cdi_config(config: Mapping[str, Any]) -> CdiConfig:
         resources=_table(status.get("defaultPodResourceRequirements")) or _table(spec.get("podResourceRequirements")),
         preallocation=bool(status.get("preallocation", spec.get("preallocation", False))),
         image_pull_secrets=tuple(dict.fromkeys(str(_table(one).get("name", "")) for one in pulls if _table(one))),
+        features=frozenset(str(name) for name in _list(spec.get("featureGates"))),
     )
 
 

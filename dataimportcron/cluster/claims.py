@@ -40,12 +40,13 @@ class Claims:
         overheads: of file systems, by storage class, "" for all others; they outrank CDI's configuration.
 
     Attributes:
+        owned: as it was given.
         cdi: CDI's configuration.
     """
 
     def __init__(self, connection: Connection, *, owned: bool, overheads: Mapping[str, str] | None = None) -> None:
         self._connection = connection
-        self._owned = owned
+        self.owned = owned
         self._overheads = overheads or {}
         self.cdi = CdiConfigs(connection)
 
@@ -65,7 +66,7 @@ class Claims:
         document = volume.document()
         spec = document.get("spec") or {}
         facts = await self.facts(spec.get("storage") or spec.get("pvc") or {})
-        return claim_of(document, facts, owned=self._owned)
+        return claim_of(document, facts, owned=self.owned)
 
     async def size_of(self, volume: DataVolume, claim: Json) -> int:
         """Bytes of the disk of a DataVolume in its claim."""
@@ -105,22 +106,25 @@ class Claims:
             body: the claim.
             tell: called with what it waits for.
         """
-        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
-        while True:
-            claim = await self.find(namespace, name)
-            if claim is None:
-                try:
-                    return await self._connection.create(PVCS, body)
-                except AlreadyExistsError:
-                    continue
-                except QuotaExceededError as error:
-                    tell(HoldUp(reason="ErrExceededQuota", message=str(error)))
-            elif claim["metadata"].get("deletionTimestamp"):
-                message = f"The earlier PersistentVolumeClaim {namespace}/{name} is being deleted and still used"
-                tell(HoldUp(reason="Terminating", message=message, passing=True))
-            else:
-                return claim
+        while isinstance(claim := await self.take(body), HoldUp):
+            tell(claim)
             await asyncio.sleep(_PATIENCE)
+        return claim
+
+    async def take(self, body: Json) -> Json | HoldUp:
+        """The claim of that name, made so where it is missing; or what keeps it from being there."""
+        namespace, name = body["metadata"]["namespace"], body["metadata"]["name"]
+        while (claim := await self.find(namespace, name)) is None:
+            try:
+                return await self._connection.create(PVCS, body)
+            except AlreadyExistsError:
+                continue
+            except QuotaExceededError as error:
+                return HoldUp(reason="ErrExceededQuota", message=str(error))
+        if claim["metadata"].get("deletionTimestamp"):
+            message = f"The earlier PersistentVolumeClaim {namespace}/{name} is being deleted and still used"
+            return HoldUp(reason="Terminating", message=message, passing=True)
+        return claim
 
     async def _optional(self, resource: ResourceType) -> list[Json]:
         """All of a kind; none for an install in some namespaces, where the cluster decides, or where it has no such."""

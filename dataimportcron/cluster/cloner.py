@@ -21,10 +21,9 @@ from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.filling import Filling
 from dataimportcron.cluster.handover import Handover
 from dataimportcron.cluster.holdups import HoldUp, hold_up
-from dataimportcron.cluster.importer import is_made
 from dataimportcron.cluster.pods import Attempt, PodSettings
 from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, Record, record_after, record_of
+from dataimportcron.cluster.records import COMPLETE, Record, is_made, record_after, record_of
 from dataimportcron.cluster.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.waiting import Waiting

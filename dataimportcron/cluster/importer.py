@@ -14,7 +14,7 @@ from dataimportcron.cluster.image_streams import ImageStreams
 from dataimportcron.cluster.node_pull import has_image_volumes
 from dataimportcron.cluster.pods import Attempt, PodSettings
 from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, labels_from, record_after, record_of
+from dataimportcron.cluster.records import COMPLETE, is_made, labels_from, record_after
 from dataimportcron.cluster.resources import NODES, PVCS, Json
 from dataimportcron.cluster.waiting import Waiting
 from dataimportcron.errors import (
@@ -29,6 +29,8 @@ from dataimportcron.ports import ImageSource, Objects, Transfer, VolumeSpec
 from dataimportcron.reference import Reference
 
 _WRITES = 5
+_PREALLOCATED = "cdi.kubevirt.io/storage.preallocation"
+"""On a claim: KubeVirt discards no blocks of a disk that shall have no holes."""
 
 
 class ClusterImporter:
@@ -119,7 +121,10 @@ class ClusterImporter:
         own = claim["metadata"]
         labels = await self._label(wanted, labels_from(result.env))
         record = record_after(result, volume.uid, await self._claims.size_of(wanted, claim), digest)
-        patch: Json = {"metadata": {"uid": own["uid"], "labels": labels, "annotations": {COMPLETE: record.to_json()}}}
+        annotations = {COMPLETE: record.to_json()}
+        if self._claims.owned and preallocates(wanted.document(), await self._claims.cdi.current()):
+            annotations[_PREALLOCATED] = "true"
+        patch: Json = {"metadata": {"uid": own["uid"], "labels": labels, "annotations": annotations}}
         try:
             await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
         except ObjectNotFoundError as error:
@@ -137,11 +142,3 @@ class ClusterImporter:
                 continue
             return asked | {key: volume.metadata.labels[key] for key in asked.keys() - labels.keys()}
         raise ConflictError(f"DataVolume {wanted.metadata.namespace}/{wanted.metadata.name} is written by others")
-
-
-def is_made(claim: Json, volume: VolumeSpec, digest: str) -> bool:
-    """Whether a claim is the volume, complete; one of its name, digest and size that somebody left is adopted."""
-    record = record_of(claim)
-    if record is None or (claim.get("status") or {}).get("phase") == "Lost":
-        return False
-    return record.uid == volume.uid or (bool(digest) and record.digest == digest and record.size >= volume.size)

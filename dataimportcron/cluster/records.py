@@ -1,7 +1,8 @@
 """What we note on a claim: which attempt fills it, and that it is complete. Pure.
 
 A block device has room for no marker, so the record of every volume is an annotation of its claim, written by the
-worker after the importer has verified and synced all bytes. A claim without a record is no volume.
+worker after the importer has verified and synced all bytes. A claim without a record is whole only if whoever has
+filled it says so, or if it is bound and neither a DataVolume's nor one that we write.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Final
 
+from dataimportcron import naming
+from dataimportcron.cluster.plain_volumes import LABEL
 from dataimportcron.cluster.resources import Json
 from dataimportcron.importer.report import Result
+from dataimportcron.ports import VolumeSpec
 
 ATTEMPT: Final = "dataimportcron.io/attempt"
 """On a claim: the number of the only attempt that may write it."""
@@ -78,6 +82,44 @@ def record_after(result: Result, uid: str, size: int, digest: str) -> Record:
     )
 
 
+def is_made(claim: Json, volume: VolumeSpec, digest: str) -> bool:
+    """Whether a claim is the volume, complete; one of its name, digest and size that somebody left is adopted."""
+    record = record_of(claim)
+    if record is None or is_lost(claim):
+        return False
+    return record.uid == volume.uid or (bool(digest) and record.digest == digest and record.size >= volume.size)
+
+
+def is_whole(claim: Json) -> bool:
+    """Whether a claim holds a disk: by our record, by the word of who has filled it, or because it is its user's own.
+
+    KubeVirt too takes a claim that no DataVolume owns for one that has been filled.
+    """
+    if is_lost(claim) or claim["metadata"].get("deletionTimestamp"):
+        return False
+    annotations = annotations_of(claim)
+    if record_of(claim) is not None or annotations.get(naming.ANNOTATION_POPULATED_FOR) == claim["metadata"]["name"]:
+        return True
+    ours = ATTEMPT in annotations or LABEL in (claim["metadata"].get("labels") or {})
+    return is_bound(claim) and not ours and not owner_of(claim)
+
+
+def owner_of(claim: Json) -> str:
+    """The uid of the DataVolume whose claim it is, "" for none."""
+    owners = claim["metadata"].get("ownerReferences") or ()
+    return next((str(it["uid"]) for it in owners if it.get("controller") and it.get("kind") == "DataVolume"), "")
+
+
+def is_bound(claim: Json) -> bool:
+    """Whether a claim has its volume."""
+    return _phase(claim) == "Bound"
+
+
+def is_lost(claim: Json) -> bool:
+    """Whether a claim had a volume, which has gone."""
+    return _phase(claim) == "Lost"
+
+
 def attempt_of(claim: Json) -> int:
     """The number of the attempt that may write a claim; 0 before the first."""
     text = annotations_of(claim).get(ATTEMPT, "")
@@ -102,6 +144,10 @@ def labels_from(environment: Mapping[str, str]) -> dict[str, str]:
 def annotations_of(thing: Json) -> dict[str, str]:
     """The annotations of an object."""
     return thing["metadata"].get("annotations") or {}
+
+
+def _phase(claim: Json) -> str:
+    return str((claim.get("status") or {}).get("phase") or "")
 
 
 def _is_label_value(value: str) -> bool:

@@ -28,7 +28,12 @@ _RWO: Final = "ReadWriteOnce"
 _ALIGNMENT: Final = 1 << 20
 _VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
 _DEFAULT = "storageclass.kubernetes.io/is-default-class"
-_PRIVATE_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration"})
+_PRIVATE_ANNOTATIONS = frozenset({"kubectl.kubernetes.io/last-applied-configuration", naming.ANNOTATION_POPULATED_FOR})
+"""Of a DataVolume, which its claim must not have: nobody has filled that yet."""
+_CONTENT: Final = "cdi.kubevirt.io/storage.contentType"
+_CREATED_FOR: Final = "cdi.kubevirt.io/storage.createdForDataVolume"
+_FILLING_UP: Final = "alerts.k8s.io/KubePersistentVolumeFillingUp"
+""""disabled" on a claim: a disk fills its file system, which is no reason for an alert."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,7 @@ def claim_of(volume: Json, facts: StorageFacts, *, owned: bool) -> Claim:
     body: Json = {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
-        "metadata": _metadata(volume, owned=owned),
+        "metadata": _metadata(volume, modes.volume, owned=owned),
         "spec": {
             **{key: value for key, value in wanted.items() if key in _PASSED_ON},
             "accessModes": modes.access,
@@ -133,7 +138,7 @@ def disk_size(volume: Json, claim: Json, facts: StorageFacts) -> int:
     return usable(requested, facts.overhead(str(claim["spec"].get("storageClassName") or "")))
 
 
-_PASSED_ON = ("selector", "volumeName", "volumeAttributesClassName")
+_PASSED_ON = ("selector", "volumeName", "volumeAttributesClassName", "dataSource", "dataSourceRef")
 
 
 def class_of(wanted: Json, classes: Iterable[Json]) -> str:
@@ -219,7 +224,7 @@ def _fitting(access: list[str], mode: str, sets: list[tuple[list[str], str]]) ->
     return _Modes(access or sets[0][0], mode or sets[0][1])
 
 
-def _metadata(volume: Json, *, owned: bool) -> Json:
+def _metadata(volume: Json, mode: str, *, owned: bool) -> Json:
     own = volume["metadata"]
     made: Json = {
         "name": own["name"],
@@ -230,14 +235,20 @@ def _metadata(volume: Json, *, owned: bool) -> Json:
         },
     }
     if owned:
-        made["ownerReferences"] = [
-            {
-                "apiVersion": volume["apiVersion"],
-                "kind": volume["kind"],
-                "name": own["name"],
-                "uid": own["uid"],
-                "controller": True,
-                "blockOwnerDeletion": True,
-            }
-        ]
+        made["ownerReferences"] = [owner_reference(volume)]
+        made["annotations"] |= {_CONTENT: "kubevirt", _CREATED_FOR: own["uid"]}
+        if mode == FILESYSTEM:
+            made["labels"] |= {_FILLING_UP: "disabled"}
     return made
+
+
+def owner_reference(volume: Json) -> Json:
+    """What makes a DataVolume the controller of its claim."""
+    return {
+        "apiVersion": volume["apiVersion"],
+        "kind": volume["kind"],
+        "name": volume["metadata"]["name"],
+        "uid": volume["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.cluster.attempts import Attempts
+from dataimportcron.cluster.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.clones import Clones, disk_in
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.placements import Placements
+from dataimportcron.cluster.places import Places
 from dataimportcron.cluster.plain_volumes import is_plain_volume
 from dataimportcron.cluster.provisioners import FILESYSTEM
-from dataimportcron.cluster.records import record_of
+from dataimportcron.cluster.records import is_whole, owner_of, record_of
 from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.cluster.sources import clonable_claim, clonable_snapshot, missing
 from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
 from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
-from dataimportcron.ports import Clonable, CloneSource, Objects, Placement, Reservation, SourceKind, Volume, VolumeSpec
+from dataimportcron.ports import (
+    ClaimState,
+    Clonable,
+    CloneSource,
+    Objects,
+    Placement,
+    Reservation,
+    SourceKind,
+    Volume,
+    VolumeSpec,
+)
 
 
 class ClusterVolumes:
@@ -28,35 +42,47 @@ class ClusterVolumes:
         objects: the DataVolumes.
         claims: of them.
         placements: of imports; None where that cannot be seen, in an install for some namespaces.
+        followed: all claims; None beside CDI, where no DataVolume is an object that has one.
     """
 
     def __init__(
-        self, connection: Connection, objects: Objects, claims: Claims, placements: Placements | None = None
+        self,
+        connection: Connection,
+        objects: Objects,
+        claims: Claims,
+        placements: Placements | None = None,
+        followed: ClaimWatch | None = None,
     ) -> None:
         self._connection = connection
         self._objects = objects
         self._claims = claims
         self._placements = placements
+        self._followed = followed
         self._attempts = Attempts(connection)
         self._clones = Clones(connection, claims)
+        self._places = Places(connection, claims, self._clones)
         self._temporaries = Temporaries(connection)
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """See the port."""
         claim = await self._claims.find(namespace, name)
-        record = record_of(claim) if claim is not None else None
-        if claim is None or record is None or claim["metadata"].get("deletionTimestamp") or _is_lost(claim):
+        if claim is None or not is_whole(claim):
             return None
+        record = record_of(claim)
         return Volume(
             namespace=namespace,
             name=name,
-            size=record.size,
-            digest=record.digest,
+            size=record.size if record is not None else disk_in(claim, await self._claims.facts(claim["spec"])),
+            digest=record.digest if record is not None else "",
             location=f"PersistentVolumeClaim {namespace}/{name}",
             storage_class=claim["spec"].get("storageClassName") or "",
             mode=claim["spec"].get("volumeMode") or FILESYSTEM,
             requested=parse_quantity(str(claim["spec"]["resources"]["requests"]["storage"])),
         )
+
+    async def claims(self) -> Mapping[tuple[str, str], ClaimState] | None:
+        """See the port."""
+        return await self._followed.all() if self._followed is not None else None
 
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
@@ -80,13 +106,13 @@ class ClusterVolumes:
             return missing(source)
         return clonable_snapshot(snapshot, origin.disk)
 
-    async def adopt(self, volume: DataVolume) -> bool:  # noqa: ARG002 -- the port's
-        """See the port."""
-        return False
+    async def adopt(self, volume: DataVolume) -> bool:
+        """See the port. Beside CDI a claim stands for its DataVolume, and cannot be somebody else's."""
+        return self._claims.owned and await self._places.adopt(volume)
 
-    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:  # noqa: ARG002 -- the port's
+    async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:
         """See the port."""
-        return Reservation()
+        return await self._places.reserve(volume, source) if self._claims.owned else Reservation()
 
     async def delete(self, namespace: str, name: str) -> None:
         """See the port. Kubernetes keeps a claim as long as a pod mounts it; its importer is ended first.
@@ -94,7 +120,7 @@ class ClusterVolumes:
         A claim that was given away, by `migrate --undo` or `kubectl delete --cascade=orphan`, is no DataVolume's.
         """
         claim = await self._claims.find(namespace, name)
-        if claim is None or not (is_plain_volume(claim) or _is_owned(claim)):
+        if claim is None or not (owner_of(claim) or is_plain_volume(claim)):
             return
         await self._temporaries.remove_of(claim)
         await self._attempts.remove(claim)
@@ -142,12 +168,3 @@ class ClusterVolumes:
             return await self._connection.list(resource, namespace)
         except NotServedError:
             return []
-
-
-def _is_owned(claim: Json) -> bool:
-    owners = claim["metadata"].get("ownerReferences") or ()
-    return any(owner["kind"] == DataVolume.model_fields["kind"].default for owner in owners)
-
-
-def _is_lost(claim: Json) -> bool:
-    return (claim.get("status") or {}).get("phase") == "Lost"

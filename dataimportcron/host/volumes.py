@@ -136,6 +136,9 @@ class HostVolumes:
         """See the port."""
         return await asyncio.to_thread(self.find_now, namespace, name)
 
+    async def claims(self) -> None:
+        """See the port."""
+
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
         found = await self.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None

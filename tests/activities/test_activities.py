@@ -284,8 +284,11 @@ async def test_a_source_that_is_not_served_says_who_serves_it(steps, home):
     }
     home.store.apply(document)
     ready = await steps.run(steps.volume.prepare_data_volume, PopulateInput(namespace=NAMESPACE, name="web", now=NOW))
-    assert ready.step is Step.FAILED
-    assert "http is not served here" in ready.message
+    assert (ready.step, ready.reason) == (Step.WAIT, "UnsupportedSource")
+    assert "http is not served here; KubeVirt CDI serves it, if you install that" in ready.message
+    status = home.store.get(DataVolume, NAMESPACE, "web").status
+    assert status.phase == "Pending"
+    assert {(c.status, c.reason) for c in status.conditions} == {("False", "UnsupportedSource")}
 
 
 async def test_dm04_two_crons_and_one_data_source(steps, home):

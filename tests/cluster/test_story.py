@@ -31,6 +31,7 @@ ELSEWHERE = frozenset(
         Right("", "persistentvolumeclaims", "watch"),
         Right("", "secrets", "get"),
         Right("image.openshift.io", "imagestreams", "get"),
+        Right("", "persistentvolumes", "list"),
         Right("cdi.kubevirt.io", "datasources", "delete"),
         Right("cdi.kubevirt.io", "storageprofiles", "delete"),
         Right("cdi.kubevirt.io", "cdiconfigs", "create"),

@@ -101,11 +101,12 @@ def test_a_missing_tag_is_said_on_the_data_volume(world, apply):
     assert "ImageNotFound" in home.run("describe", "dv", name, "-n", NAMESPACE).stdout
 
 
-def test_a_source_of_cdis_is_refused_in_words(world, apply):
+def test_a_source_of_cdis_waits_for_cdi_and_says_so(world, apply):
     home, _, _ = world
     name = apply("web", source={"http": {"url": "https://example.invalid/disk.img"}})
-    phase(home, name, "Failed")
+    wait_for("it says so", 20, lambda: running(home, name)[1] == "UnsupportedSource")
     assert "http is not served here; KubeVirt CDI serves it" in running(home, name)[2]
+    assert home.volume(NAMESPACE, name).status.phase == "Pending"
 
 
 def test_deletion_takes_the_file_and_the_name_is_free_again(world, apply):

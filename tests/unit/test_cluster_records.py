@@ -6,8 +6,7 @@ import pytest
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.image_streams import newest, split
-from dataimportcron.cluster.importer import is_made
-from dataimportcron.cluster.records import ATTEMPT, COMPLETE, Record, attempt_of, labels_from, record_of
+from dataimportcron.cluster.records import ATTEMPT, COMPLETE, Record, attempt_of, is_made, labels_from, record_of
 from dataimportcron.cluster.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
 from dataimportcron.errors import ImageNotFoundError, InvalidReferenceError
 from dataimportcron.ports import CloneSource, SourceKind, VolumeSpec

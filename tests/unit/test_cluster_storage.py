@@ -18,6 +18,7 @@ from dataimportcron.cluster.storage import (
 from dataimportcron.errors import InvalidObjectError
 
 MIB = 1 << 20
+POPULATED_FOR = "cdi.kubevirt.io/storage.populatedFor"
 OVERHEAD = Fraction(DEFAULT_OVERHEAD)
 
 
@@ -181,13 +182,18 @@ def test_imports_of_crons_may_prefer_read_write_once(mark, cron, modes, expected
 def test_labels_flow_and_the_volume_owns_its_claim():
     wanted = volume(
         labels={"instancetype.kubevirt.io/default-preference": "fedora"},
-        annotations={"a": "b", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
+        annotations={"a": "b", "kubectl.kubernetes.io/last-applied-configuration": "{}", POPULATED_FOR: "fedora-1"},
         storage=requesting("1Gi"),
     )
     metadata = claim_of(wanted, StorageFacts(), owned=True).body["metadata"]
     assert metadata["labels"]["instancetype.kubevirt.io/default-preference"] == "fedora"
     assert metadata["labels"]["app.kubernetes.io/managed-by"] == "dataimportcron"
-    assert metadata["annotations"] == {"a": "b"}
+    assert metadata["annotations"] == {
+        "a": "b",
+        "cdi.kubevirt.io/storage.contentType": "kubevirt",
+        "cdi.kubevirt.io/storage.createdForDataVolume": "u1",
+    }
+    assert metadata["labels"]["alerts.k8s.io/KubePersistentVolumeFillingUp"] == "disabled"
     [owner] = metadata["ownerReferences"]
     assert (owner["kind"], owner["uid"], owner["controller"]) == ("DataVolume", "u1", True)
     assert "ownerReferences" not in claim_of(wanted, StorageFacts(), owned=False).body["metadata"]

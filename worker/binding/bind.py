@@ -17,17 +17,16 @@ from temporalio.service import RPCError
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
-from dataimportcron.api.snapshots import VolumeSnapshot
-from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
-from dataimportcron.errors import ConflictError, DataImportCronError, InUseError, ObjectNotFoundError
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
+from dataimportcron.errors import DataImportCronError, InUseError, ObjectNotFoundError
 from dataimportcron.messages import CleanUp, ObjectRef, VolumeInput
 from dataimportcron.planning import clean_up_of
 from dataimportcron.ports import Events, Objects, Volumes
-from dataimportcron.projection import data_source_status
 from worker.binding import fingerprint
+from worker.binding.data_sources import DataSourceProjector
 from worker.binding.executions import Executions
 from worker.binding.feed import Deletion, Feed
-from worker.binding.world import World
+from worker.binding.world import World, read
 
 logger = logging.getLogger(__name__)
 
@@ -67,17 +66,27 @@ class Binding:
         events: Events,
         feed: Feed,
         now: Callable[[], datetime],
+        projects: bool = True,
     ) -> None:
+        """Bind the objects of a home.
+
+        Args:
+            executions: of the site.
+            objects: the home's.
+            volumes: the home's.
+            events: the home's.
+            feed: news of the objects.
+            now: a clock.
+            projects: whether the status of a DataSource is ours to write; beside CDI it is CDI's.
+        """
         self._executions = executions
         self._objects = objects
         self._volumes = volumes
         self._events = events
         self._feed = feed
-        self._now = now
+        self._projector = DataSourceProjector(objects, volumes, now=now) if projects else None
         self._heard: dict[str, str] = {}
         self._fingerprints = fingerprint.Fingerprints()
-        self._projected: dict[str, list[object]] = {}
-        self._lost: set[str] = set()
         self._problems: set[str] = set()
         self._kept: dict[str, _Kept] = {}
         self._orphans: set[tuple[str, str]] = set()
@@ -119,10 +128,9 @@ class Binding:
         if forget:
             self._heard.clear()
             self._fingerprints.forget()
-            self._projected.clear()
-        world = await self._read()
-        await self._look_for_volumes(world, everything=forget)
-        await self._project_data_sources(world)
+        world = await read(self._objects, self._volumes)
+        if self._projector is not None:
+            await self._projector.project(world, everything=forget)
         for cron in world.crons.values():
             heard = self._fingerprints.of_cron(cron, world)
             if self._is_news(cron, heard):
@@ -156,50 +164,6 @@ class Binding:
             manifest_digest=annotations.get(naming.ANNOTATION_MANIFEST_DIGEST, ""),
         )
 
-    async def _look_for_volumes(self, world: World, *, everything: bool) -> None:
-        """Notice the removal of a volume that a DataSource names, at each resync, and its return at once.
-
-        A DataVolume says Succeeded for good; a person who removes its file tells nobody.
-        """
-        named = {
-            (pvc.namespace or data_source.metadata.namespace, pvc.name)
-            for data_source in world.data_sources.values()
-            if (pvc := data_source.spec.source.pvc) is not None
-        }
-        lost = set()
-        for volume in world.data_volumes.values():
-            metadata = volume.metadata
-            known = metadata.uid in self._lost
-            if volume.status.phase != Phase.SUCCEEDED or (metadata.namespace, metadata.name) not in named:
-                continue
-            if (everything or known) and await self._volumes.find(metadata.namespace, metadata.name) is None:
-                lost.add(metadata.uid)
-                if not known:
-                    logger.warning("the volume of DataVolume %s/%s is gone", metadata.namespace, metadata.name)
-        self._lost = lost
-
-    async def _project_data_sources(self, world: World) -> None:
-        """A DataSource has no execution: its status follows from its spec and what that names."""
-        volumes = {place: it for place, it in world.data_volumes.items() if it.metadata.uid not in self._lost}
-        for data_source in world.data_sources.values():
-            namespace = data_source.metadata.namespace
-            pvc, pointer = data_source.spec.source.pvc, data_source.spec.source.data_source
-            named = data_source.spec.source.snapshot
-            snapshot = world.snapshots.get((named.namespace or namespace, named.name)) if named else None
-            volume = volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None
-            target = world.data_sources.get((pointer.namespace or namespace, pointer.name)) if pointer else None
-            facts: list[object] = [data_source, volume, snapshot, target]
-            if fingerprint.are_same(self._projected.get(data_source.metadata.uid, []), facts):
-                continue
-            after = data_source_status(data_source, self._now(), volume=volume, snapshot=snapshot, target=target)
-            if after == data_source:
-                self._projected[data_source.metadata.uid] = facts
-                continue
-            try:
-                await self._objects.patch(data_source, after)
-            except (ConflictError, ObjectNotFoundError):
-                logger.info("DataSource %s/%s changed meanwhile", namespace, data_source.metadata.name)
-
     async def _bury(self, deletion: Deletion) -> None:
         """What follows: a cron ends by its policy, a DataVolume's population stops and its volume goes.
 
@@ -213,12 +177,16 @@ class Binding:
             namespace, name = last.metadata.namespace, last.metadata.name
             if naming.ANNOTATION_DROPPED not in last.metadata.annotations:
                 await self._executions.stop_volume(namespace, name)
-            user = await self._volumes.in_use(namespace, name)
-            if user:
-                raise InUseError(f"DataVolume {namespace}/{name} is deleted, its volume is kept: {user}")
-            await self._volumes.delete(namespace, name)
+            if await self._is_gone(DataVolume, namespace, name):  # else the volume is another one's by now
+                await self._remove_volume(namespace, name)
         self._heard.pop(_key(last), None)
         await self._feed.buried(deletion)
+
+    async def _remove_volume(self, namespace: str, name: str) -> None:
+        user = await self._volumes.in_use(namespace, name)
+        if user:
+            raise InUseError(f"DataVolume {namespace}/{name} is deleted, its volume is kept: {user}")
+        await self._volumes.delete(namespace, name)
 
     async def _resync(self) -> None:
         """Executions of objects that went while nobody looked: a cron's finds out by itself, a population is stopped.
@@ -276,19 +244,6 @@ class Binding:
                 if owner:
                     cron = await self._objects.get(DataImportCron, problem.namespace, owner)
                     await self._events.emit(cron, "Warning", problem.reason, problem.message)
-
-    async def _read(self) -> World:
-        crons = await self._objects.list(DataImportCron)
-        places = {(it.metadata.namespace, it.metadata.name): it.spec.template.spec for it in crons}
-        placements = {place: await self._volumes.placement(spec) for place, spec in places.items()}
-        return World(
-            crons=crons,
-            data_sources=await self._objects.list(DataSource),
-            data_volumes=await self._objects.list(DataVolume),
-            dependencies=[*await self._objects.list(ConfigMap), *await self._objects.list(Secret)],
-            snapshots=await self._objects.list(VolumeSnapshot),
-            placements={place: placement for place, placement in placements.items() if placement},
-        )
 
     def _is_news(self, resource: Resource, heard: str) -> bool:
         return self._heard.get(_key(resource)) != heard

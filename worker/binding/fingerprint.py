@@ -14,7 +14,8 @@ from dataimportcron import naming
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.kept import is_ready, progress_of
-from dataimportcron.ports import Placement
+from dataimportcron.manifests import clone_source, source_of
+from dataimportcron.ports import ClaimState, Placement, SourceKind
 from dataimportcron.projection import erroneous, failure_of, waiting_for
 from worker.binding.world import World
 
@@ -143,26 +144,43 @@ def _inputs(cron: DataImportCron) -> dict[str, str]:
 
 
 def of_volume(volume: DataVolume, world: World) -> str:
-    """What the preparation of a DataVolume depends on: the source that it clones from, if it does."""
-    return _digest([volume.metadata.uid, *_sources(volume, world)])
+    """What the preparation of a DataVolume depends on: its place, and the source that it clones from, if it does."""
+    own = volume.metadata
+    claim = (world.claims or {}).get((own.namespace, own.name))
+    return _digest([own.uid, _of_place(volume, claim), *_sources(volume, world)])
 
 
-def _sources(volume: DataVolume, world: World) -> Iterator[list[object]]:
+def _of_place(volume: DataVolume, claim: ClaimState | None) -> object:
+    """What stands in the place of a volume; that its own claim has been made is no news."""
+    if claim is None or (claim.owner == volume.metadata.uid and not claim.state):
+        return None
+    return [claim.uid, claim.owner, claim.state, claim.whole and claim.owner != volume.metadata.uid]
+
+
+def _sources(volume: DataVolume, world: World) -> Iterator[object]:
     """What leads from a clone to its source, as far as it is there."""
-    namespace, reference = volume.metadata.namespace, volume.spec.source_ref
-    pvc = volume.spec.source.pvc if volume.spec.source else None
+    namespace, reference, source = volume.metadata.namespace, volume.spec.source_ref, volume.spec.source
+    cloned = clone_source(source.pvc, source.snapshot, namespace) if source else None
     place = (reference.namespace or namespace, reference.name) if reference else None
     for _ in range(_POINTERS):
         data_source = world.data_sources.get(place) if place else None
         if place is None or data_source is None:
             break
         yield _of_data_source(data_source)
-        source = data_source.spec.source
-        pvc, pointer, namespace = source.pvc, source.data_source, place[0]
+        cloned, pointer, namespace = source_of(data_source), data_source.spec.source.data_source, place[0]
         place = (pointer.namespace or namespace, pointer.name) if pointer else None
-    origin = world.data_volumes.get((pvc.namespace or namespace, pvc.name)) if pvc else None
-    if origin is not None:
-        yield _of_volume(origin)
+    if cloned is None:
+        return
+    origin = cloned.namespace, cloned.name
+    if cloned.kind is SourceKind.SNAPSHOT:
+        snapshot = world.snapshots.get(origin)
+        yield [_key(snapshot), is_ready(snapshot), progress_of(snapshot)] if snapshot is not None else None
+        return
+    populated, claim = world.data_volumes.get(origin), (world.claims or {}).get(origin)
+    if populated is not None:
+        yield _of_volume(populated)
+    if claim is not None:
+        yield [claim.uid, claim.whole, claim.state]
 
 
 def _of_data_source(data_source: DataSource) -> list[object]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.imports import Imports
-from dataimportcron.ports import Placement
+from dataimportcron.ports import ClaimState, Objects, Placement, Volumes
 
 _Place = tuple[str, str]
 """Namespace and name."""
@@ -29,10 +29,13 @@ class World:
         *,
         snapshots: Iterable[VolumeSnapshot] = (),
         placements: Mapping[_Place, Placement] | None = None,
+        claims: Mapping[_Place, ClaimState] | None = None,
     ) -> None:
         self.crons = {_place(item): item for item in crons}
         self.data_sources = {_place(item): item for item in data_sources}
         self.data_volumes = {_place(item): item for item in data_volumes}
+        self.claims = claims
+        """None where only DataVolumes stand for volumes."""
         self._dependencies: defaultdict[_Place, list[ConfigMap | Secret]] = defaultdict(list)
         for dependency in dependencies:
             self._dependencies[_place(dependency)].append(dependency)
@@ -69,6 +72,21 @@ class World:
         return [
             item for name in sorted(filter(None, names)) for item in self._dependencies[cron.metadata.namespace, name]
         ]
+
+
+async def read(objects: Objects, volumes: Volumes) -> World:
+    """The objects as they are now."""
+    crons = await objects.list(DataImportCron)
+    placements = {_place(it): await volumes.placement(it.spec.template.spec) for it in crons}
+    return World(
+        crons=crons,
+        data_sources=await objects.list(DataSource),
+        data_volumes=await objects.list(DataVolume),
+        dependencies=[*await objects.list(ConfigMap), *await objects.list(Secret)],
+        snapshots=await objects.list(VolumeSnapshot),
+        placements={place: placement for place, placement in placements.items() if placement},
+        claims=await volumes.claims(),
+    )
 
 
 def _place(resource: Resource) -> _Place:

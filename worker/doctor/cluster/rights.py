@@ -66,6 +66,7 @@ STANDALONE: Final = (
     Rule(CDI_GROUP, "datavolumes", _KEEP),
     *(Rule(CDI_GROUP, f"{kind}/status", "patch") for kind in ("dataimportcrons", "datasources", "datavolumes")),
     *(Rule(CDI_GROUP, f"{kind}/finalizers", "update") for kind in ("dataimportcrons", "datasources", "datavolumes")),
+    Rule("", "persistentvolumes", "list"),
 )
 """On the kinds that are served without CDI."""
 SETTINGS: Final = (
