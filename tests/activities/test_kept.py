@@ -7,41 +7,20 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron import naming
-from dataimportcron.api.snapshots import VolumeSnapshot, VolumeSnapshotStatus
-from dataimportcron.api.types import KINDS, DataImportCron, DataSource, DataVolume
+from dataimportcron.api.snapshots import VolumeSnapshot
+from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanUp, CleanUpInput, DropInput, PromoteInput, Trigger, Verdict
 from dataimportcron.ports import Placement, SourceKind
 from tests.activities.conftest import NOW
 from tests.support.home import DATA_SOURCE, NAMESPACE
-
-SNAPSHOTS = Placement(storage_class="fast", form=SourceKind.SNAPSHOT, snapshot_class="snaps")
-
-
-class Storage:
-    """What the host's volumes lack: a placement, and who uses a snapshot."""
-
-    def __init__(self, volumes):
-        self._volumes = volumes
-        self.placed = SNAPSHOTS
-        self.users = {}
-
-    def __getattr__(self, name):
-        return getattr(self._volumes, name)
-
-    async def placement(self, _spec):
-        return self.placed
-
-    async def in_use(self, _namespace, name, kind=SourceKind.PVC):
-        return self.users.get((kind, name), "")
+from tests.support.snapshots import readied, snapshotting
 
 
 @pytest.fixture
 def storage(home, monkeypatch):
-    monkeypatch.setitem(KINDS, "VolumeSnapshot", VolumeSnapshot)  # a host's store keeps any kind, and has none of this
-    home.home.volumes = Storage(home.home.volumes)
-    return home.home.volumes
+    return snapshotting(home, monkeypatch)
 
 
 class Kept:
@@ -68,9 +47,7 @@ class Kept:
 
     async def ready(self):
         """The driver's part."""
-        snapshot = await self.find(VolumeSnapshot)
-        status = VolumeSnapshotStatus(ready_to_use=True, restore_size="2Gi")
-        return await self.objects.patch(snapshot, snapshot.model_copy(update={"status": status}))
+        return await self.objects.patch(*readied(await self.find(VolumeSnapshot)))
 
     async def bury(self):
         """The binding's part: what is deleted has no volume any more."""

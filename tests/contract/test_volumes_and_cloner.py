@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from dataimportcron.api.types import DataVolumeSpec
 from dataimportcron.errors import InUseError, MissingDependencyError, VolumeTooSmallError
-from dataimportcron.ports import CloneSource, VolumeSpec
+from dataimportcron.ports import CloneSource, SourceKind, VolumeSpec
 from tests.support.volume_files import content, overwrite, status
 
 SOURCE = CloneSource(namespace="golden", name="source")
@@ -56,7 +57,16 @@ async def source(volumes, cloner):
 async def test_no_volume(volumes):
     assert await volumes.find("golden", "absent") is None
     assert await volumes.in_use("golden", "absent") == ""
+    assert await volumes.in_use("golden", "absent", SourceKind.SNAPSHOT) == ""
     await volumes.delete("golden", "absent")
+
+
+async def test_where_imports_go_is_the_same_until_it_changes(volumes):
+    """A home that keeps all as volumes says nothing; one that may keep snapshots is asked at each look."""
+    wanted = DataVolumeSpec()
+    first = await volumes.placement(wanted)
+    assert await volumes.placement(wanted) is first
+    assert first is None or (first.form is SourceKind.SNAPSHOT) == bool(first.snapshot_class)
 
 
 async def test_blank_is_zeros_of_the_size_asked_for(volumes, cloner):

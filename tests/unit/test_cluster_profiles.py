@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dataimportcron.cluster.placements import placement_of
 from dataimportcron.cluster.profiles import (
     clone_strategy,
     config_status,
@@ -17,6 +18,7 @@ from dataimportcron.cluster.profiles import (
 )
 from dataimportcron.cluster.provisioners import PROVISIONERS, capabilities_of, is_known_provisioner
 from dataimportcron.cluster.storage import StorageFacts
+from dataimportcron.ports import Placement, SourceKind
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GOOGLE = "pd.csi.storage.gke.io"
@@ -241,3 +243,14 @@ def test_the_configuration_as_it_holds():
     assert config_status({"spec": spec}, ours, resources)["filesystemOverhead"]["storageClass"] == {"c": "0"}
     elsewhere = config_status({"spec": spec | {"scratchSpaceStorageClass": "gone"}}, ours, resources)
     assert elsewhere["scratchSpaceStorageClass"] == ""
+
+
+def test_where_an_import_goes():
+    of, snapshots = storage_class("rook-ceph.rbd.csi.ceph.com"), snapshots_by("s", "rook-ceph.rbd.csi.ceph.com")
+    kept = Placement(storage_class="c", form=SourceKind.SNAPSHOT, snapshot_class="s")
+    assert placement_of("c", facts(of, snapshots)) == kept
+    assert placement_of(None, facts(of, snapshots)) == Placement(), "there is no default class"
+    default = storage_class("rook-ceph.rbd.csi.ceph.com", {"storageclass.kubernetes.io/is-default-class": "true"})
+    assert placement_of(None, facts(default, snapshots)) == kept
+    assert placement_of("c", facts(of, snapshots, dataImportCronSourceFormat="pvc")) == Placement(storage_class="c")
+    assert placement_of("c", facts(of, dataImportCronSourceFormat="snapshot")) == Placement(storage_class="c")

@@ -2,8 +2,10 @@
 
 from dataimportcron import naming
 from dataimportcron.api.meta import Condition
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataSourceSpec, DataVolume
 from dataimportcron.manifests import data_source_of, with_annotations, with_labels, with_status
+from dataimportcron.ports import Placement, SourceKind
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 from worker.binding import fingerprint
 from worker.binding.world import World
@@ -20,8 +22,8 @@ def owned(kind, name, owner):
     )
 
 
-def of(*crons, data_sources=(), data_volumes=(), me=None):
-    return fingerprint.of_cron(me or cron(), World((cron(), *crons), data_sources, data_volumes, ()))
+def of(*crons, data_sources=(), data_volumes=(), me=None, **kept):
+    return fingerprint.of_cron(me or cron(), World((cron(), *crons), data_sources, data_volumes, (), **kept))
 
 
 def test_a_rival_of_the_data_source_counts():
@@ -113,3 +115,23 @@ def test_a_clone_hears_of_all_that_leads_to_its_source():
 def test_an_import_does_not_hear_of_others():
     imported = clone(source={"registry": {"url": "docker://quay.io/a/b"}})
     assert of_volume(imported) == of_volume(imported, [source("fedora")], [volume("fedora-1", "Succeeded")])
+
+
+def test_a_snapshot_that_becomes_ready_or_fails_counts():
+    def snapshot(**status):
+        metadata = {"name": f"{DATA_SOURCE}-0123456789ab", "namespace": NAMESPACE, "uid": "s"}
+        return VolumeSnapshot.model_validate({"metadata": metadata, "status": status})
+
+    states = [[], [snapshot()], [snapshot(readyToUse=True)], [snapshot(error={"message": "the driver is full"})]]
+    assert len({of(snapshots=found) for found in states}) == len(states)
+    other = snapshot().model_copy(update={"metadata": snapshot().metadata.model_copy(update={"name": "a-backup"})})
+    assert of(snapshots=[other]) == of()
+
+
+def test_where_imports_go_and_what_they_are_kept_as_counts():
+    place = (NAMESPACE, NAME)
+    snapshots = Placement(storage_class="fast", form=SourceKind.SNAPSHOT, snapshot_class="snaps")
+    placements = [None, Placement(storage_class="fast"), Placement(storage_class="slow"), snapshots]
+    made = [of(placements={place: placement} if placement else {}) for placement in placements]
+    assert len(set(made)) == len(made)
+    assert of(placements={(NAMESPACE, "other"): snapshots}) == of()

@@ -10,6 +10,7 @@ import pytest
 from dataimportcron import naming
 from dataimportcron.api.conditions import UpToDateReason
 from dataimportcron.api.meta import Condition, with_condition
+from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, ObjectMeta, Secret
 from dataimportcron.cluster.resources import (
     CONFIG_MAPS,
@@ -20,7 +21,13 @@ from dataimportcron.cluster.resources import (
     SECRETS,
 )
 from dataimportcron.cluster.watch import ClusterWatch
-from dataimportcron.errors import ConflictError, ForbiddenError, ForeignVolumeError, InvalidObjectError
+from dataimportcron.errors import (
+    ConflictError,
+    ForbiddenError,
+    ForeignVolumeError,
+    InvalidObjectError,
+    ObjectNotFoundError,
+)
 from dataimportcron.manifests import managed_labels, with_annotations, with_labels, with_status
 from tests.api_server.objects.conftest import OWN_CRONS, now, until
 
@@ -182,6 +189,13 @@ async def test_an_object_that_cannot_be_read_is_said_and_stops_no_other(standing
     assert [one.metadata.name for one in await standing.objects.list(DataImportCron)] == ["fedora"]
     with pytest.raises(InvalidObjectError, match=r"golden/odd.*importsToKeep"):
         await standing.objects.get(DataImportCron, "golden", "odd")
+
+
+async def test_a_cluster_without_snapshots_has_none(standing):
+    assert await standing.objects.list(VolumeSnapshot, "golden") == []
+    with pytest.raises(ObjectNotFoundError):
+        await standing.objects.get(VolumeSnapshot, "golden", "fedora-1")
+    assert standing.objects.problems() == [], "that is no problem"
 
 
 async def test_nothing_is_written_once_writing_is_refused(standing):
