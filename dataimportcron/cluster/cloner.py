@@ -82,6 +82,8 @@ class ClusterCloner:
         """See the port."""
         found = await self._claims.find(volume.namespace, volume.name)
         if found is not None and is_made(found, volume, ""):
+            # Whoever made it may have ended just then.
+            await self._filling.tidy(found)
             await self._tidy(volume, source)
             return Transfer(phase="Complete")
         wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
@@ -103,6 +105,7 @@ class ClusterCloner:
         wanted, waiting = await self._objects.get(DataVolume, volume.namespace, volume.name), Waiting(lambda _: None)
         claim = await self._claims.ensure(wanted, waiting.tell)
         if is_made(claim, volume, ""):
+            await self._filling.tidy(claim)
             return
         require_own(claim, volume.uid)
         size = await self._claims.size_of(wanted, claim)

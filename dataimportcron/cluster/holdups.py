@@ -28,6 +28,8 @@ _OTHER_FAILURES = frozenset({"CreateContainerConfigError", "CreateContainerError
 _CLAIM_TROUBLES = frozenset({"ProvisioningFailed", "FailedBinding", "VolumeMismatch"})
 _POD_TROUBLES = frozenset({"FailedMount", "FailedAttachVolume", "FailedMapVolume", "FailedCreatePodSandBox"})
 _QUOTA = "exceeded quota"
+_BOUND_TO_NODES = ("PersistentVolume's node affinity", "volume node affinity conflict")
+"""Words of the scheduler, of Kubernetes 1.33 and later, and of those before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +131,19 @@ def _of_creation(events: Sequence[Json]) -> Iterator[HoldUp]:
 def _of_scheduling(pod: Json) -> Iterator[HoldUp]:
     for condition in (pod.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            message = f"Importer pod cannot be scheduled: {condition.get('message') or condition.get('reason')}"
+            words = str(condition.get("message") or condition.get("reason"))
+            message = f"Importer pod cannot be scheduled: {words}"
+            claims = [name for it in pod["spec"].get("volumes") or () if (name := _claim_in(it))]
+            if len(claims) > 1 and any(mark in words for mark in _BOUND_TO_NODES):
+                message = (
+                    f"No node can mount both PersistentVolumeClaim {' and '.join(claims)}: their volumes are bound to "
+                    f"different nodes, or to one that is gone; clone into a storage class that all nodes reach: {words}"
+                )
             yield HoldUp(reason="Unschedulable", message=message, passing=True)
+
+
+def _claim_in(volume: Json) -> str:
+    return str((volume.get("persistentVolumeClaim") or {}).get("claimName") or "")
 
 
 def _about(events: Iterable[Json], thing: Json) -> Iterator[Json]:

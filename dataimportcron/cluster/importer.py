@@ -69,6 +69,7 @@ class ClusterImporter:
         waiting = Waiting(report)
         claim = await self._claims.ensure(wanted, waiting.tell)
         if is_made(claim, volume, digest):
+            await self._filling.tidy(claim)
             return Transfer(phase="Complete")
         require_own(claim, volume.uid)
         result = await self._filling.run(claim, lambda: self._plan(image, digest, wanted, claim), report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -11,16 +12,14 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.clone_plans import LABEL_CLONE
 from dataimportcron.cluster.cloner import ClusterCloner
-from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.pods import PodSettings
 from dataimportcron.cluster.records import COMPLETE, Record
-from dataimportcron.cluster.resources import JOBS, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.volumes import ClusterVolumes
-from dataimportcron.host.objects import HostObjects
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.errors import CloneWithoutSourceError, VolumeTooSmallError
 from dataimportcron.manifests import volume_spec
-from dataimportcron.ports import CloneSource
+from dataimportcron.ports import CloneSource, SourceKind
 from tests.cluster.objects import claim, pod, run_pod
 from tests.cluster.releases import program
 
@@ -28,8 +27,10 @@ __all__ = ["program"]
 
 MIB = 1 << 20
 GOLDEN = "golden-clones"
+OVERHEADS = {"": "0.5"}
+"""File systems of this size need more for themselves than those of real disks."""
 WRITE = """
-head -c 4194304 /dev/urandom > /tmp/disk && truncate -s 64M /tmp/disk && printf 'the end' | dd of=/tmp/disk bs=1 seek=67108857 conv=notrunc 2>/dev/null
+head -c 4194304 /dev/urandom > /tmp/disk; truncate -s 67108857 /tmp/disk; printf 'the end' >> /tmp/disk
 cp /tmp/disk /files/disk.img; dd if=/tmp/disk of=/dev/device bs=1M 2>/dev/null; sync; sha256sum < /tmp/disk
 """
 
@@ -71,25 +72,35 @@ class Home:
 
     def __init__(self, cluster, connection, objects, settings):
         self.cluster, self.connection, self.objects, self.settings = cluster, connection, objects, settings
-        self.claims = Claims(connection, owned=True, overheads={"": "0.5"})
-        self.volumes = ClusterVolumes(connection, objects, self.claims)
+        self.volumes = ClusterVolumes(connection, objects, Claims(connection, owned=True, overheads=OVERHEADS))
         self.said = []
 
-    def cloner(self, **options):
-        return ClusterCloner(self.connection, self.objects, self.claims, self.settings, **options)
+    def cloner(self, connection=None, **options):
+        connection = connection or self.connection
+        claims = Claims(connection, owned=True, overheads=OVERHEADS)
+        return ClusterCloner(connection, self.objects, claims, self.settings, **options)
 
-    async def volume(self, namespace=GOLDEN, size="64Mi", **storage):
+    async def volume(self, namespace=GOLDEN, size="64Mi", source="files", **storage):
         resources = {"resources": {"requests": {"storage": size}}} if size else {}
         made = DataVolume.model_validate(
             {
                 "metadata": {"name": f"vm-{uuid4().hex[:8]}", "namespace": namespace},
-                "spec": {"storage": {**resources, **storage}},
+                "spec": {
+                    "source": {"pvc": {"namespace": GOLDEN, "name": source}} if source else {"blank": {}},
+                    "storage": {**resources, **storage},
+                },
             }
         )
         return volume_spec(await self.objects.create(made))
 
     async def clone(self, source, spec):
         return await self.cloner().run(CloneSource(namespace=GOLDEN, name=source), spec, self.said.append)
+
+    async def until(self, look, seconds=60):
+        async with asyncio.timeout(seconds):
+            while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
+                await asyncio.sleep(0.1)
+        return found
 
     def sums(self, *specs, namespace=GOLDEN):
         """Size and sha256 of the first 64 MiB of each volume, and how many bytes behind those are no zeros."""
@@ -118,11 +129,9 @@ class Home:
 
 
 @pytest.fixture
-async def home(cluster, program, golden, tmp_path):
-    state = StateFolder(tmp_path / "state")
-    state.prepare()
-    async with connected(kubeconfig=str(cluster.kubeconfig)) as connection:
-        yield Home(cluster, connection, HostObjects(Store(state)), PodSettings(image=program))
+def home(cluster, connection, objects, program, golden):
+    assert golden
+    return Home(cluster, connection, objects, PodSettings(image=program))
 
 
 BLOCK = {"volumeMode": "Block", "accessModes": ["ReadWriteOnce"]}
@@ -151,3 +160,248 @@ async def test_every_way_in_one_namespace(home, golden):
     assert [it.size for it in found] == [spec.size for spec in specs]
     assert {(it.done, it.total) for it in done} == {(64 * MIB, 64 * MIB)}
     assert await home.left() == []
+
+
+async def test_every_way_into_another_namespace(home, golden, namespace):
+    wanted = [
+        ("files", {"storageClassName": "clones", **FILES}, "CSIClone"),
+        ("files", {"storageClassName": "csi-wait", **FILES}, "SnapshotClone"),
+        ("device", {"storageClassName": "no-clone", **FILES}, "HostClone"),
+    ]
+    specs = [await home.volume(namespace, **storage) for _, storage, _ in wanted]
+    done = await asyncio.gather(*(home.clone(source, spec) for (source, *_), spec in zip(wanted, specs, strict=True)))
+    assert [it.phase for it in done] == [phase for *_, phase in wanted]
+    assert home.sums(*specs, namespace=namespace) == [(64 * MIB, golden, 0)] * 3
+    assert await home.left() == []
+    again = await home.clone("files", specs[0])
+    assert (again.phase, again.done) == ("Complete", 0)
+
+
+async def test_from_a_snapshot(home, golden, namespace):
+    snapshots = [
+        {
+            "apiVersion": "snapshot.storage.k8s.io/v1",
+            "kind": "VolumeSnapshot",
+            "metadata": {"name": name, "namespace": GOLDEN, "annotations": {COMPLETE: record()}},
+            "spec": {"volumeSnapshotClassName": "csi", "source": {"persistentVolumeClaimName": name}},
+        }
+        for name in ("files", "device")
+    ]
+    home.cluster.apply(*snapshots)
+    wanted = [
+        ("files", GOLDEN, "", {"storageClassName": "csi", **FILES}, "SnapshotClone"),
+        ("files", GOLDEN, "64Mi", {"storageClassName": "no-clone", **FILES}, "HostClone"),
+        ("device", GOLDEN, "80Mi", {"storageClassName": "clones", **BLOCK}, "SnapshotClone"),
+        ("device", GOLDEN, "", {"storageClassName": "csi", **FILES}, "HostClone"),
+    ]
+    sources = [CloneSource(namespace=GOLDEN, name=name, kind=SourceKind.SNAPSHOT) for name, *_ in wanted]
+
+    async def ready():
+        return [(await home.volumes.clonable(it)).reason for it in sources] == [""] * len(sources)
+
+    await home.until(ready)
+    specs = [await home.volume(place, size=size, **storage) for _, place, size, storage, _ in wanted]
+    cloner = home.cloner()
+    done = await asyncio.gather(
+        *(cloner.run(source, spec, home.said.append) for source, spec in zip(sources, specs, strict=True))
+    )
+    assert [it.phase for it in done] == [phase for *_, phase in wanted]
+    assert home.sums(*specs) == [(spec.size or 64 * MIB, golden, 0) for spec in specs]
+    away = await home.volume(namespace, storageClassName="csi", **FILES)
+    await cloner.run(sources[0], away, home.said.append)
+    assert home.sums(away, namespace=namespace) == [(64 * MIB, golden, 0)]
+    assert await home.left() == []
+
+
+class Killed(BaseException):
+    """The worker has ended, without another word."""
+
+
+class Mortal:
+    """A connection of a worker that is killed when it has written for the n-th time.
+
+    It dies before the API server's answer comes: what was written stands, and nobody has read that it does.
+    """
+
+    def __init__(self, connection, last=0):
+        self._connection, self._last, self.writes = connection, last, []
+
+    def __getattr__(self, name):
+        method = getattr(self._connection, name)
+        if name not in {"create", "patch", "apply", "delete"}:
+            return method
+
+        async def write(resource, *arguments, **options):
+            if self._last and len(self.writes) >= self._last:
+                raise Killed
+            done = await method(resource, *arguments, **options)
+            self.writes.append(f"{name} {resource}")
+            if len(self.writes) == self._last:
+                raise Killed
+            return done
+
+        return write
+
+
+@pytest.mark.parametrize(
+    "clone",
+    [
+        ("files", False, {"storageClassName": "no-clone", **FILES}, 6),
+        ("device", True, {"storageClassName": "csi", **BLOCK}, 8),
+        ("device", True, {"storageClassName": "no-clone", **FILES}, 9),
+    ],
+    ids=["copy", "snapshot elsewhere", "copy elsewhere"],
+)
+async def test_a_worker_that_is_killed_after_any_write(home, golden, namespace, clone):
+    source, elsewhere, storage, least = clone
+    place, named = namespace if elsewhere else GOLDEN, CloneSource(namespace=GOLDEN, name=source)
+
+    async def killed_after(number):
+        spec, mortal = await home.volume(place, **storage), Mortal(home.connection, number)
+        try:
+            await home.cloner(mortal).run(named, spec, home.said.append)
+        except Killed:
+            await home.cloner().run(named, spec, home.said.append)
+        return spec, mortal.writes
+
+    first, writes = await killed_after(0)
+    assert len(writes) >= least
+    specs = [first, *(spec for spec, _ in await asyncio.gather(*map(killed_after, range(1, len(writes) + 1))))]
+    assert home.sums(*specs, namespace=place) == [(64 * MIB, golden, 0)] * len(specs)
+    assert await home.left() == []
+    mine = {claim["metadata"]["name"] for claim in await home.connection.list(PVCS, place)}
+    assert {spec.name for spec in specs} <= mine
+
+
+async def begun(home, spec):
+    """A copy into another namespace that a killed worker has left in its middle."""
+    with suppress(Killed):
+        await home.cloner(Mortal(home.connection, 5)).run(CloneSource(namespace=GOLDEN, name="files"), spec, print)
+    assert {name.split("/")[1].split("-")[0] for name in await home.left()} == {"clone"}
+
+
+async def test_what_a_killed_worker_has_left_is_swept_up_when_its_volume_is_gone(home, namespace):
+    spec = await home.volume(namespace, storageClassName="no-clone", **FILES)
+    await begun(home, spec)
+    temporaries = Temporaries(home.connection)
+    await temporaries.sweep()
+    assert await home.left() != []
+    await home.connection.delete(DATA_VOLUMES, spec.name, namespace)
+    await temporaries.sweep()
+
+    async def gone():
+        return not await home.connection.list(PVCS, GOLDEN, label_selector=LABEL_CLONE)
+
+    await home.until(gone)
+    assert await home.left() == []
+
+
+async def test_a_deleted_volume_takes_its_temporaries_with_it(home, namespace):
+    spec = await home.volume(namespace, storageClassName="no-clone", **FILES)
+    await begun(home, spec)
+    await home.volumes.delete(namespace, spec.name)
+    assert await home.left() == []
+
+
+@pytest.mark.parametrize("hands_over", [False, True], ids=["cancelled", "handed over"])
+async def test_a_clone_that_is_stopped_in_its_middle(home, golden, namespace, hands_over):
+    spec = await home.volume(namespace, storageClassName="no-clone", **FILES)
+    cloner = home.cloner(hands_over=lambda: hands_over)
+    task = asyncio.create_task(cloner.run(CloneSource(namespace=GOLDEN, name="files"), spec, home.said.append))
+
+    async def job():
+        return task.done() or [it for it in await home.connection.list(JOBS, GOLDEN) if not it["spec"]["suspend"]]
+
+    await home.until(job)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert bool(await home.left()) is hands_over
+    await home.clone("files", spec)
+    assert home.sums(spec, namespace=namespace) == [(64 * MIB, golden, 0)]
+
+
+async def test_blank_volumes(home):
+    files, device = await home.volume(source="", **FILES), await home.volume(source="", **BLOCK)
+    for spec in (files, device):
+        await home.cloner().blank(spec)
+        await home.cloner().blank(spec)
+    zeros = "3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351"
+    assert home.sums(files, device) == [(64 * MIB, zeros, 0)] * 2
+    assert (await home.volumes.find(GOLDEN, files.name)).size == 64 * MIB
+    assert await home.left() == []
+
+
+async def test_what_cannot_be_cloned(home):
+    spec = await home.volume(size="32Mi")
+    with pytest.raises(VolumeTooSmallError, match=rf"{32 * MIB} bytes .* {64 * MIB} bytes"):
+        await home.clone("files", spec)
+    with pytest.raises(CloneWithoutSourceError, match="golden-clones/absent doesn't exist"):
+        await home.clone("absent", spec)
+    assert (await home.volumes.find(GOLDEN, spec.name)) is None
+    assert await home.left() == []
+
+
+async def test_what_is_said_of_sources(home):
+    async def said(name, kind=SourceKind.PVC):
+        found = await home.volumes.clonable(CloneSource(namespace=GOLDEN, name=name, kind=kind))
+        return found.size, found.reason, found.message
+
+    assert await said("files") == (64 * MIB, "", "")
+    assert await said("absent") == (0, "CloneWithoutSource", "The source pvc absent doesn't exist")
+    assert await said("snap1", SourceKind.SNAPSHOT) == (
+        0,
+        "CloneWithoutSource",
+        "The source snapshot snap1 doesn't exist",
+    )
+    home.cluster.apply(pod(home.cluster, "vm", GOLDEN, "sleep 600", volumes={"/disk": "files"}))
+    used = f"pod {GOLDEN}/vm using PersistentVolumeClaim files"
+    assert await said("files") == (0, "CloneSourceInUse", used)
+    home.cluster.kubectl("delete", "pod", "vm", "-n", GOLDEN, "--now")
+    half = await home.volume(storageClassName="csi", **FILES)
+    with suppress(Killed):
+        await home.cloner(Mortal(home.connection, 2)).run(CloneSource(namespace=GOLDEN, name="files"), half, print)
+
+    async def bound():
+        return (await home.connection.get(PVCS, half.name, GOLDEN))["status"]["phase"] == "Bound"
+
+    await home.until(bound)
+    assert await said(half.name) == (0, "CloneWithoutSource", f"The source pvc {half.name} is not populated yet")
+    assert "is to be cloned from it" in await home.volumes.in_use(GOLDEN, "files")
+    await home.volumes.delete(GOLDEN, half.name)
+
+
+async def test_a_pod_that_no_node_can_give_both_volumes(home, cluster):
+    name = f"elsewhere-{uuid4().hex[:6]}"
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["another"]}]}]
+    cluster.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": name},
+            "spec": {
+                "storageClassName": name,
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "local": {"path": "/nowhere"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+            },
+        },
+        claim(name, GOLDEN, name, size="1Gi", volumeName=name),
+    )
+    cluster.wait("jsonpath={.status.phase}=Bound", "-n", GOLDEN, f"pvc/{name}")
+    spec = await home.volume(size="", storageClassName="csi", **FILES)
+    source = CloneSource(namespace=GOLDEN, name=name)
+    task = asyncio.create_task(home.cloner().run(source, spec, home.said.append))
+
+    async def told():
+        return next((it.message for it in home.said if it.waits_for == "Unschedulable"), "")
+
+    both = f"No node can mount both PersistentVolumeClaim {spec.name} and {name}: their volumes are bound to different"
+    assert (await home.until(told)).startswith(both)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert await home.left() == []
+    cluster.kubectl("delete", "pv", name, "--wait=false")

@@ -87,6 +87,7 @@ CLUSTER: Final = (
     Rule("", "nodes", "list"),
     Rule("storage.k8s.io", "storageclasses", "list watch"),
     Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list watch"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get"),
     Rule(CDI_GROUP, "cdis", "list watch"),
     Rule(CDI_GROUP, "cdiconfigs", "get"),
     Rule(CDI_GROUP, "storageprofiles", _LOOK),
