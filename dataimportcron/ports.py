@@ -305,9 +305,10 @@ class Volumes(Protocol):
         ...
 
     async def adopt(self, volume: DataVolume) -> bool:
-        """Whether what stands in the place of a DataVolume is its volume, whole, because somebody says so.
+        """Whether what stands in the place of a DataVolume is its volume, whole.
 
-        What somebody else has filled becomes the DataVolume's, if he asked for that.
+        It is where we have filled it and could not say so any more, whatever has become of its source since; and where
+        somebody else has filled it, and asks that it becomes the DataVolume's.
         """
         ...
 

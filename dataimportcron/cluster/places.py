@@ -58,6 +58,8 @@ class Places:
             return False
         if claim["metadata"].get("deletionTimestamp") or is_lost(claim):
             return False
+        if is_made(claim, volume_spec(volume), ""):
+            return True  # by us, and its end was not told
         if STATIC_VOLUMES in annotations_of(claim):
             return await self._take_static_volume(volume, claim)
         if not is_given(volume, claim, features=(await self._claims.cdi.current()).features):

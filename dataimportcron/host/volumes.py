@@ -32,6 +32,7 @@ from dataimportcron.host.files import sync_folder, write_atomically
 from dataimportcron.host.folders import HIDDEN, StorageFolders, make_folder
 from dataimportcron.host.openers import opener_of
 from dataimportcron.host.state import StateFolder
+from dataimportcron.manifests import volume_spec
 from dataimportcron.ports import Clonable, CloneSource, Reservation, SourceKind, Volume, VolumeSpec
 
 RAW, QCOW2 = "raw", "qcow2"
@@ -147,9 +148,9 @@ class HostVolumes:
         message = f"The source {source.kind} {source.name} doesn't exist"
         return Clonable(reason=CloneWithoutSourceError.reason, message=message)
 
-    async def adopt(self, volume: DataVolume) -> bool:  # noqa: ARG002 -- the port's
-        """See the port. A host has no objects that could say so."""
-        return False
+    async def adopt(self, volume: DataVolume) -> bool:
+        """See the port. Nobody else fills volumes on a host."""
+        return await asyncio.to_thread(self.is_made, volume_spec(volume))
 
     async def reserve(self, volume: DataVolume, source: CloneSource | None = None) -> Reservation:  # noqa: ARG002 -- the port's
         """See the port. A file needs no place before it is written."""

@@ -1,12 +1,15 @@
 """A volume whose file a person has removed, although its DataVolume says Succeeded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from temporalio.exceptions import ApplicationError
 
 from dataimportcron.api.types import DataVolume
+from dataimportcron.manifests import volume_spec
 from dataimportcron.messages import DropInput, PopulateInput, Step, Trigger, Verdict
+from dataimportcron.ports import CloneSource
 from tests.activities.conftest import NOW
 from tests.support.home import DATA_SOURCE, NAMESPACE
 
@@ -99,3 +102,18 @@ async def test_a_source_that_goes_while_its_clone_is_queued_is_said_as_such(step
     with pytest.raises(ApplicationError) as raised:
         await steps.clone(clone, ready)
     assert (raised.value.type, raised.value.non_retryable) == ("CloneWithoutSource", True)
+
+
+async def test_a_clone_that_is_whole_is_told_so_although_its_source_has_gone_since(steps, home):
+    _, first = await imported(steps, home)
+    clone = a_clone(home)
+    ready = await steps.run(steps.volume.prepare_data_volume, clone)
+    unfinished = home.store.get(DataVolume, NAMESPACE, "clone")
+    source = CloneSource.parse(ready.source)
+    # The worker is killed here: the volume is whole, and nobody has written so.
+    await home.home.cloner.run(source, replace(volume_spec(unfinished), size=1 << 20), lambda _: None)
+    home.store.delete(home.store.get(DataVolume, NAMESPACE, first.data_volume))
+    await home.home.volumes.delete(NAMESPACE, first.data_volume)
+    again = await steps.run(steps.volume.prepare_data_volume, clone)
+    assert again.step is Step.DONE
+    assert home.store.get(DataVolume, NAMESPACE, "clone").status.phase == "Succeeded"
