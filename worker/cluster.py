@@ -306,7 +306,9 @@ async def cluster_home(
     if not settings.mode:
         following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
     if not dialect.beside:
-        following.append(asyncio.create_task(Temporaries(connection).keep_swept(settings.namespace)))
+        temporaries = Temporaries(connection)
+        objects.listen(temporaries.hear)
+        following.append(asyncio.create_task(temporaries.keep_swept(settings.namespace)))
     try:
         logger.info("serving cluster %s, %s", cluster, f"beside CDI: {cdi.why}" if cdi else "without CDI")
         yield home

@@ -12,10 +12,12 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
+from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF, LABEL_CLONE
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.reflector import Change
 from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError
 from dataimportcron.ports import CloneSource
@@ -23,7 +25,7 @@ from dataimportcron.ports import CloneSource
 logger = logging.getLogger(__name__)
 
 _PERIOD: Final = 60.0
-"""Seconds between two sweeps."""
+"""Seconds between two sweeps at least."""
 _ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
@@ -37,6 +39,7 @@ class Temporaries:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._attempts = Attempts(connection)
+        self._due = asyncio.Event()
 
     async def remove(self, namespace: str, name: str, uid: str, *, source: str) -> None:
         """Remove what was made for a clone, without waiting until it is gone.
@@ -60,13 +63,24 @@ class Temporaries:
         for owner in own.get("ownerReferences") or ():
             await self.remove(own["namespace"], own["name"], owner["uid"], source=source.namespace)
 
+    def hear(self, change: Change[Resource]) -> None:
+        """Sweep soon where a DataVolume has ended or is gone: then something may be left of it."""
+        volume, before = change.new, change.old
+        ended = isinstance(volume, DataVolume) and volume.status.phase in _ENDED
+        if ended or (volume is None and isinstance(before, DataVolume)):
+            self._due.set()
+
     async def keep_swept(self, namespace: str = "") -> None:
-        """Sweep a namespace, or all, now and then, until cancelled."""
+        """Sweep a namespace, or all, at once and after what is heard, until cancelled."""
+        self._due.set()
         while True:
+            await self._due.wait()
+            self._due.clear()
             try:
                 await self.sweep(namespace)
             except DataImportCronError as error:
                 logger.warning("what clones have left is not looked at: %s", error)
+                self._due.set()
             await asyncio.sleep(_PERIOD)
 
     async def sweep(self, namespace: str = "") -> None:

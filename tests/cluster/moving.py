@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from dataimportcron import naming
@@ -30,7 +31,8 @@ def moved_and_moved_back(story: Story) -> None:
     wait_for("UpToDate with CDI's image", 60, lambda: _is_up_to_date(place))
     assert (place.points_to(NAMESPACE, SOURCE), place.claims(NAMESPACE)) == (old, [old])
 
-    new = naming.import_name(SOURCE, _push(story, "2"))
+    digest = _push(story, "2")
+    new = naming.import_name(SOURCE, digest)
     tell(place, "poll", CRON, "-n", NAMESPACE, "--wait")
     place.eventually_points_to(NAMESPACE, SOURCE, new, 60)
 
@@ -38,7 +40,8 @@ def moved_and_moved_back(story: Story) -> None:
     assert not place.cluster.answers("get", place.mode.crons, CRON, "-n", NAMESPACE)
     theirs = place.cluster.get(THEIRS, CRON, "-n", NAMESPACE)
     assert theirs["spec"]["managedDataSource"] == SOURCE
-    assert theirs["status"]["currentImports"][0]["DataVolumeName"] == new
+    assert theirs["metadata"]["annotations"][naming.ANNOTATION_DESIRED_DIGEST] == digest
+    time.sleep(3)  # a worker that took the images for removed would remove them now
     assert place.points_to(NAMESPACE, SOURCE) == new
     assert sorted(place.claims(NAMESPACE)) == sorted([old, new])
     place.cluster.kubectl("delete", "namespace", NAMESPACE, "--wait=false")

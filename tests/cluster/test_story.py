@@ -68,7 +68,7 @@ def test_a_crons_whole_life(installed):
     story.polls()
     story.disturbances()
     story.eventually("the cron is Ready and UpToDate", 30, story.is_fine)
-    if story.place.mode is BESIDE:
+    if story.place.mode is STANDALONE:
         _rests(story.place.cluster)
     story.wrong_tag()
     _asks_for_no_more_than_it_may(story.place, since)
