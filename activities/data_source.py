@@ -139,6 +139,9 @@ class DataSourceActivities:
         if user:
             await self._events.emit(cron, "Normal", "InUse", f"{item.kind} {metadata.name} stays for now: {user}")
             return
+        if isinstance(item, DataVolume):
+            # What filled it has ended; one that fills another of its name by now must not be stopped with it.
+            item = await self._objects.patch(item, with_annotations(item, {naming.ANNOTATION_DROPPED: "true"}))
         await self._objects.delete(item, unchanged=True)
 
     async def _data_source(self, cron: DataImportCron) -> DataSource:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from dataimportcron import naming
 from dataimportcron.api.conditions import SNAPSHOT_PROGRESSING, Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
-from dataimportcron.api.types import DataVolume
+from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.ports import Placement, SourceKind
 
 K = TypeVar("K", DataVolume, VolumeSnapshot)
@@ -110,3 +110,10 @@ def class_left(item: DataVolume | VolumeSnapshot | None, placement: Placement | 
     noted = item.metadata.annotations.get(naming.ANNOTATION_PLACED_IN, "") if item else ""
     wanted = placement.storage_class if placement else ""
     return noted if noted and wanted and noted != wanted else ""
+
+
+def points_to(data_source: DataSource, name: str, form: SourceKind) -> bool:
+    """Whether a DataSource points to an import of its namespace in that form, and to nothing else."""
+    own, source = data_source.metadata.namespace, data_source.spec.source
+    target, other = (source.pvc, source.snapshot) if form is SourceKind.PVC else (source.snapshot, source.pvc)
+    return other is None and target is not None and target.name == name and (target.namespace or own) == own

@@ -17,7 +17,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import invalidity
 from dataimportcron.errors import DataImportCronError, InvalidReferenceError, TooManyRequestsError
 from dataimportcron.imports import find_import
-from dataimportcron.kept import Kept, class_left, is_ready, progress_of, whole
+from dataimportcron.kept import Kept, class_left, is_ready, points_to, progress_of, whole
 from dataimportcron.kept import Step as KeptStep
 from dataimportcron.manifests import (
     claimed,
@@ -29,7 +29,7 @@ from dataimportcron.manifests import (
 )
 from dataimportcron.messages import CleanUp, Decision, Ended, Outcome, Trigger, Verdict
 from dataimportcron.polling import next_poll_of, poll_requested, source_key
-from dataimportcron.ports import Placement, ResolvedImage, SourceKind
+from dataimportcron.ports import Placement, ResolvedImage
 from dataimportcron.projection import erroneous, failure_of, report
 from dataimportcron.pruning import plan_prune
 
@@ -249,7 +249,7 @@ def _promote_or_rest(facts: Facts, cron: DataImportCron, kept: Kept, decision: D
         and cron.status.last_imported_pvc.name == decision.data_volume
         and cron.status.source_format == kept.form
         and (facts.data_source is not None)
-        and (not manages(facts.data_source) or _points_to(facts.data_source, cron, decision.data_volume, kept.form))
+        and (not manages(facts.data_source) or points_to(facts.data_source, decision.data_volume, kept.form))
         and (facts.trigger is not Trigger.CHANGE or _labelled(facts, cron, used))
     )
     outdated = plan_prune(cron, facts.imports, facts.pointed)
@@ -330,12 +330,6 @@ def manages(data_source: DataSource) -> bool:
     no longer exists does not count.
     """
     return naming.LABEL_CRON in data_source.metadata.labels
-
-
-def _points_to(data_source: DataSource, cron: DataImportCron, name: str, form: SourceKind) -> bool:
-    own, source = cron.metadata.namespace, data_source.spec.source
-    target, other = (source.pvc, source.snapshot) if form is SourceKind.PVC else (source.snapshot, source.pvc)
-    return other is None and target is not None and target.name == name and (target.namespace or own) == own
 
 
 def _labelled(facts: Facts, cron: DataImportCron, current: DataVolume | VolumeSnapshot) -> bool:

@@ -98,6 +98,9 @@ async def test_kubevirt_waits_for_definitions_of_settings(plane):
         assert "no virtual machine starts" in waits.found
         assert waits.found.endswith("waits for storageprofiles.cdi.kubevirt.io")
         assert waits.cure.startswith("kubectl apply --server-side -f deploy/crds/settings;")
+        refused = await only("mode")
+        assert "does not know storageprofiles.cdi.kubevirt.io" in refused.found
+        assert refused.cure == "kubectl apply --server-side -f deploy/crds/settings"
         define(plane, "settings")
         assert not await of("KubeVirt")
     finally:

@@ -19,7 +19,9 @@ from dataimportcron.cluster.resources import (
     DATA_VOLUMES,
     PVCS,
     SECRETS,
+    STORAGE_CLASSES,
 )
+from dataimportcron.cluster.storage_watch import StorageWatch
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.errors import (
     ConflictError,
@@ -29,7 +31,7 @@ from dataimportcron.errors import (
     ObjectNotFoundError,
 )
 from dataimportcron.manifests import managed_labels, with_annotations, with_labels, with_status
-from tests.api_server.objects.conftest import OWN_CRONS, now, until
+from tests.api_server.objects.conftest import OWN_CRONS, now, running, until
 
 
 def cron(name="fedora", **registry):
@@ -143,6 +145,23 @@ async def test_news_come_at_once_with_what_is_gone(bench):
 async def settled(watch):
     while (await watch.look())[0]:
         pass
+
+
+async def test_what_is_said_of_storage_is_news_too(standing):
+    watch, storage = ClusterWatch(standing.objects), StorageWatch(standing.connection)
+    storage.listen(standing.objects.wake)
+    async with running(storage.run()):
+        await storage.wait_read()
+        while (await watch.look())[0]:
+            pass
+        await standing.connection.create(STORAGE_CLASSES, {"metadata": {"name": "fast"}, "provisioner": "csi.example"})
+        try:
+            while not (await watch.look())[0]:
+                pass
+            assert storage.facts().named("fast")["provisioner"] == "csi.example"
+        finally:
+            await standing.connection.delete(STORAGE_CLASSES, "fast")
+    watch.close()
 
 
 async def test_one_who_does_not_lead_hears_nothing(standing):
