@@ -13,7 +13,7 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
-from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
+from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError, PermanentError
 from dataimportcron.manifests import (
     clone_source,
     import_of,
@@ -52,21 +52,27 @@ class DataVolumeActivities:
             volume = made
         if volume.status.phase == Phase.SUCCEEDED:
             return Preparation(step=Step.DONE, reason="Completed", message="complete", uid=volume.metadata.uid)
+        try:
+            step, phase = await self._decide(volume)
+        except PermanentError as error:
+            return Preparation(step=Step.FAILED, reason=error.reason, message=str(error), uid=volume.metadata.uid)
+        await self._write(volume, step, populate, phase)
+        return step
+
+    async def _decide(self, volume: DataVolume) -> tuple[Preparation, Phase]:
+        """The next step, and the phase that it means; a step whose place is not there yet is waited with."""
         if await self._volumes.adopt(volume):
-            step = Preparation(step=Step.DONE, reason="Completed", message="complete", uid=volume.metadata.uid)
-            await self._write(volume, step, populate, Phase.SUCCEEDED)
-            return step
+            done = Preparation(step=Step.DONE, reason="Completed", message="complete", uid=volume.metadata.uid)
+            return done, Phase.SUCCEEDED
         step = await self._next_step(volume)
-        phase = _PHASES.get(step.step, Phase.PENDING)
         if step.step in {Step.IMPORT, Step.CLONE, Step.BLANK} or is_externally_populated(volume):
             source = CloneSource.parse(step.source) if step.step is Step.CLONE else None
             reserved = await self._volumes.reserve(volume, source)
             if reserved.reason:
                 chosen = str(source) if source is not None else ""
-                step = replace(step, step=Step.WAIT, reason=reserved.reason, message=reserved.message, source=chosen)
-                phase = Phase(reserved.phase or Phase.PENDING)
-        await self._write(volume, step, populate, phase)
-        return step
+                waiting = replace(step, step=Step.WAIT, reason=reserved.reason, message=reserved.message, source=chosen)
+                return waiting, Phase(reserved.phase or Phase.PENDING)
+        return step, _PHASES.get(step.step, Phase.PENDING)
 
     @activity.defn
     @translated

@@ -41,7 +41,7 @@ from dataimportcron.ports import (
     Volumes,
     VolumeSpec,
 )
-from dataimportcron.projection import data_volume_status, phase_event
+from dataimportcron.projection import CLONE_PHASES, data_volume_status, phase_event
 from dataimportcron.reference import Reference
 
 _REPORT_INTERVAL = 1.0
@@ -158,7 +158,7 @@ class PopulationActivities:
             last = transfer
             activity.heartbeat(asdict(transfer))
 
-        source = CloneSource.parse(populate.source)
+        source = CloneSource.parse(populate.source) if phase is Phase.CLONE_IN_PROGRESS else None
         begun = await self._write(volume, lambda fresh: data_volume_status(fresh, phase, populate.now, progress="N/A"))
         if begun.status.phase == phase != volume.status.phase:
             await self._events.emit(begun, "Normal", *phase_event(begun, source))
@@ -183,7 +183,7 @@ class PopulationActivities:
         self, populate: PopulateInput, volume: DataVolume, phase: Phase, latest: Callable[[], Transfer]
     ) -> None:
         """Heartbeat and write the progress until cancelled; one that did not change is not written again."""
-        told = ""
+        told, reached = "", str(phase)
         while True:
             await asyncio.sleep(_REPORT_INTERVAL)
             transfer = latest()
@@ -192,6 +192,11 @@ class PopulationActivities:
                 written = await self._write(volume, partial(_in_progress, phase, transfer, populate.now))
                 if transfer.message and transfer.message != told:
                     await self._events.emit(written, "Warning", transfer.waits_for, transfer.message)
+                elif not transfer.waits_for and written.status.phase not in {reached, Phase.SUCCEEDED}:
+                    reached = written.status.phase
+                    await self._events.emit(
+                        written, "Normal", *phase_event(written, CloneSource.parse(populate.source))
+                    )
             except ObjectError as error:
                 activity.logger.warning("progress of %s is not written: %s", populate.name, error)
             else:
@@ -241,7 +246,8 @@ def _in_progress(phase: Phase, transfer: Transfer, now: datetime, volume: DataVo
         scheduled = Phase.CLONE_SCHEDULED if phase is Phase.CLONE_IN_PROGRESS else Phase.IMPORT_SCHEDULED
         return data_volume_status(volume, scheduled, now, reason=transfer.waits_for, message=transfer.message)
     progress = f"{100 * transfer.done / transfer.total:.2f}%" if transfer.total else "N/A"
-    return data_volume_status(volume, phase, now, progress=progress)
+    reached = CLONE_PHASES.get(transfer.phase, phase) if phase is Phase.CLONE_IN_PROGRESS else phase
+    return data_volume_status(volume, reached, now, progress=progress)
 
 
 async def _stop(task: asyncio.Task[None]) -> None:

@@ -179,9 +179,15 @@ def phase_event(volume: DataVolume, source: CloneSource | None) -> tuple[str, st
     return str(phase), f"Import into {own.name} {'scheduled' if phase is Phase.IMPORT_SCHEDULED else 'in progress'}"
 
 
-RUNNING_PHASES = frozenset(
-    {Phase.IMPORT_IN_PROGRESS, Phase.CLONE_IN_PROGRESS, Phase.CSI_CLONE_IN_PROGRESS, Phase.EXPANSION_IN_PROGRESS}
-)
+CLONE_PHASES = {
+    "CSIClone": Phase.CSI_CLONE_IN_PROGRESS,
+    "Snapshot": Phase.SNAPSHOT_FOR_SMART_CLONE_IN_PROGRESS,
+    "SnapshotClone": Phase.CLONE_FROM_SNAPSHOT_SOURCE_IN_PROGRESS,
+    "Rebind": Phase.REBIND_IN_PROGRESS,
+}
+"""Phases of a clone by what its transfer says that it does; all else is CloneInProgress (K-18)."""
+
+RUNNING_PHASES = frozenset({Phase.IMPORT_IN_PROGRESS, Phase.CLONE_IN_PROGRESS, *CLONE_PHASES.values()})
 
 
 def data_source_status(  # noqa: PLR0913 -- one per thing that it may stand for

@@ -16,7 +16,7 @@ from dataimportcron import naming
 from dataimportcron.cluster.handover import reference
 from dataimportcron.cluster.profiles import snapshot_class
 from dataimportcron.cluster.provisioners import BLOCK, CSI_CLONE, FILESYSTEM, SNAPSHOT
-from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.records import LABEL_CLONE, annotations_of
 from dataimportcron.cluster.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.storage import StorageFacts, class_of
 from dataimportcron.errors import InvalidObjectError
@@ -24,10 +24,8 @@ from dataimportcron.ports import CloneSource, SourceKind
 
 ANNOTATION_WAY: Final = "dataimportcron.io/clone-way"
 """On a clone's claim: how it is made; a later attempt goes on in the same way, whatever the settings say then."""
-LABEL_CLONE: Final = "dataimportcron.io/clone"
-"""On what is made for a clone and goes when it is done: the uid of its DataVolume."""
 ANNOTATION_CLONE_OF: Final = "dataimportcron.io/clone-of"
-"""On the same: namespace/name of the DataVolume."""
+"""On what is made for a clone and goes when it is done: namespace/name of the DataVolume."""
 
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _READ_WRITE_ONCE: Final = "ReadWriteOnce"

@@ -22,7 +22,13 @@ from dataimportcron.cluster.provisioners import FILESYSTEM
 from dataimportcron.cluster.records import annotations_of, is_bound, is_lost, is_made
 from dataimportcron.cluster.resources import PVCS, PVS, STORAGE_CLASSES, Json
 from dataimportcron.cluster.storage import class_of, owner_reference
-from dataimportcron.errors import CloneWithoutSourceError, ConflictError, ForbiddenError, ObjectNotFoundError
+from dataimportcron.errors import (
+    CloneWithoutSourceError,
+    ConflictError,
+    ForbiddenError,
+    ObjectNotFoundError,
+    VolumeTooSmallError,
+)
 from dataimportcron.manifests import is_externally_populated, volume_spec
 from dataimportcron.ports import CloneSource, Reservation
 
@@ -79,6 +85,8 @@ class Places:
             claim = await self._take(volume, source)
         except CloneWithoutSourceError as error:
             return Reservation(reason=error.reason, message=error.message)
+        except VolumeTooSmallError as error:
+            return Reservation(reason="CloneValidationFailed", message=str(error))
         if isinstance(claim, HoldUp):
             return Reservation(reason=claim.reason, message=claim.message)
         digest = own.annotations.get(naming.ANNOTATION_DIGEST, "")
@@ -119,7 +127,7 @@ class Places:
                 message=f"PVC {name} Pending: it is bound when a pod that mounts it is scheduled",
                 phase=Phase.PENDING_POPULATION if populated else Phase.WAIT_FOR_FIRST_CONSUMER,
             )
-        if not claim["spec"].get("storageClassName"):
+        if not claim["spec"].get("storageClassName") and not _is_filled_by_others(claim):
             return Reservation(
                 reason=Phase.PENDING,
                 message=f"PVC {name} Pending: it has no storage class, and no PersistentVolume fits; there is no "
@@ -240,6 +248,9 @@ def waits_for_consumer(volume: DataVolume, claim: Json, storage_class: Json | No
         return False
     if storage_class.get("volumeBindingMode") != "WaitForFirstConsumer":
         return False
-    spec = claim["spec"]
-    filled = spec.get("dataSource") is not None or spec.get("dataSourceRef") is not None
-    return not (filled and SELECTED_NODE in annotations_of(claim))
+    return not (_is_filled_by_others(claim) and SELECTED_NODE in annotations_of(claim))
+
+
+def _is_filled_by_others(claim: Json) -> bool:
+    """Whether a driver or a populator fills a claim, or it is bound to what is handed over."""
+    return any(claim["spec"].get(field) is not None for field in ("dataSource", "dataSourceRef"))

@@ -14,9 +14,9 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.cluster.attempts import Attempts
-from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF, LABEL_CLONE
+from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.records import LABEL_CLONE, annotations_of
 from dataimportcron.cluster.reflector import Change
 from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError

@@ -245,8 +245,8 @@ async def test_k20_a_clone_inherits_which_machine_its_disk_suits(stand):
     await stand.make_claim("golden", "", labels={preference: "fedora", kind: "VirtualMachinePreference", "app": "x"})
     await stand.bound("golden")
     source = {"pvc": {"namespace": stand.namespace, "name": "golden"}}
-    await stand.volume("clone", source=source)
-    await stand.volume("own", source=source)
+    await stand.volume("clone", source=source, annotations=AT_ONCE)
+    await stand.volume("own", source=source, annotations=AT_ONCE)
     stand.plane.kubectl("label", "datavolume", "own", f"{naming.MACHINE_LABELS[0]}=u1.small", "-n", stand.namespace)
 
     async def labels(name):

@@ -10,10 +10,9 @@ import pytest
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.clone_plans import LABEL_CLONE
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.records import COMPLETE, Record
+from dataimportcron.cluster.records import COMPLETE, LABEL_CLONE, Record
 from dataimportcron.cluster.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS
 from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.volumes import ClusterVolumes
