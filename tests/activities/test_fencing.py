@@ -192,7 +192,7 @@ async def test_x12_a_look_never_writes_over_what_others_wrote_meanwhile(steps, h
         home.apply(importsToKeep=7)
 
     stopped = Stopped(home.home.objects, "patch", a_person_edits)
-    digest = type(steps.digest)(stopped, home.source, home.home.volumes, home.home.events)
+    digest = type(steps.digest)(stopped, home.source, home.home.volumes, home.home.authorizer, home.home.events)
     steps.digest, usual = digest, steps.digest
     with pytest.raises(ApplicationError) as conflict:
         await steps.look(ref)
