@@ -41,6 +41,9 @@ class AllVolumes:
     async def adopt(self, _volume):
         return False
 
+    async def claims(self):
+        return None
+
     async def clonable(self, _source):
         return Clonable(size=1 << 20)
 
