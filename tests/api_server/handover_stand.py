@@ -8,7 +8,7 @@ from dataimportcron.cluster.handover import Handover, reference
 from dataimportcron.cluster.resources import PVCS, PVS
 from dataimportcron.errors import ObjectNotFoundError
 
-GOLDEN, TENANT, OTHER = "golden-images", "tenant", "another-tenant"
+GOLDEN, TENANT, OTHER = "handover-images", "handover-tenant", "handover-stranger"
 NUMBERS = count(1)
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from dataimportcron.cluster.detection import CDI_LEASE
-from tests.api_server.doctor.conftest import GOLDEN, WORKER, all_findings, define, healed, lease, now, of, only
+from tests.api_server.doctor.conftest import DEPLOY, GOLDEN, WORKER, all_findings, define, healed, lease, now, of, only
 from tests.api_server.objects.definitions import definition
 from worker.doctor.cluster import api_server
 from worker.doctor.cluster.checks import check
@@ -123,3 +123,16 @@ async def test_a_webhook_that_cdi_has_left_behind(plane):
     assert "ValidatingWebhookConfiguration cdi-api-validate asks about objects of cdi.kubevirt.io" in left.found
     plane.kubectl(*left.cure.partition("kubectl ")[2].split())
     await healed("webhooks")
+
+
+async def test_clones_between_namespaces_need_a_policy(plane):
+    await healed("clones")
+    plane.kubectl("delete", "mutatingadmissionpolicy", "dataimportcron-requester")
+    try:
+        missing = await only("clones")
+        assert missing.level is Level.WRONG
+        assert missing.found.endswith("MutatingAdmissionPolicy dataimportcron-requester does not exist")
+        assert missing.cure == "kubectl apply --server-side -k deploy/policies"
+    finally:
+        plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "policies"))
+    await healed("clones")

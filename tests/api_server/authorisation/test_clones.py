@@ -1,92 +1,33 @@
-"""Who may clone from another namespace: CDI's rules, and each way around them that an unprivileged user might try.
-
-The worker runs under its service account with the roles of deploy/, the users have certificates of the cluster.
-"""
-
-import asyncio
-from contextlib import AsyncExitStack
-from dataclasses import replace
+"""Who may clone from another namespace, by CDI's rules; and what is cloned, whatever others change meanwhile."""
 
 import pytest
-import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from dataimportcron.api.types import DataImportCron, DataVolume
-from dataimportcron.cluster import requester
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.requester import BINDING, NAME, POLICY, REQUESTER, belief
-from dataimportcron.cluster.resources import (
-    DATA_IMPORT_CRONS,
-    DATA_SOURCES,
-    DATA_VOLUMES,
-    MUTATING_POLICIES,
-    MUTATING_POLICY_BINDINGS,
-    ResourceType,
-)
-from dataimportcron.errors import TransientError
+from dataimportcron.cluster.requester import REQUESTER
+from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, ResourceType
 from dataimportcron.ports import CloneSource, SourceKind
-from tests.api_server.clone_stand import (
-    DEPLOY,
+from tests.api_server.authorisation.stand import (
+    ADMIN,
+    DENIED,
     FEDORA,
     GOLDEN,
     OWN,
     SECRET,
     TENANT,
     binding,
-    in_force,
-    install,
-    stand,
+    named,
+    patched,
     user,
     volume,
-    worker_kubeconfig,
 )
-from tests.cluster.control_plane import control_plane as run_control_plane
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-ADMIN = "system:admin\n\nsystem:masters\nsystem:authenticated"
-"""What a forger would have the worker believe."""
-DENIED = f"insufficient permissions in clone source namespace {GOLDEN}"
 CRON_LABEL, CLONE_SOURCE = "cdi.kubevirt.io/dataImportCron", "dataimportcron.io/clone-source"
-ELSEWHERE = {"namespaceSelector": {"matchLabels": {"a": "b"}}}
 ROLES = ResourceType("rbac.authorization.k8s.io", "v1", "roles", "Role")
 ROLE_BINDINGS = ResourceType("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding")
-
-
-@pytest.fixture(scope="module")
-def plane(tmp_path_factory):
-    """A control plane of its own: its policy writes on all DataVolumes."""
-    with run_control_plane(tmp_path_factory.mktemp("authorisation")) as running:
-        install(running)
-        yield running
-
-
-@pytest.fixture(scope="module")
-def kubeconfigs(plane):
-    people = [plane.authority.kubeconfig(plane.url, name) for name in ("alice", "bob")]
-    return [plane.kubeconfig, worker_kubeconfig(plane), *people]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def shared(plane, kubeconfigs):
-    async with AsyncExitStack() as stack:
-        yield await stand(stack, plane, kubeconfigs)
-    await asyncio.sleep(0.25)  # TLS connections end after they are closed, says aiohttp
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def at(shared):
-    await in_force(shared)
-    yield shared
-    await shared.clear()
-
-
-def patched(annotations):
-    return {"metadata": {"annotations": annotations}}
-
-
-# -- by the rules ------------------------------------------------------------------------------------------------------
 
 
 async def test_who_may_clone_does(at):
@@ -152,134 +93,6 @@ async def test_a03_the_ways_to_clone(at, kind, rights, may):
     assert (refusal == "") is may
 
 
-# -- the stamp ---------------------------------------------------------------------------------------------------------
-
-
-async def test_a_stamp_forged_at_creation(at):
-    await at.alice.create(DATA_VOLUMES, volume(annotations={REQUESTER: ADMIN}))
-    await at.refused(f"User alice has {DENIED}")
-
-
-async def test_a_stamp_forged_by_server_side_apply(at):
-    await at.alice.apply(DATA_VOLUMES, volume(annotations={REQUESTER: ADMIN}), field_manager="alice")
-    await at.refused(f"User alice has {DENIED}")
-
-
-@pytest.mark.parametrize(
-    "stamp", [ADMIN, "bob\n\nsystem:authenticated", "", None], ids=["admin", "bob", "empty", "none"]
-)
-async def test_a_stamp_that_is_edited_or_removed(at, stamp):
-    await at.alice.create(DATA_VOLUMES, volume())
-    before = await at.stamp()
-    await at.alice.patch(DATA_VOLUMES, "vm", TENANT, patched({REQUESTER: stamp}))
-    await at.alice.patch(DATA_VOLUMES, "vm", TENANT, patched({REQUESTER: stamp, "other": "change"}))
-    await at.alice.patch(DATA_VOLUMES, "vm", TENANT, patched(None))
-    await at.alice.apply(DATA_VOLUMES, volume(annotations={REQUESTER: stamp or ADMIN}), field_manager="thief")
-    assert await at.stamp() == before
-    await at.refused(f"User alice has {DENIED}")
-
-
-async def test_a_stamp_in_an_object_that_is_replaced(at):
-    await at.alice.create(DATA_VOLUMES, volume())
-    document = volume(annotations={REQUESTER: ADMIN}) | {"apiVersion": "cdi.kubevirt.io/v1beta1", "kind": "DataVolume"}
-    at.plane.kubectl("replace", "--as=alice", "-f", "-", document=document)
-    await at.refused(f"User alice has {DENIED}")
-
-
-async def test_a_stamp_written_by_way_of_the_status(at):
-    await at.alice.create(DATA_VOLUMES, volume())
-    status = patched({REQUESTER: ADMIN}) | {"status": {"phase": "Pending"}}
-    # She may not even do that; were she granted it, it would change nothing.
-    await at.admin.patch(DATA_VOLUMES, "vm", TENANT, status, subresource="status")
-    await at.refused(f"User alice has {DENIED}")
-
-
-async def test_another_source_in_an_object_of_somebody_who_may(at):
-    """Else who shares a namespace with bob reads by him what he may read."""
-    await at.bob.create(DATA_VOLUMES, volume(pvc=OWN))
-    patch = {"spec": {"source": {"pvc": FEDORA}}}
-    await at.alice.patch(DATA_VOLUMES, "vm", TENANT, patch)
-    assert (await at.stamp()).splitlines()[0] == "alice"
-    await at.refused(f"User alice has {DENIED}")
-
-
-async def test_a_name_with_a_line_break_is_nobodys(at, plane):
-    name = "eve\n\nsystem:masters"
-    path = plane.authority.kubeconfig(plane.url, name, name="eve")
-    rights = binding("dataimportcron.io:edit", TENANT, user(name)) | named("eve", TENANT)
-    plane.apply(rights)
-    async with connected(kubeconfig=str(path)) as eve:
-        await eve.create(DATA_VOLUMES, volume())
-    assert await at.stamp() == ""
-    await at.refused(f"{REQUESTER} does not say who has made this DataVolume")
-
-
-# -- the policy --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def restored(plane):
-    """What a test takes from the policy is there again after it."""
-    yield
-    plane.kubectl("delete", "-k", str(DEPLOY / "policies"))
-    plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "policies"))
-
-
-@pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize("resource", [MUTATING_POLICIES, MUTATING_POLICY_BINDINGS], ids=["policy", "binding"])
-async def test_without_it_nobody_is_believed_nor_when_it_is_back(at, resource):
-    await at.bob.create(DATA_VOLUMES, volume())
-    await at.admin.delete(resource, NAME)
-    await at.refused(f"{resource.kind} {NAME} does not exist (kubectl apply --server-side -k deploy/policies)")
-    # Meanwhile alice writes whatever she likes.
-    await at.alice.apply(DATA_VOLUMES, volume("forged", annotations={REQUESTER: ADMIN}), field_manager="alice")
-    at.plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "policies"))
-    await at.refused("is not in force for longer than this DataVolume exists")
-    await at.refused("is not in force for longer than this DataVolume exists", name="forged")
-    # What is made from now on is believed again.
-    await in_force(at)
-    await at.bob.create(DATA_VOLUMES, volume("later"))
-    assert (await at.prepare("later")).step == "Clone"
-
-
-@pytest.mark.usefixtures("restored")
-@pytest.mark.parametrize(
-    ("resource", "field", "change", "undo"),
-    [
-        (MUTATING_POLICIES, "failurePolicy", "Ignore", "Fail"),
-        (MUTATING_POLICIES, "matchConditions", [{"name": "never", "expression": "false"}], None),
-        (MUTATING_POLICIES, "matchConstraints", ELSEWHERE, {"namespaceSelector": {"matchLabels": None}}),
-        (MUTATING_POLICY_BINDINGS, "matchResources", ELSEWHERE, None),
-    ],
-    ids=["failure", "conditions", "constraints", "binding"],
-)
-async def test_one_that_was_altered_is_not_believed_nor_when_it_is_mended(at, resource, field, change, undo):
-    await at.bob.create(DATA_VOLUMES, volume())
-    await at.admin.patch(resource, NAME, "", {"spec": {field: change}})
-    await at.refused(f"{resource.kind} {NAME} is not the one of this release: spec.{field}")
-    await at.admin.patch(resource, NAME, "", {"spec": {field: undo}})
-    spec = {MUTATING_POLICIES: POLICY, MUTATING_POLICY_BINDINGS: BINDING}[resource]
-    assert (await at.admin.get(resource, NAME))["spec"] == spec
-    await at.refused(f"{resource.kind} {NAME} has been altered since it was made (kubectl delete -k deploy/policies")
-
-
-async def test_a_server_without_such_policies(at, monkeypatch):
-    unknown = replace(MUTATING_POLICIES, version="v9")
-    await at.bob.create(DATA_VOLUMES, volume())
-    monkeypatch.setattr(requester, "MUTATING_POLICIES", unknown)
-    await at.refused("This API server has no MutatingAdmissionPolicy")
-    await at.refused("move to Kubernetes 1.36 or newer")
-
-
-async def test_the_servers_policy_is_the_one_of_this_release(at):
-    assert (await belief(at.worker)).fault == ""
-    assert (await at.worker.get(MUTATING_POLICIES, NAME))["spec"] == POLICY
-    assert (await at.worker.get(MUTATING_POLICY_BINDINGS, NAME))["spec"] == BINDING
-
-
-# -- what is cloned ----------------------------------------------------------------------------------------------------
-
-
 async def test_a_forged_status_of_a_data_source(at):
     await at.point(at.alice, "ref", pvc=FEDORA)
     status = {"status": {"source": {"pvc": OWN}}}
@@ -343,9 +156,6 @@ async def test_a_right_that_is_taken_away_before_the_clone(at):
         await at.clone(ready)
     assert raised.value.type == "CloneWithoutSource"  # it is prepared again, which says why
     await at.refused(DENIED)
-
-
-# -- crons -------------------------------------------------------------------------------------------------------------
 
 
 def cron(name, service_account=None, namespace=GOLDEN):
@@ -419,14 +229,3 @@ async def test_who_may_not_ask_is_told_so(at):
     said = await poor.refusal(imported, CloneSource(namespace=GOLDEN, name="fedora"))
     assert said.startswith(f"Nothing is cloned from namespace {GOLDEN}: ")
     assert "cannot create resource" in said
-
-
-async def test_alice_may_not_change_the_policy(plane):
-    """The users here are those that the tests take them for."""
-    with pytest.raises(TransientError, match="forbidden"):
-        plane.kubectl("delete", "mutatingadmissionpolicy", NAME, "--as=alice")
-
-
-def named(name, namespace=GOLDEN):
-    """The metadata of a binding by another name."""
-    return {"metadata": {"name": name, "namespace": namespace}}

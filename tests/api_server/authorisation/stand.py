@@ -19,6 +19,7 @@ from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.requester import REQUESTER, belief
 from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES
+from dataimportcron.errors import ApiUnavailableError
 from dataimportcron.messages import LookupInput, ObjectRef, PopulateInput, Trigger
 from dataimportcron.ports import Clonable, Reservation, Transfer
 from deploy.image.build import CHECKOUT
@@ -28,6 +29,9 @@ GOLDEN, TENANT, SECRET = "golden-images", "tenant", "secret"
 """Where images are; where alice and bob work; and where neither may read."""
 FEDORA, OWN = {"namespace": GOLDEN, "name": "fedora"}, {"namespace": TENANT, "name": "own"}
 """What only bob may clone, and what both may."""
+ADMIN = "system:admin\n\nsystem:masters\nsystem:authenticated"
+"""What a forger would have the worker believe."""
+DENIED = f"insufficient permissions in clone source namespace {GOLDEN}"
 KINDS = {DataVolume: DATA_VOLUMES, DataSource: DATA_SOURCES, DataImportCron: DATA_IMPORT_CRONS}
 
 
@@ -36,6 +40,9 @@ class AllVolumes:
 
     async def adopt(self, _volume):
         return False
+
+    async def claims(self):
+        return None
 
     async def clonable(self, _source):
         return Clonable(size=1 << 20)
@@ -221,7 +228,10 @@ async def in_force(made: Stand):
     """Wait until the policy works, and is older than what is made from now on."""
 
     async def stamped():
-        tried = await made.admin.create(DATA_VOLUMES, volume("tried"), dry_run=True)
+        try:
+            tried = await made.admin.create(DATA_VOLUMES, volume("tried"), dry_run=True)
+        except ApiUnavailableError:  # for some seconds a server has no schema of a new kind for its policies
+            return None
         return (tried["metadata"].get("annotations") or {}).get(REQUESTER)
 
     await until(stamped)
@@ -231,3 +241,12 @@ async def in_force(made: Stand):
         return found.doubt(now() - timedelta(seconds=1)) == ""
 
     await until(older)
+
+
+def named(name, namespace=GOLDEN):
+    """The metadata of a binding by another name."""
+    return {"metadata": {"name": name, "namespace": namespace}}
+
+
+def patched(annotations):
+    return {"metadata": {"annotations": annotations}}
