@@ -31,6 +31,8 @@ ANNOTATION_CLONE_OF: Final = "dataimportcron.io/clone-of"
 
 _SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _READ_WRITE_ONCE: Final = "ReadWriteOnce"
+_IMMEDIATE: Final = "Immediate"
+_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
 
 
 class Way(StrEnum):
@@ -97,7 +99,7 @@ class Place:
         strategy: how clones of its class are made: csi-clone, snapshot or copy.
         snapshot_class: of the class, "" for none.
         grows: whether the driver makes volumes larger than what they come from.
-        immediate: whether a claim is bound before a pod uses it.
+        binding: volumeBindingMode of its class, "" where nobody can say.
         disk: bytes that the disk shall have.
         restoring_class: name of a StorageClass of the driver that the source is of, "" for none.
     """
@@ -110,7 +112,7 @@ class Place:
     restoring_class: str = ""
     snapshot_class: str = ""
     grows: bool = False
-    immediate: bool = True
+    binding: str = _IMMEDIATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +127,7 @@ class ClonePlan:
         snapshot: that is taken of the source, None for none.
         restored: the claim that a snapshot is restored into to be copied, None for none.
         disk: bytes that the clone's disk has at least.
-        immediate: whether claims are bound before a pod uses them.
+        binding: volumeBindingMode of the target's class, "" where nobody can say.
     """
 
     way: Way
@@ -135,7 +137,7 @@ class ClonePlan:
     snapshot: Json | None
     restored: Json | None
     disk: int
-    immediate: bool
+    binding: str
 
     @property
     def read(self) -> str:
@@ -144,11 +146,12 @@ class ClonePlan:
 
     @property
     def waits_for_snapshot(self) -> bool:
-        """Whether the target can be made only when a snapshot is there that this clone takes itself.
+        """Whether the target is made only when a snapshot is there that this clone takes itself.
 
-        A provisioner that finds none looks again after a time that doubles.
+        A provisioner that finds none looks again after a time that doubles. Where a user's pod chooses the node, which
+        may take days, the target comes first all the same: it is what that pod mounts.
         """
-        return self.way is Way.SNAPSHOT and self.temporary is None
+        return self.way is Way.SNAPSHOT and self.temporary is None and not self.awaits_consumer(self.target)
 
     def is_inspected(self, claim: Json) -> bool:
         """Whether a pod must mount a claim that the driver fills.
@@ -156,9 +159,13 @@ class ClonePlan:
         The disk is to become larger, or nobody knows how large it is, or the claim is bound only for a pod.
         """
         grows = not self.origin.recorded or self.disk > self.origin.disk
-        waits = not self.immediate and _SELECTED_NODE not in annotations_of(claim)
-        unbound = (claim.get("status") or {}).get("phase") != "Bound"
-        return (grows and self.origin.mode == FILESYSTEM) or (waits and unbound)
+        # Where we may not read classes, a pod is made, which is right for both kinds.
+        return (grows and self.origin.mode == FILESYSTEM) or (self.binding != _IMMEDIATE and not _is_placed(claim))
+
+    def awaits_consumer(self, target: Json) -> bool:
+        """Whether the target waits for a pod of its user's, which chooses the node; none of ours may."""
+        asked = naming.ANNOTATION_BIND_IMMEDIATE in annotations_of(target)
+        return self.binding == _FIRST_CONSUMER and not asked and not _is_placed(target)
 
 
 def place_of(claim: Json, origin: Origin, facts: StorageFacts, *, strategy: str, disk: int) -> Place:
@@ -185,8 +192,7 @@ def place_of(claim: Json, origin: Origin, facts: StorageFacts, *, strategy: str,
         restoring_class=name if name in names else class_of({}, of_origin) or "".join(names[:1]),
         snapshot_class=snapshot_class(name, facts),
         grows=bool(found.get("allowVolumeExpansion")),
-        # Where we may not read classes, a pod is made, which is right for both.
-        immediate=bool(found) and found.get("volumeBindingMode") != "WaitForFirstConsumer",
+        binding=str(found.get("volumeBindingMode") or _IMMEDIATE) if found else "",
     )
 
 
@@ -262,7 +268,7 @@ def plan_of(claim: Json, origin: Origin, place: Place, way: Way, uid: str) -> Cl
         snapshot=snapshot,
         restored=restored,
         disk=place.disk,
-        immediate=place.immediate,
+        binding=place.binding,
     )
 
 
@@ -278,6 +284,11 @@ def on_the_node_of(temporary: Json, target: Json) -> Json:
         return temporary
     metadata = temporary["metadata"]
     return temporary | {"metadata": metadata | {"annotations": annotations_of(temporary) | {_SELECTED_NODE: node}}}
+
+
+def _is_placed(claim: Json) -> bool:
+    """Whether a claim has a volume, or a node where its volume shall be."""
+    return (claim.get("status") or {}).get("phase") == "Bound" or _SELECTED_NODE in annotations_of(claim)
 
 
 def _marks(claim: Json, namespace: str, uid: str, owners: Iterable[Json] | None) -> Json:

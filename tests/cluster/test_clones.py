@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.clone_plans import LABEL_CLONE
@@ -80,11 +81,15 @@ class Home:
         claims = Claims(connection, owned=True, overheads=OVERHEADS)
         return ClusterCloner(connection, self.objects, claims, self.settings, **options)
 
-    async def volume(self, namespace=GOLDEN, size="64Mi", source="files", **storage):
+    async def volume(self, namespace=GOLDEN, size="64Mi", source="files", *, waits=False, **storage):
         resources = {"resources": {"requests": {"storage": size}}} if size else {}
         made = DataVolume.model_validate(
             {
-                "metadata": {"name": f"vm-{uuid4().hex[:8]}", "namespace": namespace},
+                "metadata": {
+                    "name": f"vm-{uuid4().hex[:8]}",
+                    "namespace": namespace,
+                    "annotations": {} if waits else {naming.ANNOTATION_BIND_IMMEDIATE: "true"},
+                },
                 "spec": {
                     "source": {"pvc": {"namespace": GOLDEN, "name": source}} if source else {"blank": {}},
                     "storage": {**resources, **storage},
@@ -320,6 +325,23 @@ async def test_a_clone_that_is_stopped_in_its_middle(home, golden, namespace, ha
     assert bool(await home.left()) is hands_over
     await home.clone("files", spec)
     assert home.sums(spec, namespace=namespace) == [(64 * MIB, golden, 0)]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_a_class_that_waits_for_the_first_consumer(home, golden, namespace, elsewhere):
+    place = namespace if elsewhere else GOLDEN
+    spec = await home.volume(place, waits=True, storageClassName="csi-wait", **FILES)
+    task = asyncio.create_task(home.clone("files", spec))
+
+    async def told():
+        return [it.message for it in home.said if it.waits_for == "WaitForFirstConsumer"]
+
+    await home.until(told)
+    home.cluster.apply(pod(home.cluster, "consumer", place, "sleep 600", volumes={"/disk": spec.name}))
+    await task
+    home.cluster.kubectl("delete", "pod", "consumer", "-n", place, "--now")
+    assert home.sums(spec, namespace=place) == [(64 * MIB, golden, 0)]
+    assert await home.left() == []
 
 
 async def test_blank_volumes(home):

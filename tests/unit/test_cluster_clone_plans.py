@@ -92,9 +92,9 @@ def test_a_place_is_read_from_what_is_known_of_the_cluster():
         return place_of(claim(storageClassName=name), ORIGIN, facts, strategy="snapshot", disk=GIB)
 
     assert at("csi") == replace(PLACE, strategy="snapshot", grows=True, restoring_class="csi")
-    assert (at("late").immediate, at("late").grows, at("late").restoring_class) == (False, False, "late")
+    assert (at("late").binding, at("late").grows, at("late").restoring_class) == ("WaitForFirstConsumer", False, "late")
     assert (at("other").driver, at("other").snapshot_class, at("other").restoring_class) == ("other", "", "csi")
-    assert (at("unknown").driver, at("unknown").immediate) == ("", False)
+    assert (at("unknown").driver, at("unknown").binding) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,8 @@ def test_a_clone_that_was_begun_goes_on_in_its_way():
         ({}, {"disk": GIB + 1}, True),
         ({"recorded": False}, {}, True),
         ({"recorded": False, "mode": "Block"}, {}, False),
-        ({}, {"immediate": False}, True),
+        ({}, {"binding": "WaitForFirstConsumer"}, True),
+        ({}, {"binding": ""}, True),
     ],
 )
 def test_a_pod_looks_at_what_a_driver_has_filled_only_where_it_must(origin, place, inspected):
@@ -187,7 +188,24 @@ def test_a_pod_looks_at_what_a_driver_has_filled_only_where_it_must(origin, plac
 def test_a_pod_that_waits_for_the_volume_has_picked_its_node():
     node = {"volume.kubernetes.io/selected-node": "node1"}
     picked = claim() | {"metadata": claim()["metadata"] | {"annotations": node}}
-    made = plan(Way.CSI_CLONE, "apps", place=replace(PLACE, immediate=False))
+    made = plan(Way.CSI_CLONE, "apps", place=replace(PLACE, binding="WaitForFirstConsumer"))
     assert not made.is_inspected(picked)
     assert on_the_node_of(made.temporary, picked)["metadata"]["annotations"] == {ANNOTATION_CLONE_OF: "apps/vm"} | node
     assert on_the_node_of(made.temporary, claim()) == made.temporary
+
+
+@pytest.mark.parametrize(
+    ("binding", "annotation", "waits"),
+    [
+        ("Immediate", "other", False),
+        ("", "other", False),
+        ("WaitForFirstConsumer", "other", True),
+        ("WaitForFirstConsumer", "cdi.kubevirt.io/storage.bind.immediate.requested", False),
+        ("WaitForFirstConsumer", "volume.kubernetes.io/selected-node", False),
+    ],
+)
+def test_a_target_waits_for_its_first_consumer(binding, annotation, waits):
+    target = claim() | {"metadata": claim()["metadata"] | {"annotations": {annotation: "true"}}}
+    made = plan(Way.COPY, place=replace(PLACE, binding=binding))
+    assert made.awaits_consumer(target) is waits
+    assert not made.awaits_consumer(target | {"status": {"phase": "Bound"}})
