@@ -13,10 +13,11 @@ from enum import StrEnum
 from typing import Final
 
 from dataimportcron import naming
+from dataimportcron.cluster.claim_watch import SELECTED_NODE
 from dataimportcron.cluster.handover import reference
 from dataimportcron.cluster.profiles import snapshot_class
 from dataimportcron.cluster.provisioners import BLOCK, CSI_CLONE, FILESYSTEM, SNAPSHOT
-from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.records import LABEL_CLONE, annotations_of, is_bound
 from dataimportcron.cluster.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.storage import StorageFacts, class_of
 from dataimportcron.errors import InvalidObjectError
@@ -24,12 +25,9 @@ from dataimportcron.ports import CloneSource, SourceKind
 
 ANNOTATION_WAY: Final = "dataimportcron.io/clone-way"
 """On a clone's claim: how it is made; a later attempt goes on in the same way, whatever the settings say then."""
-LABEL_CLONE: Final = "dataimportcron.io/clone"
-"""On what is made for a clone and goes when it is done: the uid of its DataVolume."""
 ANNOTATION_CLONE_OF: Final = "dataimportcron.io/clone-of"
-"""On the same: namespace/name of the DataVolume."""
+"""On what is made for a clone: namespace/name of the DataVolume."""
 
-_SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _READ_WRITE_ONCE: Final = "ReadWriteOnce"
 _IMMEDIATE: Final = "Immediate"
 _FIRST_CONSUMER: Final = "WaitForFirstConsumer"
@@ -279,16 +277,16 @@ def temporary_name(uid: str) -> str:
 
 def on_the_node_of(temporary: Json, target: Json) -> Json:
     """The temporary claim, to be made where a pod wants the target to be, if one does already."""
-    node = annotations_of(target).get(_SELECTED_NODE)
+    node = annotations_of(target).get(SELECTED_NODE)
     if node is None:
         return temporary
     metadata = temporary["metadata"]
-    return temporary | {"metadata": metadata | {"annotations": annotations_of(temporary) | {_SELECTED_NODE: node}}}
+    return temporary | {"metadata": metadata | {"annotations": annotations_of(temporary) | {SELECTED_NODE: node}}}
 
 
 def _is_placed(claim: Json) -> bool:
     """Whether a claim has a volume, or a node where its volume shall be."""
-    return (claim.get("status") or {}).get("phase") == "Bound" or _SELECTED_NODE in annotations_of(claim)
+    return is_bound(claim) or SELECTED_NODE in annotations_of(claim)
 
 
 def _marks(claim: Json, namespace: str, uid: str, owners: Iterable[Json] | None) -> Json:

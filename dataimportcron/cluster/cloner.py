@@ -24,7 +24,7 @@ from dataimportcron.cluster.handover import Handover
 from dataimportcron.cluster.holdups import HoldUp, hold_up
 from dataimportcron.cluster.pods import Attempt, PodSettings
 from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, Record, is_made, record_after, record_of
+from dataimportcron.cluster.records import COMPLETE, Record, is_bound, is_made, record_after, record_of
 from dataimportcron.cluster.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.waiting import Waiting
@@ -205,7 +205,7 @@ class ClusterCloner:
             claim = await self._connection.get(PVCS, own["name"], own["namespace"])
             if claim["metadata"]["uid"] != own["uid"]:
                 raise ConflictError(f"{PVCS.called(own['namespace'], own['name'])} was made anew while it was filled")
-            if (claim.get("status") or {}).get("phase") == "Bound":
+            if is_bound(claim):
                 return claim
             selector = f"involvedObject.uid={own['uid']}"
             events = await self._connection.list(EVENTS, own["namespace"], field_selector=selector)

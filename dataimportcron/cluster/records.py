@@ -23,6 +23,9 @@ ATTEMPT: Final = "dataimportcron.io/attempt"
 COMPLETE: Final = "dataimportcron.io/complete"
 """On a claim: the record."""
 
+LABEL_CLONE: Final = "dataimportcron.io/clone"
+"""On what is made for a clone and goes when it is done: the uid of its DataVolume."""
+
 _LABEL_SUFFIX: Final = "_KUBEVIRT_IO_"
 _LONGEST_VALUE: Final = 63
 
@@ -100,7 +103,7 @@ def is_whole(claim: Json) -> bool:
     annotations = annotations_of(claim)
     if record_of(claim) is not None or annotations.get(naming.ANNOTATION_POPULATED_FOR) == claim["metadata"]["name"]:
         return True
-    ours = ATTEMPT in annotations or LABEL in (claim["metadata"].get("labels") or {})
+    ours = ATTEMPT in annotations or not {LABEL, LABEL_CLONE}.isdisjoint(claim["metadata"].get("labels") or {})
     return is_bound(claim) and not ours and not owner_of(claim)
 
 

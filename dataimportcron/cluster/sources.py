@@ -7,10 +7,8 @@ from typing import Final
 
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.clone_plans import LABEL_CLONE
-from dataimportcron.cluster.plain_volumes import LABEL as LABEL_PLAIN
-from dataimportcron.cluster.records import record_of
-from dataimportcron.cluster.resources import DATA_VOLUMES, Json
+from dataimportcron.cluster.records import is_bound, is_lost, is_whole, record_of
+from dataimportcron.cluster.resources import Json
 from dataimportcron.cluster.uses import writing
 from dataimportcron.errors import CloneWithoutSourceError
 from dataimportcron.ports import Clonable, CloneSource
@@ -35,15 +33,15 @@ def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], 
         pods: of its namespace.
         size: bytes of its disk, where nobody has recorded them.
     """
-    metadata, phase = claim["metadata"], (claim.get("status") or {}).get("phase")
-    name, record = metadata["name"], record_of(claim)
+    metadata, record = claim["metadata"], record_of(claim)
+    name = metadata["name"]
     if metadata.get("deletionTimestamp"):
         return Clonable(reason=_WITHOUT, message=f"The source pvc {name} is being deleted")
-    if phase != "Bound":
-        lost = "has lost its volume" if phase == "Lost" else "is not bound to a volume yet"
+    if not is_bound(claim):
+        lost = "has lost its volume" if is_lost(claim) else "is not bound to a volume yet"
         return Clonable(reason=_WITHOUT, message=f"The source pvc {name} {lost}")
     complete = owner is not None and owner.status.phase == Phase.SUCCEEDED
-    if record is None and is_filled_by_us(claim) and not complete:
+    if not is_whole(claim) and not complete:
         return Clonable(reason=_WITHOUT, message=f"The source pvc {name} is not populated yet")
     user = next(writing(claim, pods), "")
     if user:
@@ -71,15 +69,3 @@ def clonable_snapshot(snapshot: Json, size: int) -> Clonable:
     if not spec.get("volumeSnapshotClassName"):
         return Clonable(reason=_INVALID, message=f"{what} does not have a volume snapshot class")
     return Clonable(size=size)
-
-
-def is_filled_by_us(claim: Json) -> bool:
-    """Whether a claim holds a volume only when it says so: one of a DataVolume, or a temporary one."""
-    metadata = claim["metadata"]
-    labels = metadata.get("labels") or {}
-    owners = metadata.get("ownerReferences") or ()
-    return (
-        any(it.get("kind") == DATA_VOLUMES.kind and it.get("controller") for it in owners)
-        or labels.get(LABEL_PLAIN) == "true"
-        or LABEL_CLONE in labels
-    )

@@ -13,9 +13,9 @@ from typing import Final
 from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.cluster.attempts import Attempts
-from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF, LABEL_CLONE
+from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.records import LABEL_CLONE, annotations_of
 from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError
 from dataimportcron.ports import CloneSource

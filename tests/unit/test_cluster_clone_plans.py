@@ -8,7 +8,6 @@ from dataimportcron import naming
 from dataimportcron.cluster.clone_plans import (
     ANNOTATION_CLONE_OF,
     ANNOTATION_WAY,
-    LABEL_CLONE,
     Origin,
     Place,
     Way,
@@ -18,6 +17,7 @@ from dataimportcron.cluster.clone_plans import (
     plan_of,
     way_of,
 )
+from dataimportcron.cluster.records import LABEL_CLONE
 from dataimportcron.cluster.storage import StorageFacts
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.ports import CloneSource, SourceKind
