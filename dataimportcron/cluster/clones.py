@@ -58,8 +58,8 @@ class Clones:
         metadata = volume.metadata
         if not self._claims.owned and metadata.namespace != source.namespace:
             raise InvalidObjectError(
-                f"PersistentVolumeClaim {metadata.namespace}/{metadata.name}: beside CDI, {source} is cloned only in its "
-                "own namespace",
+                f"PersistentVolumeClaim {metadata.namespace}/{metadata.name} cannot be cloned from {source}: "
+                "beside CDI a volume is cloned only in its own namespace",
                 hint="let the DataImportCron be in the namespace of what it follows",
             )
         existing = await self._claims.find(metadata.namespace, metadata.name)
