@@ -100,9 +100,8 @@ async def test_from_a_snapshot(home, golden, namespace):
     [
         ("files", False, {"storageClassName": "no-clone", **FILES}, 6),
         ("device", True, {"storageClassName": "csi", **BLOCK}, 8),
-        ("device", True, {"storageClassName": "no-clone", **FILES}, 9),
     ],
-    ids=["copy", "snapshot elsewhere", "copy elsewhere"],
+    ids=["copy", "snapshot elsewhere"],
 )
 async def test_a_worker_that_is_killed_after_any_write(home, golden, namespace, clone):
     source, elsewhere, storage, least = clone
