@@ -147,6 +147,18 @@ async def test_what_a_killed_worker_has_left_is_swept_up_when_its_volume_is_gone
     assert await home.left() == []
 
 
+async def test_a_job_that_a_killed_worker_has_left_is_swept_up_when_its_volume_is_whole(home):
+    spec = await home.volume(storageClassName="no-clone", **FILES)
+    mortal = Mortal(home.connection, 5)
+    with suppress(Killed):
+        await home.cloner(mortal).run(CloneSource(namespace=GOLDEN, name="files"), spec, print)
+    assert mortal.writes[-1] == "patch persistentvolumeclaims"
+    assert await home.volumes.find(GOLDEN, spec.name) is not None
+    assert await home.left() != []
+    await Temporaries(home.connection).sweep()
+    assert await home.left() == []
+
+
 async def test_a_deleted_volume_takes_its_temporaries_with_it(home, namespace):
     spec = await home.volume(namespace, storageClassName="no-clone", **FILES)
     await begun(home, spec)
