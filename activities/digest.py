@@ -16,6 +16,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import invalidity
 from dataimportcron.errors import (
     AlreadyExistsError,
+    CloneWithoutSourceError,
     DataImportCronError,
     InvalidObjectError,
     ObjectError,
@@ -25,7 +26,17 @@ from dataimportcron.imports import Imports
 from dataimportcron.kept import K, class_left
 from dataimportcron.manifests import data_source_of
 from dataimportcron.messages import Decision, LookupInput, Trigger, Verdict
-from dataimportcron.ports import Authorizer, Events, Objects, Placement, ResolvedImage, Source, SourceKind, Volumes
+from dataimportcron.ports import (
+    Authorizer,
+    CloneSource,
+    Events,
+    Objects,
+    Placement,
+    ResolvedImage,
+    Source,
+    SourceKind,
+    Volumes,
+)
 
 
 class DigestActivities:
@@ -121,13 +132,26 @@ class DigestActivities:
         )
 
     async def _resolve(self, cron: DataImportCron, *, fresh: bool) -> ResolvedImage:
-        source = polling.source_of(cron)
+        source, cloned = polling.source_of(cron), polling.clone_source_of(cron)
+        if cloned is not None:
+            return await self._resolve_volume(cloned)
         if source is None:
             raise InvalidObjectError(
                 f"DataImportCron {cron.metadata.namespace}/{cron.metadata.name} has no image to poll",
                 hint="set spec.template.spec.source.registry.url",
             )
         return await self._source.resolve(source, fresh=fresh)
+
+    async def _resolve_volume(self, cloned: CloneSource) -> ResolvedImage:
+        """A volume of its name that is made anew is a new version (P-14)."""
+        found = await self._volumes.find(cloned.namespace, cloned.name)
+        if found is None:
+            raise CloneWithoutSourceError(
+                f"PersistentVolumeClaim {cloned} was not found, or is not populated yet",
+                hint="it is looked for again at the next tick, or when a poll is asked for",
+            )
+        digest = f"uid:{found.uid}"
+        return ResolvedImage(digest=digest, manifest_digest=digest)
 
     async def _data_source(self, cron: DataImportCron) -> tuple[DataSource | None, str]:
         """The managed DataSource, and the other existing cron that manages it (DM-04), "" if none does."""

@@ -7,6 +7,7 @@ namespace never meet.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from dataimportcron.errors import InvalidReferenceError
@@ -90,7 +91,8 @@ MEMO_MACHINE: Final = "machine"
 
 _DIGEST_PREFIXES: Final = ("sha256:", "uid:")
 _DIGEST_CHARACTERS: Final = 12
-_HEXADECIMAL: Final = frozenset("0123456789abcdef")
+_TAIL: Final = re.compile(r"[0-9a-f]{12}|[0-9a-f]{8}-[0-9a-f]{3}")
+"""Of a digest, or of a uid."""
 
 
 def import_name(data_source: str, digest: str) -> str:
@@ -113,7 +115,7 @@ def import_name(data_source: str, digest: str) -> str:
 def is_import_name(data_source: str, name: str) -> bool:
     """Whether `name` is that of an import for this very DataSource, and not for one whose name begins alike."""
     tail = name.removeprefix(f"{data_source}-")
-    return tail != name and len(tail) == _DIGEST_CHARACTERS and set(tail) <= _HEXADECIMAL
+    return tail != name and _TAIL.fullmatch(tail) is not None
 
 
 def cron_workflow_id(site: str, namespace: str, name: str) -> str:

@@ -68,10 +68,10 @@ def suspended(cron: DataImportCron) -> bool:
 
 
 def source_key(cron: DataImportCron) -> str:
-    """What the desired digest depends on, in words: the image, and the architecture where one is asked for."""
-    source = source_of(cron)
+    """What the desired digest depends on, in words: the image and the architecture asked for, or the volume."""
+    source, cloned = source_of(cron), clone_source_of(cron)
     if source is None:
-        return ""
+        return f"{cloned.kind}:{cloned}" if cloned else ""
     image = source.url or f"imagestream:{source.image_stream}"
     return f"{image} {source.architecture}".rstrip()
 

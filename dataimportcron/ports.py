@@ -180,6 +180,7 @@ class Volume:
         storage_class: "" where the home has none.
         mode: Filesystem or Block; "" on a host.
         requested: bytes of the claim; 0 on a host.
+        uid: of what stands for the volume; another one of that name has another.
     """
 
     namespace: str
@@ -191,6 +192,7 @@ class Volume:
     storage_class: str = ""
     mode: str = ""
     requested: int = 0
+    uid: str = ""
 
 
 class SourceKind(StrEnum):

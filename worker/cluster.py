@@ -305,10 +305,10 @@ async def cluster_home(
             following.append(asyncio.create_task(watch.run()))
     if not settings.mode:
         following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
-    if not dialect.beside:
-        temporaries = Temporaries(connection)
-        objects.listen(temporaries.hear)
-        following.append(asyncio.create_task(temporaries.keep_swept(settings.namespace)))
+    temporaries = Temporaries(connection)
+    objects.listen(temporaries.hear)
+    sweeping = temporaries.keep_swept(settings.namespace, may_write=lambda: not objects.refusal)
+    following.append(asyncio.create_task(sweeping))
     try:
         logger.info("serving cluster %s, %s", cluster, f"beside CDI: {cdi.why}" if cdi else "without CDI")
         yield home

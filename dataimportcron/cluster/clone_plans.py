@@ -13,10 +13,11 @@ from enum import StrEnum
 from typing import Final
 
 from dataimportcron import naming
+from dataimportcron.cluster.claim_watch import SELECTED_NODE
 from dataimportcron.cluster.handover import reference
 from dataimportcron.cluster.profiles import snapshot_class
 from dataimportcron.cluster.provisioners import BLOCK, CSI_CLONE, FILESYSTEM, SNAPSHOT
-from dataimportcron.cluster.records import LABEL_CLONE, annotations_of
+from dataimportcron.cluster.records import LABEL_CLONE, annotations_of, is_bound
 from dataimportcron.cluster.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.storage import StorageFacts, class_of
 from dataimportcron.errors import InvalidObjectError
@@ -25,10 +26,11 @@ from dataimportcron.ports import CloneSource, SourceKind
 ANNOTATION_WAY: Final = "dataimportcron.io/clone-way"
 """On a clone's claim: how it is made; a later attempt goes on in the same way, whatever the settings say then."""
 ANNOTATION_CLONE_OF: Final = "dataimportcron.io/clone-of"
-"""On what is made for a clone and goes when it is done: namespace/name of the DataVolume."""
+"""On what is made for a clone: namespace/name of the DataVolume."""
 
-_SELECTED_NODE: Final = "volume.kubernetes.io/selected-node"
 _READ_WRITE_ONCE: Final = "ReadWriteOnce"
+_IMMEDIATE: Final = "Immediate"
+_FIRST_CONSUMER: Final = "WaitForFirstConsumer"
 
 
 class Way(StrEnum):
@@ -95,7 +97,7 @@ class Place:
         strategy: how clones of its class are made: csi-clone, snapshot or copy.
         snapshot_class: of the class, "" for none.
         grows: whether the driver makes volumes larger than what they come from.
-        immediate: whether a claim is bound before a pod uses it.
+        binding: volumeBindingMode of its class, "" where nobody can say.
         disk: bytes that the disk shall have.
         restoring_class: name of a StorageClass of the driver that the source is of, "" for none.
     """
@@ -108,7 +110,7 @@ class Place:
     restoring_class: str = ""
     snapshot_class: str = ""
     grows: bool = False
-    immediate: bool = True
+    binding: str = _IMMEDIATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ class ClonePlan:
         snapshot: that is taken of the source, None for none.
         restored: the claim that a snapshot is restored into to be copied, None for none.
         disk: bytes that the clone's disk has at least.
-        immediate: whether claims are bound before a pod uses them.
+        binding: volumeBindingMode of the target's class, "" where nobody can say.
     """
 
     way: Way
@@ -133,7 +135,7 @@ class ClonePlan:
     snapshot: Json | None
     restored: Json | None
     disk: int
-    immediate: bool
+    binding: str
 
     @property
     def read(self) -> str:
@@ -142,11 +144,12 @@ class ClonePlan:
 
     @property
     def waits_for_snapshot(self) -> bool:
-        """Whether the target can be made only when a snapshot is there that this clone takes itself.
+        """Whether the target is made only when a snapshot is there that this clone takes itself.
 
-        A provisioner that finds none looks again after a time that doubles.
+        A provisioner that finds none looks again after a time that doubles. Where a user's pod chooses the node, which
+        may take days, the target comes first all the same: it is what that pod mounts.
         """
-        return self.way is Way.SNAPSHOT and self.temporary is None
+        return self.way is Way.SNAPSHOT and self.temporary is None and not self.awaits_consumer(self.target)
 
     def is_inspected(self, claim: Json) -> bool:
         """Whether a pod must mount a claim that the driver fills.
@@ -154,9 +157,13 @@ class ClonePlan:
         The disk is to become larger, or nobody knows how large it is, or the claim is bound only for a pod.
         """
         grows = not self.origin.recorded or self.disk > self.origin.disk
-        waits = not self.immediate and _SELECTED_NODE not in annotations_of(claim)
-        unbound = (claim.get("status") or {}).get("phase") != "Bound"
-        return (grows and self.origin.mode == FILESYSTEM) or (waits and unbound)
+        # Where we may not read classes, a pod is made, which is right for both kinds.
+        return (grows and self.origin.mode == FILESYSTEM) or (self.binding != _IMMEDIATE and not _is_placed(claim))
+
+    def awaits_consumer(self, target: Json) -> bool:
+        """Whether the target waits for a pod of its user's, which chooses the node; none of ours may."""
+        asked = naming.ANNOTATION_BIND_IMMEDIATE in annotations_of(target)
+        return self.binding == _FIRST_CONSUMER and not asked and not _is_placed(target)
 
 
 def place_of(claim: Json, origin: Origin, facts: StorageFacts, *, strategy: str, disk: int) -> Place:
@@ -183,8 +190,7 @@ def place_of(claim: Json, origin: Origin, facts: StorageFacts, *, strategy: str,
         restoring_class=name if name in names else class_of({}, of_origin) or "".join(names[:1]),
         snapshot_class=snapshot_class(name, facts),
         grows=bool(found.get("allowVolumeExpansion")),
-        # Where we may not read classes, a pod is made, which is right for both.
-        immediate=bool(found) and found.get("volumeBindingMode") != "WaitForFirstConsumer",
+        binding=str(found.get("volumeBindingMode") or _IMMEDIATE) if found else "",
     )
 
 
@@ -260,7 +266,7 @@ def plan_of(claim: Json, origin: Origin, place: Place, way: Way, uid: str) -> Cl
         snapshot=snapshot,
         restored=restored,
         disk=place.disk,
-        immediate=place.immediate,
+        binding=place.binding,
     )
 
 
@@ -271,11 +277,16 @@ def temporary_name(uid: str) -> str:
 
 def on_the_node_of(temporary: Json, target: Json) -> Json:
     """The temporary claim, to be made where a pod wants the target to be, if one does already."""
-    node = annotations_of(target).get(_SELECTED_NODE)
+    node = annotations_of(target).get(SELECTED_NODE)
     if node is None:
         return temporary
     metadata = temporary["metadata"]
-    return temporary | {"metadata": metadata | {"annotations": annotations_of(temporary) | {_SELECTED_NODE: node}}}
+    return temporary | {"metadata": metadata | {"annotations": annotations_of(temporary) | {SELECTED_NODE: node}}}
+
+
+def _is_placed(claim: Json) -> bool:
+    """Whether a claim has a volume, or a node where its volume shall be."""
+    return is_bound(claim) or SELECTED_NODE in annotations_of(claim)
 
 
 def _marks(claim: Json, namespace: str, uid: str, owners: Iterable[Json] | None) -> Json:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.cdi_config import effective, preallocates
 from dataimportcron.cluster.claims import Claims, require_own
@@ -23,7 +24,7 @@ from dataimportcron.cluster.handover import Handover
 from dataimportcron.cluster.holdups import HoldUp, hold_up
 from dataimportcron.cluster.pods import Attempt, PodSettings
 from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, Record, is_made, record_after, record_of
+from dataimportcron.cluster.records import COMPLETE, Record, is_bound, is_made, record_after, record_of
 from dataimportcron.cluster.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.waiting import Waiting
@@ -40,6 +41,8 @@ from dataimportcron.ports import CloneSource, Objects, Transfer, VolumeSpec
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE: Final = 2.0
+"""Seconds between two looks at what a person brings about."""
 _LOOK: Final = 0.25
 """Seconds between two looks at a claim or a snapshot."""
 
@@ -121,7 +124,7 @@ class ClusterCloner:
         plan = work.plan
         if plan.waits_for_snapshot:
             await self._take_snapshot(work)
-        target = await self._target(work)
+        target = await self._placed(work, await self._target(work))
         if plan.temporary is None:
             result = await self._fill(work, target)
         else:
@@ -145,6 +148,21 @@ class ClusterCloner:
             await self._temporaries.remove_of(claim)
             await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
 
+    async def _placed(self, work: _Work, target: Json) -> Json:
+        """The target as soon as its volume may be made: a user's pod may have to choose the node first."""
+        own = target["metadata"]
+        while work.plan.awaits_consumer(target):
+            what = f"{PVCS.called(own['namespace'], own['name'])} is pending"
+            work.tell(
+                HoldUp(
+                    reason=Phase.WAIT_FOR_FIRST_CONSUMER,
+                    message=f"{what}: its storage class waits for a pod that mounts it",
+                )
+            )
+            await asyncio.sleep(_PATIENCE)
+            target = await self._connection.get(PVCS, own["name"], own["namespace"])
+        return target
+
     async def _fill_elsewhere(self, work: _Work, target: Json, planned: Json) -> tuple[Json, Result]:
         """Fill a claim in the source's namespace, and hand its volume over."""
         if await self._handover.is_moved(target):
@@ -166,6 +184,8 @@ class ClusterCloner:
         """Fill a claim in the plan's way; it is bound then."""
         plan, result = work.plan, _as_planned(work.plan)
         job = _job(claim, plan.disk, verb="clone")
+        if not claim["spec"].get("volumeName"):
+            await self._take_snapshot(work)
         if plan.restored is not None:
             await self._claims.make(plan.restored, work.tell)
         if plan.way.copies:
@@ -185,7 +205,7 @@ class ClusterCloner:
             claim = await self._connection.get(PVCS, own["name"], own["namespace"])
             if claim["metadata"]["uid"] != own["uid"]:
                 raise ConflictError(f"{PVCS.called(own['namespace'], own['name'])} was made anew while it was filled")
-            if (claim.get("status") or {}).get("phase") == "Bound":
+            if is_bound(claim):
                 return claim
             selector = f"involvedObject.uid={own['uid']}"
             events = await self._connection.list(EVENTS, own["namespace"], field_selector=selector)

@@ -52,10 +52,16 @@ class Clones:
 
         Raises:
             CloneWithoutSourceError: the source is not there.
-            InvalidObjectError: the DataVolume describes no claim.
+            InvalidObjectError: the DataVolume describes no claim, or is no object that can take a volume over.
             VolumeTooSmallError: the source is larger.
         """
         metadata = volume.metadata
+        if not self._claims.owned and metadata.namespace != source.namespace:
+            raise InvalidObjectError(
+                f"PersistentVolumeClaim {metadata.namespace}/{metadata.name} cannot be cloned from {source}: "
+                "beside CDI a volume is cloned only in its own namespace",
+                hint="let the DataImportCron be in the namespace of what it follows",
+            )
         existing = await self._claims.find(metadata.namespace, metadata.name)
         origin = await self.origin(source)
         volume = sized(volume, size or origin.disk)

@@ -81,12 +81,9 @@ class Places:
                 message="PVC spec is missing accessMode and no storageClass to choose profile: set storageClassName "
                 "or accessModes, or mark a StorageClass as the default",
             )
-        try:
-            claim = await self._take(volume, source)
-        except CloneWithoutSourceError as error:
-            return Reservation(reason=error.reason, message=error.message)
-        except VolumeTooSmallError as error:
-            return Reservation(reason="CloneValidationFailed", message=str(error))
+        claim = await self._take(volume, source)
+        if claim is None:
+            return Reservation()
         if isinstance(claim, HoldUp):
             return Reservation(reason=claim.reason, message=claim.message)
         digest = own.annotations.get(naming.ANNOTATION_DIGEST, "")
@@ -98,13 +95,20 @@ class Places:
             )
         return self.waiting(volume, claim, await self._class_of(claim))
 
-    async def _take(self, volume: DataVolume, source: CloneSource | None) -> Json | HoldUp:
+    async def _take(self, volume: DataVolume, source: CloneSource | None) -> Json | HoldUp | None:
+        """The claim of a DataVolume, or what keeps it from being there; None where it is made only later."""
         claim = await self._claims.find(volume.metadata.namespace, volume.metadata.name)
         if claim is not None and not claim["metadata"].get("deletionTimestamp"):
             return claim
         if source is None:
             return await self._claims.take((await self._claims.planned(volume)).body)
-        return await self._claims.take((await self._clones.plan(volume, source, 0)).target)
+        try:
+            plan = await self._clones.plan(volume, source, 0)
+        except CloneWithoutSourceError as error:
+            return HoldUp(reason=error.reason, message=error.message)
+        except VolumeTooSmallError as error:
+            return HoldUp(reason="CloneValidationFailed", message=str(error))
+        return None if plan.waits_for_snapshot else await self._claims.take(plan.target)
 
     @staticmethod
     def waiting(volume: DataVolume, claim: Json, storage_class: Json | None) -> Reservation:

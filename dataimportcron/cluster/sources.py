@@ -7,7 +7,7 @@ from typing import Final
 
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.records import is_whole, record_of
+from dataimportcron.cluster.records import is_bound, is_lost, is_whole, record_of
 from dataimportcron.cluster.resources import Json
 from dataimportcron.cluster.uses import writing
 from dataimportcron.errors import CloneWithoutSourceError
@@ -33,12 +33,12 @@ def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], 
         pods: of its namespace.
         size: bytes of its disk, where nobody has recorded them.
     """
-    metadata, phase = claim["metadata"], (claim.get("status") or {}).get("phase")
-    name, record = metadata["name"], record_of(claim)
+    metadata, record = claim["metadata"], record_of(claim)
+    name = metadata["name"]
     if metadata.get("deletionTimestamp"):
         return Clonable(reason=_WITHOUT, message=f"The source pvc {name} is being deleted")
-    if phase != "Bound":
-        lost = "has lost its volume" if phase == "Lost" else "is not bound to a volume yet"
+    if not is_bound(claim):
+        lost = "has lost its volume" if is_lost(claim) else "is not bound to a volume yet"
         return Clonable(reason=_WITHOUT, message=f"The source pvc {name} {lost}")
     complete = owner is not None and owner.status.phase == Phase.SUCCEEDED
     if not is_whole(claim) and not complete:

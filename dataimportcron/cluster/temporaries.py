@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Final
 
 from dataimportcron import naming
@@ -16,9 +17,10 @@ from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.records import LABEL_CLONE, annotations_of
+from dataimportcron.cluster.pods import LABEL_VOLUME
+from dataimportcron.cluster.records import LABEL_CLONE, annotations_of, record_of
 from dataimportcron.cluster.reflector import Change
-from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.cluster.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError
 from dataimportcron.ports import CloneSource
 
@@ -70,26 +72,47 @@ class Temporaries:
         if ended or (volume is None and isinstance(before, DataVolume)):
             self._due.set()
 
-    async def keep_swept(self, namespace: str = "") -> None:
-        """Sweep a namespace, or all, at once and after what is heard, until cancelled."""
+    async def keep_swept(self, namespace: str = "", *, may_write: Callable[[], bool] = lambda: True) -> None:
+        """Sweep a namespace, or all, at once and after what is heard, until cancelled.
+
+        Args:
+            namespace: "" for all.
+            may_write: asked before each sweep.
+        """
         self._due.set()
         while True:
             await self._due.wait()
             self._due.clear()
             try:
-                await self.sweep(namespace)
+                if may_write():
+                    await self.sweep(namespace)
             except DataImportCronError as error:
                 logger.warning("what clones have left is not looked at: %s", error)
                 self._due.set()
             await asyncio.sleep(_PERIOD)
 
     async def sweep(self, namespace: str = "") -> None:
-        """Remove what was made for clones whose DataVolume has ended, or surely is gone."""
+        """Remove what was made for clones whose DataVolume has ended or surely is gone, and Jobs whose end is noted."""
+        for job in await self._connection.list(JOBS, namespace, label_selector=LABEL_VOLUME):
+            own = job["metadata"]
+            if await self._is_noted(own):
+                await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
         for resource, thing in await self._list(namespace, LABEL_CLONE):
             if not await self._is_wanted(thing):
                 own = thing["metadata"]
                 logger.info("%s is left of a clone, and removed", resource.called(own["namespace"], own["name"]))
                 await self._remove(resource, thing)
+
+    async def _is_noted(self, job: Json) -> bool:
+        """Whether the claim that a Job has filled says that it is whole; nobody asks the Job then."""
+        for owner in job.get("ownerReferences") or ():
+            try:
+                claim = await self._connection.get(PVCS, owner["name"], job["namespace"])
+            except ObjectNotFoundError:
+                continue
+            if claim["metadata"]["uid"] == owner["uid"] and record_of(claim) is not None:
+                return True
+        return False
 
     async def _is_wanted(self, thing: Json) -> bool:
         """Whether a clone goes on; asked of the API server, for a cache may not know a new DataVolume yet."""

@@ -78,6 +78,7 @@ class ClusterVolumes:
             storage_class=claim["spec"].get("storageClassName") or "",
             mode=claim["spec"].get("volumeMode") or FILESYSTEM,
             requested=parse_quantity(str(claim["spec"]["resources"]["requests"]["storage"])),
+            uid=claim["metadata"]["uid"],
         )
 
     async def claims(self) -> Mapping[tuple[str, str], ClaimState] | None:

@@ -166,6 +166,7 @@ class HostVolumes:
                 digest=note.digest,
                 location=str(place.file),
                 format=note.format,
+                uid=note.uid,
             )
         return None
 

@@ -8,133 +8,16 @@ from uuid import uuid4
 
 import pytest
 
-from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.cloner import ClusterCloner
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.records import COMPLETE, LABEL_CLONE, Record
-from dataimportcron.cluster.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.records import COMPLETE, LABEL_CLONE
+from dataimportcron.cluster.resources import DATA_VOLUMES, JOBS, PVCS
 from dataimportcron.cluster.temporaries import Temporaries
-from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import CloneWithoutSourceError, VolumeTooSmallError
-from dataimportcron.manifests import volume_spec
 from dataimportcron.ports import CloneSource, SourceKind
-from tests.cluster.objects import claim, pod, run_pod
+from tests.cluster.clone_stand import BLOCK, FILES, GOLDEN, MIB, Killed, Mortal, golden, home, record
+from tests.cluster.objects import claim, pod
 from tests.cluster.releases import program
 
-__all__ = ["program"]
-
-MIB = 1 << 20
-GOLDEN = "golden-clones"
-OVERHEADS = {"": "0.5"}
-"""File systems of this size need more for themselves than those of real disks."""
-WRITE = """
-head -c 4194304 /dev/urandom > /tmp/disk; truncate -s 67108857 /tmp/disk; printf 'the end' >> /tmp/disk
-cp /tmp/disk /files/disk.img; dd if=/tmp/disk of=/dev/device bs=1M 2>/dev/null; sync; sha256sum < /tmp/disk
-"""
-
-
-@pytest.fixture(scope="module")
-def golden(cluster):
-    """A disk of 64 MiB in a file system and on a device; its sha256."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    cluster.apply(
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": GOLDEN, "labels": labels}},
-        {
-            "apiVersion": "storage.k8s.io/v1",
-            "kind": "StorageClass",
-            "metadata": {"name": "clones", "annotations": {"cdi.kubevirt.io/clone-strategy": "csi-clone"}},
-            "provisioner": "csi.test",
-            "allowVolumeExpansion": True,
-        },
-        *(
-            document | {"metadata": document["metadata"] | {"annotations": {COMPLETE: record()}}}
-            for document in (
-                claim("files", GOLDEN, "csi", size="96Mi"),
-                claim("device", GOLDEN, "csi", block=True),
-            )
-        ),
-    )
-    mounts = {"/files": "files", "/dev/device": "device"}
-    printed = run_pod(cluster, pod(cluster, "write", GOLDEN, WRITE, volumes=mounts))
-    yield printed.split()[0]
-    cluster.kubectl("delete", "namespace", GOLDEN, "--wait=false")
-    cluster.kubectl("delete", "storageclass", "clones")
-
-
-def record():
-    return Record(uid="somebody-elses", size=64 * MIB).to_json()
-
-
-class Home:
-    """The adapters over the cluster."""
-
-    def __init__(self, cluster, connection, objects, settings):
-        self.cluster, self.connection, self.objects, self.settings = cluster, connection, objects, settings
-        self.volumes = ClusterVolumes(connection, objects, Claims(connection, owned=True, overheads=OVERHEADS))
-        self.said = []
-
-    def cloner(self, connection=None, **options):
-        connection = connection or self.connection
-        claims = Claims(connection, owned=True, overheads=OVERHEADS)
-        return ClusterCloner(connection, self.objects, claims, self.settings, **options)
-
-    async def volume(self, namespace=GOLDEN, size="64Mi", source="files", **storage):
-        resources = {"resources": {"requests": {"storage": size}}} if size else {}
-        made = DataVolume.model_validate(
-            {
-                "metadata": {"name": f"vm-{uuid4().hex[:8]}", "namespace": namespace},
-                "spec": {
-                    "source": {"pvc": {"namespace": GOLDEN, "name": source}} if source else {"blank": {}},
-                    "storage": {**resources, **storage},
-                },
-            }
-        )
-        return volume_spec(await self.objects.create(made))
-
-    async def clone(self, source, spec):
-        return await self.cloner().run(CloneSource(namespace=GOLDEN, name=source), spec, self.said.append)
-
-    async def until(self, look, seconds=60):
-        async with asyncio.timeout(seconds):
-            while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
-                await asyncio.sleep(0.1)
-        return found
-
-    def sums(self, *specs, namespace=GOLDEN):
-        """Size and sha256 of the first 64 MiB of each volume, and how many bytes behind those are no zeros."""
-        paths = {}
-        for spec in specs:
-            block = self.cluster.get("pvc", spec.name, "-n", namespace)["spec"]["volumeMode"] == "Block"
-            paths[f"/dev/{spec.name}" if block else f"/{spec.name}"] = spec.name
-        script = "".join(
-            f"d={path}; [ -d $d ] && d=$d/disk.img; wc -c < $d; head -c 67108864 $d | sha256sum | cut -d' ' -f1;"
-            "tail -c +67108865 $d | tr -d '\\0' | wc -c;"
-            for path in paths
-        )
-        name = f"read-{uuid4().hex[:8]}"
-        words = run_pod(self.cluster, pod(self.cluster, name, namespace, script, volumes=paths)).split()
-        return [(int(words[at]), words[at + 1], int(words[at + 2])) for at in range(0, len(words), 3)]
-
-    async def left(self):
-        """What is left of clones: temporary claims and snapshots that are not going, and Jobs."""
-        found = []
-        for resource, selector in ((PVCS, LABEL_CLONE), (VOLUME_SNAPSHOTS, LABEL_CLONE), (JOBS, "")):
-            for thing in await self.connection.list(resource, label_selector=selector):
-                own = thing["metadata"]
-                if "deletionTimestamp" not in own:
-                    found.append(f"{own['namespace']}/{own['name']}")
-        return found
-
-
-@pytest.fixture
-def home(cluster, connection, objects, program, golden):
-    assert golden
-    return Home(cluster, connection, objects, PodSettings(image=program))
-
-
-BLOCK = {"volumeMode": "Block", "accessModes": ["ReadWriteOnce"]}
-FILES = {"volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"]}
+__all__ = ["golden", "home", "program"]
 
 
 async def test_every_way_in_one_namespace(home, golden):
@@ -212,44 +95,13 @@ async def test_from_a_snapshot(home, golden, namespace):
     assert await home.left() == []
 
 
-class Killed(BaseException):
-    """The worker has ended, without another word."""
-
-
-class Mortal:
-    """A connection of a worker that is killed when it has written for the n-th time.
-
-    It dies before the API server's answer comes: what was written stands, and nobody has read that it does.
-    """
-
-    def __init__(self, connection, last=0):
-        self._connection, self._last, self.writes = connection, last, []
-
-    def __getattr__(self, name):
-        method = getattr(self._connection, name)
-        if name not in {"create", "patch", "apply", "delete"}:
-            return method
-
-        async def write(resource, *arguments, **options):
-            if self._last and len(self.writes) >= self._last:
-                raise Killed
-            done = await method(resource, *arguments, **options)
-            self.writes.append(f"{name} {resource}")
-            if len(self.writes) == self._last:
-                raise Killed
-            return done
-
-        return write
-
-
 @pytest.mark.parametrize(
     "clone",
     [
         ("files", False, {"storageClassName": "no-clone", **FILES}, 6),
         ("device", True, {"storageClassName": "csi", **BLOCK}, 8),
-        ("device", True, {"storageClassName": "no-clone", **FILES}, 9),
     ],
-    ids=["copy", "snapshot elsewhere", "copy elsewhere"],
+    ids=["copy", "snapshot elsewhere"],
 )
 async def test_a_worker_that_is_killed_after_any_write(home, golden, namespace, clone):
     source, elsewhere, storage, least = clone
@@ -295,6 +147,18 @@ async def test_what_a_killed_worker_has_left_is_swept_up_when_its_volume_is_gone
     assert await home.left() == []
 
 
+async def test_a_job_that_a_killed_worker_has_left_is_swept_up_when_its_volume_is_whole(home):
+    spec = await home.volume(storageClassName="no-clone", **FILES)
+    mortal = Mortal(home.connection, 5)
+    with suppress(Killed):
+        await home.cloner(mortal).run(CloneSource(namespace=GOLDEN, name="files"), spec, print)
+    assert mortal.writes[-1] == "patch persistentvolumeclaims"
+    assert await home.volumes.find(GOLDEN, spec.name) is not None
+    assert await home.left() != []
+    await Temporaries(home.connection).sweep()
+    assert await home.left() == []
+
+
 async def test_a_deleted_volume_takes_its_temporaries_with_it(home, namespace):
     spec = await home.volume(namespace, storageClassName="no-clone", **FILES)
     await begun(home, spec)
@@ -319,6 +183,23 @@ async def test_a_clone_that_is_stopped_in_its_middle(home, golden, namespace, ha
     assert bool(await home.left()) is hands_over
     await home.clone("files", spec)
     assert home.sums(spec, namespace=namespace) == [(64 * MIB, golden, 0)]
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
+async def test_a_class_that_waits_for_the_first_consumer(home, golden, namespace, elsewhere):
+    place = namespace if elsewhere else GOLDEN
+    spec = await home.volume(place, waits=True, storageClassName="csi-wait", **FILES)
+    task = asyncio.create_task(home.clone("files", spec))
+
+    async def told():
+        return [it.message for it in home.said if it.waits_for == "WaitForFirstConsumer"]
+
+    await home.until(told)
+    home.cluster.apply(pod(home.cluster, "consumer", place, "sleep 600", volumes={"/disk": spec.name}))
+    await task
+    home.cluster.kubectl("delete", "pod", "consumer", "-n", place, "--now")
+    assert home.sums(spec, namespace=place) == [(64 * MIB, golden, 0)]
+    assert await home.left() == []
 
 
 async def test_blank_volumes(home):

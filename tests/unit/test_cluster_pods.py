@@ -88,6 +88,26 @@ def test_a_file_system_and_a_device():
     assert "disk" not in [mount["name"] for mount in block["volumeMounts"]]
 
 
+@pytest.mark.parametrize("block", [False, True], ids=["file system", "device"])
+def test_a_copy_reads_one_claim_and_writes_another(block):
+    copy = replace(ATTEMPT, url="", verb="clone", source_claim="golden", source_block=block)
+    assert import_job(copy, SETTINGS)["metadata"]["name"] == "clone-0000-1111-3"
+    main, volumes = main_of(copy), pod_of(copy)["volumes"]
+    assert {"name": "source", "persistentVolumeClaim": {"claimName": "golden"}} in volumes
+    assert option(main, "--source") == ("volume:/dev/source-image" if block else "volume:/source")
+    if block:
+        assert main["volumeDevices"] == [{"name": "source", "devicePath": "/dev/source-image"}]
+    else:
+        assert {"name": "source", "mountPath": "/source", "readOnly": True} in main["volumeMounts"]
+    assert {"name": "disk", "mountPath": "/data"} in main["volumeMounts"]
+
+
+def test_a_claim_that_is_its_own_source_is_mounted_once():
+    grown = replace(ATTEMPT, url="", verb="clone", source_claim=ATTEMPT.claim)
+    assert option(main_of(grown), "--source") == "volume:/data"
+    assert [it["name"] for it in pod_of(grown)["volumes"]] == ["disk", "scratch"]
+
+
 def test_secret_and_certificates_are_files_of_the_namespace():
     attempt = replace(ATTEMPT, secret="login", cert_config_map="certs")
     pod, main = pod_of(attempt), main_of(attempt)

@@ -27,6 +27,9 @@ def test_every_counts_from_the_last_poll_whatever_comes_in_between():
         ("fedora-0123456789ab", True),
         ("fedora-39-0123456789ab", False),
         ("fedora-0123456789a", False),
+        ("fedora-1234abcd-ef0", True),
+        ("fedora-1234abcd-ef", False),
+        ("fedora-1234-abcdef0", False),
         ("fedora", False),
     ],
 )

@@ -87,7 +87,6 @@ CLUSTER: Final = (
     Rule("", "nodes", "list"),
     Rule("storage.k8s.io", "storageclasses", "list watch"),
     Rule("snapshot.storage.k8s.io", "volumesnapshotclasses", "list watch"),
-    Rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get"),
     Rule(CDI_GROUP, "cdis", "list watch"),
     Rule(CDI_GROUP, "cdiconfigs", "get"),
     Rule(CDI_GROUP, "storageprofiles", _LOOK),
@@ -97,6 +96,7 @@ CLUSTER: Final = (
 """Of the cluster itself, in no namespace or in any."""
 HANDOVER: Final = (
     Rule("", "persistentvolumes", "get patch"),
+    Rule("snapshot.storage.k8s.io", "volumesnapshotcontents", "get"),
     *(
         Rule("admissionregistration.k8s.io", it.plural, "get", NAME)
         for it in (MUTATING_POLICIES, MUTATING_POLICY_BINDINGS)

@@ -1,0 +1,118 @@
+"""The contract of `ports.Volumes` and `ports.Cloner`, over a real cluster.
+
+The tests are the contract's own. A volume there is a file that they read and write; here a pod does that. The objects
+that they do not speak of, DataVolumes, are made when a volume is.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import os
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.cloner import ClusterCloner
+from dataimportcron.cluster.pods import PodSettings
+from dataimportcron.cluster.resources import DATA_VOLUMES, NAMESPACES
+from dataimportcron.cluster.volumes import ClusterVolumes
+from dataimportcron.errors import AlreadyExistsError, ObjectNotFoundError
+from tests.cluster.objects import pod, run_pod
+from tests.cluster.releases import program
+from tests.contract import test_volumes_and_cloner as contract
+
+__all__ = ["program"]
+
+NAMESPACE = "golden"
+MIB = contract.MIB
+
+test_no_volume = contract.test_no_volume
+test_blank_is_zeros_of_the_size_asked_for = contract.test_blank_is_zeros_of_the_size_asked_for
+test_a_complete_blank_volume_is_left_alone = contract.test_a_complete_blank_volume_is_left_alone
+test_clone_has_the_bytes_then_zeros = contract.test_clone_has_the_bytes_then_zeros
+test_clone_again_is_no_op = contract.test_clone_again_is_no_op
+test_clone_into_less = contract.test_clone_into_less
+test_clone_of_nothing = contract.test_clone_of_nothing
+test_reports_come_in_the_callers_loop = contract.test_reports_come_in_the_callers_loop
+
+
+class OfObjects:
+    """The cloner, for specs of DataVolumes that nobody has made."""
+
+    def __init__(self, cloner, objects):
+        self._cloner, self._objects = cloner, objects
+
+    async def _spec(self, wanted):
+        try:
+            made = await self._objects.get(DataVolume, NAMESPACE, wanted.name)
+        except ObjectNotFoundError:
+            resources = {"requests": {"storage": str(wanted.size)}}
+            storage = {"resources": resources, "volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"]}
+            document = {
+                "metadata": {"name": wanted.name, "namespace": NAMESPACE},
+                "spec": {"source": {"blank": {}}, "storage": storage},
+            }
+            made = await self._objects.create(DataVolume.model_validate(document))
+        return replace(wanted, uid=made.metadata.uid)
+
+    async def run(self, source, wanted, report):
+        return await self._cloner.run(source, await self._spec(wanted), report)
+
+    async def blank(self, wanted):
+        await self._cloner.blank(await self._spec(wanted))
+
+
+@pytest.fixture
+async def claims(connection):
+    with suppress(AlreadyExistsError):
+        await connection.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
+    # A file system of a few mebibytes has no room for a disk of as many.
+    yield Claims(connection, owned=True, overheads={"": "15"})
+    for volume in await connection.list(DATA_VOLUMES, NAMESPACE):
+        await connection.delete(DATA_VOLUMES, volume["metadata"]["name"], NAMESPACE, propagation="Foreground")
+
+
+@pytest.fixture
+def volumes(connection, objects, claims):
+    return ClusterVolumes(connection, objects, claims)
+
+
+@pytest.fixture
+def cloner(connection, objects, claims, program):
+    return OfObjects(ClusterCloner(connection, objects, claims, PodSettings(image=program)), objects)
+
+
+@pytest.fixture(autouse=True)
+def by_pods(cluster, monkeypatch):
+    """How the contract's tests read and write volumes; returns what runs a script that has one."""
+
+    def run(volume, script):
+        name = f"use-{os.urandom(3).hex()}"
+        printed = run_pod(cluster, pod(cluster, name, NAMESPACE, script, volumes={"/disk": volume.name}))
+        cluster.kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait")
+        return printed
+
+    def content(volume):
+        return gzip.decompress(base64.b64decode(run(volume, "gzip -c /disk/disk.img | base64")))
+
+    def overwrite(volume, data, at=0):
+        octal = "".join(f"\\0{byte:03o}" for byte in data)
+        run(volume, f"printf '%b' '{octal}' | dd of=/disk/disk.img bs=1 seek={at} conv=notrunc")
+
+    monkeypatch.setattr(contract, "content", content)
+    monkeypatch.setattr(contract, "overwrite", overwrite)
+    return run
+
+
+@pytest.fixture
+async def source(volumes, cloner, by_pods):
+    """The contract's: a volume with data at both ends and a hole between."""
+    await cloner.blank(contract.spec("source"))
+    volume = await volumes.find(NAMESPACE, "source")
+    write = "dd of=/disk/disk.img bs=1 conv=notrunc"
+    by_pods(volume, f"head -c 100001 /dev/urandom | {write}; printf 'tail!' | {write} seek={4 * MIB - 5}; sync")
+    return volume
