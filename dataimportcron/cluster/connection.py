@@ -371,10 +371,7 @@ class Connection:
             try:
                 yield response
             finally:
-                # Where all was read, the connection is in the pool already. One that is given up is not ended politely:
-                # TLS would wait for the server's last word, and outlive `close`.
-                if (given_up := response.response.connection) is not None and given_up.transport is not None:
-                    given_up.transport.abort()
+                # Where all was read, the connection is in the pool already, and this does nothing.
                 response.response.close()
         except (aiohttp.ClientError, TimeoutError, OSError, asyncio.IncompleteReadError) as error:
             self._lost = monotonic()

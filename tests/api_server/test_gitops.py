@@ -30,8 +30,10 @@ def checks():
 def cluster(control_plane):
     """Where moments are objects of a kind of their own: ours lose their status when they are made."""
     control_plane.define(definition(_GROUP, "moments", "Moment", status=False))
-    for (version, kind), check in checks().items():
-        control_plane.apply(*_policy(version, kind, check))
+    control_plane.apply(
+        *(part for (version, kind), check in checks().items() for part in _policy(version, kind, check))
+    )
+    for version, kind in checks():
         nothing = {"apiVersion": version, "kind": kind, "metadata": {}, "status": {}}
         control_plane.processes.wait_until(
             f"the policy of {kind} is in force",

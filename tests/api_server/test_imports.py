@@ -31,13 +31,14 @@ from dataimportcron.errors import (
 from dataimportcron.importer.report import FAILED, Result
 from tests.api_server.import_stand import DIGEST, DONE, LATE_BINDING, RESOURCE_QUOTA, SETTINGS, Cluster
 from tests.cluster.access import USER
-from tests.support.running import running
+from tests.support.running import all_closed, running
 
 
 @pytest.fixture
 async def connection(api):
     async with connected(kubeconfig=str(api.kubeconfig)) as made:
         yield made
+    await all_closed()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataimportcron.cluster.dialect import standalone
 from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.objects import ClusterObjects
 from tests.cluster.fixtures import cluster, namespace
-from tests.support.running import running
+from tests.support.running import all_closed, running
 
 __all__ = ["cluster", "namespace"]
 
@@ -19,6 +19,7 @@ def _defined(cluster):
 async def connection(cluster):
     async with connected(kubeconfig=str(cluster.kubeconfig)) as made:
         yield made
+    await all_closed()
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ class ControlPlane(Access):
     Attributes:
         processes: to stop and restart its parts.
         authority: which all its certificates are of.
+        http: requests of a cluster admin, for whoever has many: kubectl takes a tenth of a second to start.
     """
 
     def __init__(self, folder: Path, addresses: Addresses, processes: Processes) -> None:
@@ -67,6 +68,9 @@ class ControlPlane(Access):
         self._signing = make_signing_pair(self.authority.folder)
         self.authority.kubeconfig(self.url, "admin", "system:masters")
         self.authority.kubeconfig(self.url, USER)
+        trust = ssl.create_default_context(cafile=self.authority.certificate)
+        trust.load_cert_chain(folder / "pki" / "admin.crt", folder / "pki" / "admin.key")
+        self.http = httpx.Client(base_url=self.url, verify=trust, trust_env=False)
 
     def start(self) -> None:
         """Start, until objects can be made.
@@ -87,17 +91,14 @@ class ControlPlane(Access):
         self._wait_for("/readyz", "the API server is ready")
 
     def _wait_for(self, path: str, what: str) -> None:
-        """Wait until there is something at a path; kubectl would cost as much as the API server that it waits for."""
-        trust = ssl.create_default_context(cafile=self.authority.certificate)
-        trust.load_cert_chain(self.folder / "pki" / "admin.crt", self.folder / "pki" / "admin.key")
+        """Wait until there is something at a path."""
 
         def is_there() -> bool:
             with suppress(httpx.TransportError):
-                return client.get(path).is_success
+                return self.http.get(path, timeout=2).is_success
             return False
 
-        with httpx.Client(base_url=self.url, verify=trust, trust_env=False, timeout=2) as client:
-            self.processes.wait_until(what, is_there)
+        self.processes.wait_until(what, is_there)
 
     def _etcd(self) -> list[str]:
         client, peer = (f"http://{LOOPBACK}:{port}" for port in self.addresses.etcd)
@@ -199,8 +200,9 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     processes = Processes(folder / "logs", [binaries("control-plane")])
     try:
         running = ControlPlane(folder, Addresses(api=LOOPBACK, port=api, etcd=(etcd[0], etcd[1])), processes)
-        running.start()
-        yield running
+        with running.http:
+            running.start()
+            yield running
     finally:
         processes.kill_all()
 

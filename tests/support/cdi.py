@@ -40,14 +40,17 @@ class Space:
         return self.plane.get(resource, name, "-n", self.name)
 
     def made(self, document, status=None):
-        made = json.loads(self.plane.kubectl("create", "-o", "json", "-f", "-", document=document))
+        version = document["apiVersion"]
+        kinds = f"/{'apis' if '/' in version else 'api'}/{version}/namespaces/{self.name}/{document['kind'].lower()}s"
+        made = self.plane.http.post(kinds, json=document).raise_for_status().json()
         if status is not None:
-            self.patch(f"{document['kind']}.v1beta1.cdi.kubevirt.io", document["metadata"]["name"],
-                       {"status": status}, "--subresource=status")  # fmt: skip
+            merge = {"Content-Type": "application/merge-patch+json"}
+            path = f"{kinds}/{made['metadata']['name']}/status"
+            self.plane.http.patch(path, json={"status": status}, headers=merge).raise_for_status()
         return made
 
-    def patch(self, resource, name, patch, *options):
-        self.plane.kubectl("patch", resource, name, "-n", self.name, "--type=merge", "-p", json.dumps(patch), *options)
+    def patch(self, resource, name, patch):
+        self.plane.kubectl("patch", resource, name, "-n", self.name, "--type=merge", "-p", json.dumps(patch))
 
     def metadata(self, name, *, labels=None, annotations=None, **more):
         return {"name": name, "namespace": self.name, "labels": labels or {}, "annotations": annotations or {}} | more

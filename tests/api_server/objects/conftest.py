@@ -28,7 +28,7 @@ from dataimportcron.cluster.resources import (
 from dataimportcron.errors import DataImportCronError, NotServedError
 from tests.api_server.objects import definitions
 from tests.cluster.control_plane import control_plane as run_control_plane
-from tests.support.running import running
+from tests.support.running import all_closed, running
 
 SPACES = ("golden", "one", "two", "a", "a-b", "b", "none")
 OWN_CRONS = DATA_IMPORT_CRONS.of_group("dataimportcron.io")
@@ -145,6 +145,7 @@ async def bench_on(plane, dialect, **options):
                 yield Bench(plane, connection, dialect, objects, ClusterEvents(connection, dialect, now=now))
         finally:
             await empty(connection)
+    await all_closed()
 
 
 async def served(plane, group):
@@ -157,6 +158,7 @@ async def connection(alone):
     async with connected(kubeconfig=str(alone.kubeconfig)) as made:
         yield made
         await empty(made)
+    await all_closed()
 
 
 @pytest.fixture(params=["standalone", "standalone with CDI's CRDs", "beside"])
