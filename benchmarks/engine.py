@@ -38,12 +38,12 @@ from dataimportcron.host.dev_server import ServerEndpoint
 from dataimportcron.host.state import StateFolder
 from dataimportcron.host.store import Store
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.importer.libc import return_freed_memory
 from dataimportcron.manifests import import_of, volume_spec
 from dataimportcron.ports import ImageSource, ResolvedImage, VolumeSpec
 from dataimportcron.projection import data_volume_status
 from tests.support.fault_registry import Reply
 from worker.build import host_home
+from worker.process import tune
 from worker.run import workers, workflow_runner
 
 NAMESPACE = "bench"
@@ -315,7 +315,7 @@ class _Source:
 
 
 async def _ours(address: str, folder: Path, *, bound: bool, sourced: bool) -> None:
-    return_freed_memory()  # as `dataimportcron worker` does
+    tune()  # as `dataimportcron worker` does
     state = StateFolder(folder)
     home = host_home(state)
     source = _Source()

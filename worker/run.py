@@ -36,6 +36,7 @@ PASSED_THROUGH = (
     "pydantic_core",
     "croniter",
     "dateutil",
+    "workflows.cancellation",
     "workflows.details",
     "workflows.imports",
     "workflows.options",

@@ -33,7 +33,7 @@ class Node:
     def __getitem__(self, key: str) -> Node:
         value = self.value.get(key) if isinstance(self.value, dict) else None
         step = f".{key}" if _PLAIN_KEY.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
-        return replace(self, value=value, path=f"{self.path}{step}".removeprefix("."))
+        return Node(value=value, path=f"{self.path}{step}".removeprefix("."), secret=self.secret)
 
     @property
     def present(self) -> bool:
@@ -66,7 +66,9 @@ class Node:
     def items(self) -> list[Node]:
         """The places of a list; none of anything else."""
         values = self.value if isinstance(self.value, list) else []
-        return [replace(self, value=value, path=f"{self.path}[{index}]") for index, value in enumerate(values)]
+        return [
+            Node(value=value, path=f"{self.path}[{index}]", secret=self.secret) for index, value in enumerate(values)
+        ]
 
     def concealed(self) -> Node:
         """The same place, of whose value nothing is shown."""

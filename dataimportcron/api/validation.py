@@ -7,8 +7,10 @@ no document can say by itself (whether a DataSource exists, whether a spec may c
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from dataimportcron.api.faults import Fault, did_you_mean, shown
 from dataimportcron.api.metadata import metadata_faults
@@ -19,6 +21,9 @@ from dataimportcron.api.types import CDI_GROUP, KINDS, OWN_GROUP, VERSION, Resou
 from dataimportcron.errors import InvalidObjectError
 
 __all__ = ["Fault", "api_versions", "invalidity", "parse", "read", "validate"]
+
+_REMEMBERED: Final = 4096
+"""Objects of which it is remembered what the rules say."""
 
 
 def api_versions(kind: str) -> tuple[str, ...]:
@@ -60,9 +65,23 @@ def read(document: object) -> Resource:
 
 def invalidity(resource: Resource) -> InvalidObjectError | None:
     """What is wrong with an object that a server has admitted: the rules alone, for fields of a newer version pass."""
-    document = resource.document()
-    faults = tuple(map(str, RULES[type(resource)](Node(value=document))))
-    return InvalidObjectError(f"{_title(document, '')}: {'; '.join(faults)}", faults=faults) if faults else None
+    text = resource.model_dump_json(
+        by_alias=True,
+        exclude_none=True,
+        exclude_unset=True,
+        # What changes by itself, and no rule is about.
+        exclude={"status": True, "metadata": {"resource_version", "generation", "annotations"}},
+    )
+    faults = _rule_faults(type(resource), text)
+    if not faults:
+        return None
+    return InvalidObjectError(f"{_title(resource.document(), '')}: {'; '.join(faults)}", faults=faults)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _rule_faults(kind: type[Resource], text: str) -> tuple[str, ...]:
+    """What the rules say of a document. A cron is looked at for years, and its spec hardly ever changes."""
+    return tuple(map(str, RULES[kind](Node(value=json.loads(text)))))
 
 
 def _model_of(document: object, source: str, *, strict: bool) -> Resource:

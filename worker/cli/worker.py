@@ -9,12 +9,12 @@ import os
 import threading
 
 from dataimportcron.host.state import StateFolder
-from dataimportcron.importer.libc import return_freed_memory
 from worker import logs
 from worker.build import host_home
 from worker.cli.common import context_option, endpoint_for, state_option
 from worker.engine import await_engine, reading_files, saying_outages
 from worker.notify import notify
+from worker.process import tune
 from worker.run import serve, stop_on_signals
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until SIGTERM or Ctrl-C."""
-    return_freed_memory()
+    tune()
     logs.set_up(metrics=_METRICS if arguments.context == "in-cluster" else "")
     if arguments.watch_stdin:
         threading.Thread(target=_end_with_stdin, name="stdin", daemon=True).start()
