@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataimportcron.api.types import Resource
-from dataimportcron.host.records import Record, Stamp, has_stamp, stamp_from, stamp_of
+from dataimportcron.host.records import Head, Record, Stamp, has_stamp, stamp_from, stamp_of
 
 _FINE, _COARSE = 100_000_000, 2_000_000_000
 """Nanoseconds. The clock of files stands still for milliseconds, on some file systems for a second or two: what was
@@ -26,10 +26,11 @@ _WHOLE = 1_000_000
 
 @dataclass(slots=True)
 class Cached:
-    """A record, and its object once somebody has asked for it."""
+    """The head of a record, and its object; the record itself is kept only until somebody has asked for the object."""
 
-    record: Record
+    head: Head
     stamp: Stamp
+    _record: Record | None = None
     _resource: Resource | None = None
 
     @property
@@ -40,8 +41,12 @@ class Cached:
     @property
     def resource(self) -> Resource:
         """The object, shared: its models are immutable, and nobody changes the dictionaries and lists in them."""
+        record = self._record  # read first: another thread gives it up as soon as it has made the object
         if self._resource is None:
-            self._resource = self.record.resource()
+            if record is None:
+                raise AssertionError
+            self._resource = record.resource()
+            self._record = None
         return self._resource
 
 
@@ -108,10 +113,9 @@ class RecordCache:
             self._folders.pop(path, None)
         return found
 
-    def keep(self, path: Path, record: Record) -> Cached:
-        """A record that was just written, by the holder of the lock, who does not change it any more."""
-        cached = self._files[str(path)] = Cached(record, stamp_of(path))
-        return cached
+    def keep(self, path: Path, record: Record, resource: Resource) -> None:
+        """A record that was just written, by the holder of the lock, and its object."""
+        self._files[str(path)] = Cached(record.head(), stamp_of(path), None, resource)
 
     def drop(self, path: Path) -> None:
         """Forget one record: it is gone, or must surely be read."""
@@ -130,8 +134,8 @@ class RecordCache:
     def _load(self, path: str, stamp: Stamp) -> Cached:
         cached = self._files.get(path)
         if cached is None or cached.stamp != stamp:
-            cached = Cached(Record.from_json(Path(path).read_bytes()), stamp)
-            self._files[path] = cached
+            record = Record.from_json(Path(path).read_bytes())
+            cached = self._files[path] = Cached(record.head(), stamp, record)
         return cached
 
 
@@ -151,12 +155,21 @@ def folders_of(path: Path) -> Iterator[Path]:
         yield path / name
 
 
-def stamps_of(folders: Iterable[Path]) -> dict[Path, Stamp]:
+def stamps_of(folders: Iterable[Path]) -> dict[str, Stamp]:
     """The stamps of folders of records, and where one was written just now those of its records: see `is_settled`."""
-    moment, stamps = time.time_ns(), {}
+    moment = time.time_ns()
+    stamps: dict[str, Stamp] = {}
     for folder in folders:
         with suppress(FileNotFoundError):
-            stamps[folder] = stamp_of(folder)
-            if not is_settled(stamps[folder], moment):
-                stamps |= {path: stamp_of(path) for path in folder.glob("*.json")}
+            stamps[str(folder)] = stamp = stamp_of(folder)
+            if not is_settled(stamp, moment):
+                stamps |= _stamps_in(folder)
     return stamps
+
+
+def _stamps_in(folder: Path) -> Iterator[tuple[str, Stamp]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".json"):
+                with suppress(FileNotFoundError):
+                    yield entry.path, stamp_from(entry.stat())

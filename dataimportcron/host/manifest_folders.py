@@ -17,9 +17,9 @@ from pathlib import Path
 
 from dataimportcron.api.types import KINDS, Resource
 from dataimportcron.api.validation import parse
-from dataimportcron.errors import DataImportCronError, InvalidObjectError, ObjectNotFoundError, PermanentError
+from dataimportcron.errors import DataImportCronError, InvalidObjectError, PermanentError
 from dataimportcron.host.manifest_files import Absences, read_documents, refuse_other_folder, surely_absent
-from dataimportcron.host.records import Document, Record, Stamp, stamp_of
+from dataimportcron.host.records import Document, Head, Stamp, stamp_of
 from dataimportcron.host.store import DEFAULT_NAMESPACE, Store
 
 _Key = tuple[str, str, str]
@@ -52,12 +52,13 @@ class ManifestFolders:
         self._absences = Absences()
         self._disputes: set[str] = set()
 
-    def scan(self, monotonic: float, problems: dict[Path, str]) -> None:
+    def scan(self, monotonic: float, problems: dict[Path, str], heads: Sequence[Head]) -> None:
         """Take in what changed since the last scan; what is no good goes into `problems`, by file or folder.
 
         Args:
             monotonic: seconds of a clock that never jumps.
             problems: is added to.
+            heads: of all records.
         """
         try:
             self._folders = self._configured()
@@ -71,7 +72,7 @@ class ManifestFolders:
                 problems[path] = f"{path} cannot be read: {error.strerror}"
                 files[path] = _File(stamp=(0, 0, 0))
         self._files = files
-        records = [record for record in self._store.records() if record.origin]
+        records = [record for record in heads if record.origin]
         self._say_faults(records, problems)
         disputes: set[str] = set()
         for path, file in files.items():
@@ -87,7 +88,7 @@ class ManifestFolders:
         self._disputes = disputes
         self._look_for_absent(records, monotonic, problems)
 
-    def holds(self, record: Record) -> bool:
+    def holds(self, record: Head) -> bool:
         """Whether the file that a record came from has its object, as far as can be known."""
         path = Path(record.origin)
         if path.parent not in self._folders:
@@ -109,7 +110,7 @@ class ManifestFolders:
                 last.fault = str(error)
         return last
 
-    def _say_faults(self, records: list[Record], problems: dict[Path, str]) -> None:
+    def _say_faults(self, records: list[Head], problems: dict[Path, str]) -> None:
         problems |= {path: file.fault for path, file in self._files.items() if file.fault}
         for record in records:
             path = Path(record.origin)
@@ -122,7 +123,7 @@ class ManifestFolders:
 
     def _take_in(self, path: Path, file: _File, key: _Key, document: Document) -> str:
         """Take in one object; returns whose it is where it is another file's."""
-        record = _record(self._store, key)
+        record = self._store.head_of(self._store.path_of(*key))
         if record is None:
             if _there(self._store.path_of(*key)):
                 return ""  # about to be read there
@@ -134,15 +135,16 @@ class ManifestFolders:
         self._store.admit_from(path, document, file.stamp)
         return ""
 
-    def _dispute(self, path: Path, record: Record) -> str:
+    def _dispute(self, path: Path, record: Head) -> str:
         what = f"{record.kind} {record.namespace}/{record.name}"
         text = f"{path}: {what} is not taken from here, it is managed by {self._store.file_of(record)}"
         text += " (remove it from one of the two)"
         if text not in self._disputes:
-            self._store.add_event(record.resource(), "Warning", "Conflict", text)
+            resource = self._store.get(KINDS[record.kind], record.namespace, record.name)
+            self._store.add_event(resource, "Warning", "Conflict", text)
         return text
 
-    def _look_for_absent(self, records: list[Record], monotonic: float, problems: dict[Path, str]) -> None:
+    def _look_for_absent(self, records: list[Head], monotonic: float, problems: dict[Path, str]) -> None:
         for record in records:
             path = Path(record.origin)
             if path.parent not in self._folders:
@@ -169,7 +171,8 @@ def refuse_managed(store: Store, folders: Sequence[Path], resource: Resource) ->
     Raises:
         ManagedObjectError: the file has it, or cannot be read.
     """
-    record = _record(store, (resource.kind, resource.metadata.namespace, resource.metadata.name))
+    metadata = resource.metadata
+    record = store.head_of(store.path_of(resource.kind, metadata.namespace, metadata.name))
     if record is None or not record.origin or Path(record.origin).parent not in folders:
         return
     try:
@@ -215,15 +218,7 @@ def _documents(path: Path) -> dict[_Key, Document]:
     return found
 
 
-def _record(store: Store, key: _Key) -> Record | None:
-    kind, namespace, name = key
-    try:
-        return store.record(KINDS[kind], namespace, name)
-    except ObjectNotFoundError:
-        return None
-
-
-def _key_of(record: Record) -> _Key:
+def _key_of(record: Head) -> _Key:
     return record.kind, record.namespace, record.name
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -17,28 +16,11 @@ from dataimportcron.api.types import Resource
 from dataimportcron.host.records import Stamp
 from dataimportcron.host.scan import Scanner
 from dataimportcron.host.store import Store
+from dataimportcron.host.together import Together
 
 R = TypeVar("R", bound=Resource)
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A patch that waits to be written."""
-
-    before: Resource
-    after: Resource
-    written: asyncio.Future[Resource]
-
-    def answer(self, result: Resource | Exception) -> None:
-        """Tell whoever still waits."""
-        if self.written.done():
-            return
-        if isinstance(result, Exception):
-            self.written.set_exception(result)
-        else:
-            self.written.set_result(result)
 
 
 class HostObjects:
@@ -46,8 +28,7 @@ class HostObjects:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: list[_Change] = []
-        self._writer: asyncio.Task[None] | None = None
+        self._patches = Together(store.patch_all)
 
     async def get(self, kind: type[R], namespace: str, name: str) -> R:
         """See the port."""
@@ -65,24 +46,7 @@ class HostObjects:
 
     async def patch(self, before: R, after: R) -> R:
         """See the port."""
-        change = _Change(before, after, asyncio.get_running_loop().create_future())
-        self._waiting.append(change)
-        if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write())
-        return await change.written  # type: ignore[return-value]  # the kind that was given
-
-    async def _write(self) -> None:
-        """Write what waits; what comes meanwhile waits for the next write, and is one with all that waits then."""
-        while self._waiting:
-            changes, self._waiting = self._waiting, []
-            try:
-                results = await asyncio.to_thread(
-                    self._store.patch_all, [(change.before, change.after) for change in changes]
-                )
-            except Exception as error:  # noqa: BLE001 -- whoever waits shall hear it
-                results = [error] * len(changes)
-            for change, result in zip(changes, results, strict=True):
-                change.answer(result)
+        return await self._patches.ask((before, after))  # type: ignore[return-value]  # the kind that was given
 
     async def delete(self, resource: Resource, *, unchanged: bool = False) -> None:
         """See the port."""
@@ -109,7 +73,7 @@ class HostWatch:
     def __init__(self, store: Store, folders: Callable[[], Sequence[Path]] = tuple) -> None:
         self._store = store
         self._scanner = Scanner(store, folders)
-        self._stamps: dict[Path, Stamp] | None = None
+        self._stamps: dict[str, Stamp] | None = None
         self._said: set[str] = set()
 
     def look(self) -> tuple[bool, Sequence[Resource]]:

@@ -15,12 +15,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dataimportcron.errors import ConflictError
 
 if TYPE_CHECKING:
     from dataimportcron.api.types import Resource
+
+R = TypeVar("R", bound="Resource")
 
 Document = dict[str, Any]
 Stamp = tuple[int, int, int]
@@ -34,43 +36,70 @@ EVENTS_KEPT = 50
 
 
 @dataclass(slots=True, kw_only=True)
-class Record:
-    """One object as `status/` has it.
+class Head:
+    """Which object a record is of, and where that comes from: what is looked at each second, of all of them.
 
     Attributes:
-        applied: the last good document, as a person or we wrote it; a status in it means nothing.
-        origin: the file of a manifest folder that `applied` was read from, "" for the object's own file.
-        stamp: of the file that `applied` was read from.
+        origin: the file of a manifest folder that the object was read from, "" for the object's own file.
+        stamp: of the file that it was read from.
         folder: inode of the folder that this file was in: an unmounted folder looks empty, but has another one.
-        spec: what we wrote over a spec whose file is not ours to write: the value `set`, and what it is `over`.
-        problem: what is wrong with the file as it is now; `applied` stays in force.
-        own: keys of labels and annotations in `applied` that we gave the object when we made it.
+        problem: what is wrong with the file as it is now; what was read before stays in force.
     """
 
     kind: str
     namespace: str
     name: str
     uid: str
+    origin: str = ""
+    stamp: list[int] = field(default_factory=list)
+    folder: int = 0
+    problem: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Record(Head):
+    """One object as `status/` has it.
+
+    Attributes:
+        applied: the last good document, as a person or we wrote it; a status in it means nothing.
+        spec: what we wrote over a spec whose file is not ours to write: the value `set`, and what it is `over`.
+        own: keys of labels and annotations in `applied` that we gave the object when we made it.
+    """
+
     version: int
     generation: int
     created: str
     applied: Document
-    stamp: list[int] = field(default_factory=list)
-    folder: int = 0
     labels: Overlay = field(default_factory=dict)
     annotations: Overlay = field(default_factory=dict)
     status: Document = field(default_factory=dict)
     events: list[Document] = field(default_factory=list)
-    problem: str = ""
     own: dict[str, list[str]] = field(default_factory=dict)
-    origin: str = ""
     spec: Document = field(default_factory=dict)
+
+    def head(self) -> Head:
+        """The head alone, which is a small part of it."""
+        return Head(**{item.name: getattr(self, item.name) for item in fields(Head)})
 
     def resource(self) -> Resource:
         """The object as the API shows it, a copy of its own."""
         from dataimportcron.api.types import KINDS  # noqa: PLC0415 -- who only shows documents waits for no models
 
         return KINDS[self.kind].model_validate_json(json.dumps(self.document()))
+
+    def written_over(self, before: R) -> R:
+        """`resource`, for whoever has it as it was `before` labels, annotations and a status were written.
+
+        What has not changed is shared with that: an object that is polled each minute is not read anew each minute.
+        """
+        metadata, status = self.document()["metadata"], type(before.status)  # type: ignore[attr-defined]  # it has one
+        changes = {"resource_version": metadata["resourceVersion"]} | {part: metadata[part] for part in _PARTS}
+        return before.model_copy(
+            update={
+                "metadata": before.metadata.model_copy(update=changes),
+                "status": status.model_validate_json(json.dumps(self.status)),
+            }
+        )
 
     def document(self) -> Document:
         """The object as the API shows it, as a plain document; what is in it is shared, and not the caller's to change.
@@ -137,6 +166,12 @@ class Record:
         metadata = self.applied.get("metadata") or {}
         self.own = {part: sorted(metadata.get(part) or {}) for part in _PARTS}
 
+    def overlay(self, wanted: Resource) -> None:
+        """Write the labels and annotations of the object as it shall be over those that a person gave it."""
+        given = self.applied.get("metadata") or {}
+        self.labels = overlay_for(given.get("labels") or {}, wanted.metadata.labels)
+        self.annotations = overlay_for(given.get("annotations") or {}, wanted.metadata.annotations)
+
     def note_event(self, event_type: str, reason: str, message: str, moment: str) -> None:
         """Add an event, or raise the count of the same one; the most recent EVENTS_KEPT stay."""
         words: Document = {"type": event_type, "reason": reason, "message": message}
@@ -168,6 +203,21 @@ def read_records(status: Path, kind: str, namespace: str = "*", name: str = "*")
             yield Record.from_json(path.read_bytes())
         except FileNotFoundError:  # deleted meanwhile
             continue
+
+
+def differences(before: Resource, after: Resource) -> dict[str, Document]:
+    """What a patch is to write, where it differs: `spec` and `status` as they shall be, an empty `metadata`."""
+    found: dict[str, Document] = {}
+    for part in ("spec", "status"):
+        old, new = getattr(before, part, None), getattr(after, part, None)
+        if new is not None and new is not old:
+            document = new.document()
+            if old is None or document != old.document():
+                found[part] = document
+    was, now = before.metadata, after.metadata
+    if was is not now and (was.labels, was.annotations) != (now.labels, now.annotations):
+        found["metadata"] = {}
+    return found
 
 
 def overlaid(given: dict[str, str], overlay: Overlay) -> dict[str, str]:

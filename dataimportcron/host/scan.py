@@ -19,7 +19,7 @@ from dataimportcron.api.validation import parse
 from dataimportcron.errors import ConflictError, DataImportCronError, InvalidObjectError
 from dataimportcron.host.manifest_files import Absences, read_documents, surely_absent
 from dataimportcron.host.manifest_folders import ManifestFolders
-from dataimportcron.host.records import Document, Stamp, stamp_from
+from dataimportcron.host.records import Document, Head, Stamp, stamp_from
 from dataimportcron.host.store import Store
 
 
@@ -70,8 +70,9 @@ class Scanner:
         self._agreed = {name: stamp for name, stamp in self._agreed.items() if seen.get(name) == stamp}
         self._broken = {name: entry for name, entry in self._broken.items() if seen.get(name) == entry[0]}
         problems |= {Path(name): message for name, (_, message) in self._broken.items()}
-        self._folders.scan(monotonic, problems)
-        self._look_for_absent(monotonic, problems)
+        heads = tuple(self._store.heads())
+        self._folders.scan(monotonic, problems, heads)
+        self._look_for_absent(monotonic, problems, heads)
         return [Problem(path=path, message=message) for path, message in sorted(problems.items())]
 
     def _files(self, problems: dict[Path, str]) -> Iterator[os.DirEntry[str]]:
@@ -81,7 +82,7 @@ class Scanner:
                 yield from (entry for entry in _entries(namespace.path, problems) if entry.name.endswith(".yaml"))
 
     def _take_in(self, path: Path, stamp: Stamp) -> None:
-        known = self._store.record_of(path)
+        known = self._store.head_of(path)
         if known is not None and tuple(known.stamp) == stamp:
             if known.problem:
                 self._store.complain(known, "")
@@ -115,8 +116,8 @@ class Scanner:
             )
         return documents[0]
 
-    def _look_for_absent(self, monotonic: float, problems: dict[Path, str]) -> None:
-        for record in self._store.records():
+    def _look_for_absent(self, monotonic: float, problems: dict[Path, str], heads: Sequence[Head]) -> None:
+        for record in heads:
             if record.origin or self._store.place_of(record.kind, record.namespace, record.name) in self._seen:
                 continue
             path = self._store.file_of(record)

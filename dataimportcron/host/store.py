@@ -25,12 +25,13 @@ from dataimportcron.host.cache import RecordCache, folders_of, stamps_of
 from dataimportcron.host.files import locked, replace_whole, sync_folder, write_atomically
 from dataimportcron.host.records import (
     Document,
+    Head,
     Record,
     Stamp,
+    differences,
     has_stamp,
     mode_of,
     new_record,
-    overlay_for,
     require_unchanged,
     stamp_of,
 )
@@ -47,21 +48,13 @@ class Store:
 
     def __init__(self, state: StateFolder) -> None:
         self._state = state
-        self._objects = str(state.objects)
+        self._objects, self._status = str(state.objects), str(state.status)
         self._cache = RecordCache()
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
     def get(self, kind: type[R], namespace: str, name: str) -> R:
-        """Read one object.
-
-        Raises:
-            ObjectNotFoundError: there is none.
-        """
-        return self.record(kind, namespace, name).resource()  # type: ignore[return-value]  # the kind chooses the model
-
-    def record(self, kind: type[Resource], namespace: str, name: str) -> Record:
-        """Read one object's record, which is shared and not the caller's to change.
+        """Read one object; it is the caller's own.
 
         Raises:
             ObjectNotFoundError: there is none.
@@ -69,7 +62,18 @@ class Store:
         cached = self._cache.load(self._record_path(kind.__name__, namespace, name))
         if cached is None:
             raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
-        return cached.record
+        return cached.resource.model_copy(deep=True)  # type: ignore[return-value]  # the kind chooses the model
+
+    def record(self, kind: type[Resource], namespace: str, name: str) -> Record:
+        """Read one object's record, from its file.
+
+        Raises:
+            ObjectNotFoundError: there is none.
+        """
+        record = self._read(self._record_path(kind.__name__, namespace, name))
+        if record is None:
+            raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
+        return record
 
     def known_list(self, kind: type[R], namespace: str) -> Sequence[R] | None:
         """`list` of one namespace, if that must neither read a file nor wait; else None."""
@@ -77,7 +81,7 @@ class Store:
         return found.resources if found is not None and found.is_read else None  # type: ignore[return-value]  # as get
 
     def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
-        """Read all objects of a kind, ordered by namespace and name; shared, as in `record`."""
+        """Read all objects of a kind, ordered by namespace and name; shared, so nobody changes them."""
         folder = self._state.status / kind.__name__.lower()
         if namespace:
             return self._cache.folder(folder / namespace).resources  # type: ignore[return-value]  # as in get
@@ -89,13 +93,13 @@ class Store:
         cached = self._cache.known(self._record_path(kind.__name__, namespace, name))
         return cached.resource if cached is not None and cached.is_read else None  # type: ignore[return-value]  # as get
 
-    def records(self) -> Iterator[Record]:
-        """All records, of all kinds; shared, as in `record`."""
+    def heads(self) -> Iterator[Head]:
+        """The heads of all records, of all kinds; shared."""
         for folder in self._folders():
             for cached in self._cache.folder(folder).records:
-                yield cached.record
+                yield cached.head
 
-    def stamps(self) -> dict[Path, Stamp]:
+    def stamps(self) -> dict[str, Stamp]:
         """Stamps of the folders of records: two that differ mean that something was written in between.
 
         Where a folder was written just now, the next write may leave its stamp as it is; so its records' are there too.
@@ -187,25 +191,22 @@ class Store:
 
     def _patch(self, before: R, after: R, folders: set[Path]) -> R:
         """Patch one, for the holder of the lock, who syncs the `folders`."""
-        old, new = before.document(), after.document()
-        if old == new:
+        parts = differences(before, after)
+        if not parts:
             return before
-        namespace, name = before.metadata.namespace, before.metadata.name
-        path = self._record_path(before.kind, namespace, name)
-        record = self._read(path)
-        if record is None:
-            raise ObjectNotFoundError(f"{before.kind} {namespace}/{name} does not exist")
+        record = self.record(type(before), before.metadata.namespace, before.metadata.name)
+        path = self._record_path(record.kind, record.namespace, record.name)
         require_unchanged(record, before)
-        given = record.applied.get("metadata") or {}
-        record.labels = overlay_for(given.get("labels") or {}, after.metadata.labels)
-        record.annotations = overlay_for(given.get("annotations") or {}, after.metadata.annotations)
-        record.status = new.get("status") or {}
-        if old.get("spec") != new.get("spec"):
-            self._write_spec(record, new.get("spec") or {})
+        record.overlay(after)
+        record.status = parts.get("status", record.status)
+        if "spec" in parts:
+            self._write_spec(record, parts["spec"])
         record.version += 1
         replace_whole(path, record.to_json(), mode=mode_of(record.kind))
         folders.add(path.parent)
-        return self._cache.keep(path, record).resource  # type: ignore[return-value]  # the same kind
+        written = record.resource() if "spec" in parts or not record.status else record.written_over(before)
+        self._cache.keep(path, record, written)
+        return written  # type: ignore[return-value]  # the same kind
 
     def _write_spec(self, record: Record, spec: Document) -> None:
         """Give an object another spec: in its file where that is ours and nobody has touched it, else in its record."""
@@ -255,10 +256,10 @@ class Store:
 
     # -- what a scan finds -------------------------------------------------------------------------------------------
 
-    def record_of(self, path: Path) -> Record | None:
-        """The record that belongs to a file in the objects folder."""
+    def head_of(self, path: Path) -> Head | None:
+        """The head of the record that belongs to a file in the objects folder, shared."""
         cached = self._cache.load(self._record_of(path))
-        return cached.record if cached else None
+        return cached.head if cached else None
 
     def admit(self, path: Path, document: Document, stamp: Stamp) -> None:
         """Take in a good document that a person has put there; nothing happens if the file changed meanwhile.
@@ -289,7 +290,7 @@ class Store:
                 self._refuse_dying(parse(document, source=str(path)))
             self._admit(path, document, record)
 
-    def complain(self, about: Record, message: str) -> None:
+    def complain(self, about: Head, message: str) -> None:
         """Note what is wrong with the file of an object, "" for nothing; the object stays as it was."""
         with self._lock():
             record = self._read(self._record_path(about.kind, about.namespace, about.name))
@@ -300,16 +301,16 @@ class Store:
                 record.note_event("Warning", "InvalidSpec", message, clock.timestamp())
             self._write(record)
 
-    def end(self, record: Record, *, stamp: Stamp | None = None) -> None:
+    def end(self, head: Head, *, stamp: Stamp | None = None) -> None:
         """Delete an object that a person has removed; nothing happens if it is there again.
 
         Args:
-            record: of the object.
+            head: of the object's record.
             stamp: of the file that holds it no longer; None where the file is gone.
         """
         with self._lock():
-            again = self._read(self._record_path(record.kind, record.namespace, record.name))
-            if again is None or (again.uid, again.origin) != (record.uid, record.origin):
+            again = self._read(self._record_path(head.kind, head.namespace, head.name))
+            if again is None or (again.uid, again.origin) != (head.uid, head.origin):
                 return
             path = self.file_of(again)
             if not os.path.lexists(path) if stamp is None else has_stamp(path, stamp):
@@ -360,9 +361,9 @@ class Store:
         """`path_of`, for whoever looks at thousands."""
         return f"{self._objects}/{kind.lower()}/{namespace or DEFAULT_NAMESPACE}/{name}.yaml"
 
-    def file_of(self, record: Record) -> Path:
-        """The file of a record: the one of a manifest folder that it comes from, or its own."""
-        return Path(record.origin or self.path_of(record.kind, record.namespace, record.name))
+    def file_of(self, head: Head) -> Path:
+        """The file of an object: the one of a manifest folder that it comes from, or its own."""
+        return Path(head.origin or self.path_of(head.kind, head.namespace, head.name))
 
     def _untouched(self, record: Record) -> bool:
         """Whether the file is as we last read or wrote it."""
@@ -409,7 +410,7 @@ class Store:
         return locked(self._state.run / "store.lock")
 
     def _record_path(self, kind: str, namespace: str, name: str) -> Path:
-        return self._state.status.joinpath(kind.lower(), namespace or DEFAULT_NAMESPACE, f"{name}.json")
+        return Path(f"{self._status}/{kind.lower()}/{namespace or DEFAULT_NAMESPACE}/{name}.json")
 
     def _record_of(self, path: Path) -> Path:
         return self._state.status / path.parent.parent.name / path.parent.name / f"{path.stem}.json"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from dataimportcron.host.files import sync_folder, write_atomically
 from dataimportcron.host.folders import HIDDEN, StorageFolders, make_folder
 from dataimportcron.host.openers import opener_of
 from dataimportcron.host.state import StateFolder
+from dataimportcron.host.together import Together
 from dataimportcron.manifests import volume_spec
 from dataimportcron.ports import Clonable, CloneSource, Reservation, SourceKind, Volume, VolumeSpec
 
@@ -90,6 +91,7 @@ class HostVolumes:
     def __init__(self, state: StateFolder) -> None:
         self._folders = StorageFolders(state)
         self._backing = BackingFiles()
+        self._finds = Together(self._find_all)
 
     def folder_of(self, storage_class: str) -> tuple[Path, bool]:
         """Folder of a storage class, and whether the settings name it; the default folder where they do not."""
@@ -135,7 +137,17 @@ class HostVolumes:
 
     async def find(self, namespace: str, name: str) -> Volume | None:
         """See the port."""
-        return await asyncio.to_thread(self.find_now, namespace, name)
+        return await self._finds.ask((namespace, name))
+
+    def _find_all(self, places: Sequence[tuple[str, str]]) -> Sequence[Volume | Exception | None]:
+        folders = self._folders.all()
+        found: list[Volume | Exception | None] = []
+        for namespace, name in places:
+            try:
+                found.append(_find(folders, namespace, name))
+            except OSError as error:
+                found.append(error)
+        return found
 
     async def claims(self) -> None:
         """See the port."""
@@ -158,28 +170,12 @@ class HostVolumes:
 
     def find_now(self, namespace: str, name: str) -> Volume | None:
         """The complete volume, in whichever storage folder it is."""
-        for place, note in self._complete(namespace, name):
-            return Volume(
-                namespace=namespace,
-                name=name,
-                size=note.size,
-                digest=note.digest,
-                location=str(place.file),
-                format=note.format,
-                uid=note.uid,
-            )
-        return None
+        return _find(self._folders.all(), namespace, name)
 
     def is_made(self, volume: VolumeSpec) -> bool:
         """Whether just this volume is complete, not one that another DataVolume of its name has left."""
-        return any(note.uid == volume.uid for _, note in self._complete(volume.namespace, volume.name))
-
-    def _complete(self, namespace: str, name: str) -> Iterator[tuple[Place, Note]]:
-        for folder in self._folders.all():
-            note = Note.read(_place(folder, namespace, name).note)
-            place = _place(folder, namespace, name, note.format if note else RAW)
-            if note is not None and place.is_ours(note):
-                yield place, note
+        complete = _complete(self._folders.all(), volume.namespace, volume.name)
+        return any(note.uid == volume.uid for _, note in complete)
 
     def finish(self, volume: VolumeSpec, *, digest: str, writable: bool) -> None:
         """Make the partial file, whose lock the caller holds, the volume: note, rename, both durable.
@@ -267,13 +263,38 @@ def storage_errors(volume: VolumeSpec) -> Iterator[None]:
         raise TransientError(f"Cannot make {what}{where}: {error.strerror or error}") from error
 
 
+def _find(folders: Sequence[Path], namespace: str, name: str) -> Volume | None:
+    """The complete volume, in whichever of the folders it is."""
+    for place, note in _complete(folders, namespace, name):
+        return Volume(
+            namespace=namespace,
+            name=name,
+            size=note.size,
+            digest=note.digest,
+            location=str(place.file),
+            format=note.format,
+            uid=note.uid,
+        )
+    return None
+
+
+def _complete(folders: Sequence[Path], namespace: str, name: str) -> Iterator[tuple[Place, Note]]:
+    """The files of that name that are whole and ours, with what is noted of each."""
+    for folder in folders:
+        place = _place(folder, namespace, name)
+        note = Note.read(place.note)
+        own = _place_of_note(place, note)
+        if note is not None and own is not None and own.is_ours(note):
+            yield own, note
+
+
 def _place(folder: Path, namespace: str, name: str, disk_format: str = RAW) -> Place:
-    hidden = folder / HIDDEN / namespace
+    hidden = f"{folder}/{HIDDEN}/{namespace}/{name}"
     return Place(
-        file=folder / namespace / f"{name}{_SUFFIXES[disk_format]}",
-        partial=hidden / f"{name}.partial",
-        note=hidden / f"{name}.json",
-        marker=hidden / f"{name}.complete",
+        file=Path(f"{folder}/{namespace}/{name}{_SUFFIXES[disk_format]}"),
+        partial=Path(f"{hidden}.partial"),
+        note=Path(f"{hidden}.json"),
+        marker=Path(f"{hidden}.complete"),
     )
 
 
@@ -281,4 +302,5 @@ def _place_of_note(place: Place, note: Note | None) -> Place | None:
     """The place of the volume that a note is about, which may be of another format."""
     if note is None:
         return None
-    return replace(place, file=place.file.with_name(place.note.stem + _SUFFIXES[note.format]))
+    name = place.note.stem + _SUFFIXES[note.format]
+    return place if place.file.name == name else replace(place, file=place.file.with_name(name))

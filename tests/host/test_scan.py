@@ -201,7 +201,7 @@ if os.geteuid() == 0:
 scanner = Scanner(store)
 for second in range(6):
     problems = scanner.scan(1000.0 + second)
-print(len(list(store.records())), [problem.message for problem in problems])
+print(len(list(store.heads())), [problem.message for problem in problems])
 """
 
 

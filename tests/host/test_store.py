@@ -283,7 +283,7 @@ def test_a_record_is_read_again_only_when_another_has_written_it(store, state, d
     monkeypatch.setattr(Record, "from_json", lambda data: read.append(data) or parse(data))
     for _ in range(3):
         assert cron_of(store).spec.schedule == "30 1 * * 1"
-        assert [record.name for record in store.records()] == [NAME]
+        assert [record.name for record in store.heads()] == [NAME]
     assert read == []
     for writer, reads in ((store, 0), (Store(state), 1)):
         label = {"ours": str(reads)}

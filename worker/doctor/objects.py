@@ -31,7 +31,7 @@ _PATIENCE: Final = 15.0
 def check_files(state: StateFolder) -> Iterator[Finding]:
     """Files of objects that are not in force as they are."""
     store = Store(state)
-    known = {store.file_of(record): record for record in store.records()}
+    known = {store.file_of(record): record for record in store.heads()}
     wrong = {path: record.problem for path, record in known.items() if record.problem}
     for path in sorted(store.folder.glob("*/*/*.yaml")):
         if path not in known and (fault := _fault(path.read_bytes(), str(path))):
