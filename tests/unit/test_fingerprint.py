@@ -135,3 +135,24 @@ def test_where_imports_go_and_what_they_are_kept_as_counts():
     made = [of(placements={place: placement} if placement else {}) for placement in placements]
     assert len(set(made)) == len(made)
     assert of(placements={(NAMESPACE, "other"): snapshots}) == of()
+
+
+def test_a_poll_is_no_news_and_all_else_is():
+    one, other, source = cron(), cron("other", "2"), owned(DataSource, DATA_SOURCE, NAME)
+    before = World((one, other), (source,), (), ())
+
+    def same(*crons, data_sources=(source,), **more):
+        return fingerprint.is_as_before(before, World(crons, data_sources, (), (), **more))
+
+    polled = with_status(with_annotations(one, {naming.ANNOTATION_DESIRED_DIGEST: "sha256:1"}), source_format="pvc")
+    assert same(one, other)
+    assert same(polled, other)
+    assert not same(one)
+    assert not same(other, one)
+    assert not same(cron(uid="3"), other)
+    assert not same(with_labels(one, {"a": "b"}), other)
+    assert not same(with_annotations(one, {naming.ANNOTATION_SUSPEND: "true"}), other)
+    assert not same(cron(data_source="another"), other)
+    assert not same(one, other, data_sources=(with_labels(source, {"a": "b"}),))
+    assert not same(one, other, placements={(NAMESPACE, NAME): Placement(storage_class="fast")})
+    assert not same(one, other, claims={})

@@ -6,8 +6,9 @@ the execution that does so runs and has heard the news.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,12 +27,16 @@ from worker.binding import fingerprint
 from worker.binding.data_sources import DataSourceProjector
 from worker.binding.executions import Executions
 from worker.binding.feed import Deletion, Feed
+from worker.binding.rest import is_at_rest
 from worker.binding.world import World, read
 
 logger = logging.getLogger(__name__)
 
 RESYNC = 300.0
 """Seconds between two comparisons of all objects with all running executions."""
+
+_AT_A_TIME = 20
+"""Crons that are told at a time: a worker that starts has a thousand to tell, and each costs two calls."""
 
 RETRY_KEPT = 30.0
 """Seconds between two looks whether a volume that is to be deleted is still in use."""
@@ -84,8 +89,11 @@ class Binding:
         self._volumes = volumes
         self._events = events
         self._feed = feed
+        self._now = now
         self._projector = DataSourceProjector(objects, volumes, now=now) if projects else None
         self._heard: dict[str, str] = {}
+        self._told: World | None = None
+        self._runs: dict[tuple[str, str], str] = {}
         self._fingerprints = fingerprint.Fingerprints()
         self._problems: set[str] = set()
         self._kept: dict[str, _Kept] = {}
@@ -125,18 +133,52 @@ class Binding:
 
     async def _round(self, *, forget: bool) -> None:
         """One comparison of what is there with what was heard."""
+        world, before = await read(self._objects, self._volumes), self._told
         if forget:
-            self._heard.clear()
-            self._fingerprints.forget()
-        world = await read(self._objects, self._volumes)
+            await self._forget(world)
+        elif before is not None and not self._waits() and fingerprint.is_as_before(before, world):
+            self._fingerprints.polled(world.crons.values())
+            self._told = world
+            return
+        self._told = None
         if self._projector is not None:
             await self._projector.project(world, everything=forget)
-        for cron in world.crons.values():
-            heard = self._fingerprints.of_cron(cron, world)
-            if self._is_news(cron, heard):
-                await self._executions.notify_cron(_ref(cron))
-                self._heard[_key(cron)] = heard
+        heard = [(cron, self._fingerprints.of_cron(cron, world)) for cron in world.crons.values()]
+        await self._tell([one for one in heard if self._is_news(*one)])
         await self._start_populations(world)
+        self._told = world
+
+    def _waits(self) -> bool:
+        """Whether something is looked at again each second that no object tells of."""
+        return self._projector is not None and self._projector.misses_volumes
+
+    async def _tell(self, news: Sequence[tuple[DataImportCron, str]]) -> None:
+        """Tell crons what is news to them; one that cannot be told keeps no other from its news."""
+
+        async def tell(cron: DataImportCron, heard: str) -> None:
+            await self._executions.notify_cron(_ref(cron))
+            self._heard[_key(cron)] = heard
+
+        failures: list[BaseException] = []
+        for start in range(0, len(news), _AT_A_TIME):
+            told = (tell(*one) for one in news[start : start + _AT_A_TIME])
+            failures += [it for it in await asyncio.gather(*told, return_exceptions=True) if it is not None]
+        if failures:
+            raise failures[0]
+
+    async def _forget(self, world: World) -> None:
+        """Take nothing for told, but for the crons that are at rest and whose execution is the one that was told."""
+        self._fingerprints.forget()
+        before, self._runs = self._runs, {}
+        with suppress(RPCError):  # who cannot list them tells all; the resync, which lists too, says so
+            self._runs = await self._executions.running_crons()
+        kept = {}
+        for place, cron in world.crons.items():
+            key, run = _key(cron), self._runs.get(place)
+            told = key in self._heard and run is not None and before.get(place, run) == run
+            if told and await is_at_rest(cron, world, self._volumes, self._now()):
+                kept[key] = self._heard[key]
+        self._heard = kept
 
     async def _start_populations(self, world: World) -> None:
         """Every DataVolume that is not complete has an execution; imports belong to their cron, whoever starts them."""
@@ -194,7 +236,7 @@ class Binding:
         A home may know nothing of what went then, so what a cron's clean-up needs is in its execution's state.
         """
         crons = {(c.metadata.namespace, c.metadata.name) for c in await self._objects.list(DataImportCron)}
-        async for namespace, name in self._executions.running_crons():
+        for namespace, name in self._runs:
             if (namespace, name) not in crons:
                 await self._executions.nudge_cron(namespace, name)
         async for namespace, name in self._executions.running_volumes():

@@ -33,6 +33,11 @@ class DataSourceProjector:
         self._projected: dict[str, list[object]] = {}
         self._lost: set[str] = set()
 
+    @property
+    def misses_volumes(self) -> bool:
+        """Whether a volume is gone, whose return nobody would tell."""
+        return bool(self._lost)
+
     async def project(self, world: World, *, everything: bool) -> None:
         """Write what is not as it follows from the world.
 

@@ -142,21 +142,24 @@ class Executions:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
 
-    def running_crons(self) -> AsyncIterator[tuple[str, str]]:
-        """Namespace and name of each cron of this site whose execution runs, as visibility knows it (it lags)."""
-        return self._running("DataImportCron", naming.cron_workflow_id(self.site, "", "").rstrip("/"))
+    async def running_crons(self) -> dict[tuple[str, str], str]:
+        """The run id of each cron of this site that runs, by namespace and name, as visibility knows it (it lags)."""
+        prefix = naming.cron_workflow_id(self.site, "", "").rstrip("/")
+        return {place: run_id async for place, run_id in self._running("DataImportCron", prefix)}
 
-    def running_volumes(self) -> AsyncIterator[tuple[str, str]]:
+    async def running_volumes(self) -> AsyncIterator[tuple[str, str]]:
         """Namespace and name of each DataVolume of this site that is being populated, as visibility knows it."""
-        return self._running("DataVolume", naming.volume_workflow_id(self.site, "", "").rstrip("/"))
+        prefix = naming.volume_workflow_id(self.site, "", "").rstrip("/")
+        async for place, _ in self._running("DataVolume", prefix):
+            yield place
 
-    async def _running(self, workflow_type: str, prefix: str) -> AsyncIterator[tuple[str, str]]:
+    async def _running(self, workflow_type: str, prefix: str) -> AsyncIterator[tuple[tuple[str, str], str]]:
         query = (
             f"WorkflowType = '{workflow_type}' AND ExecutionStatus = 'Running' AND WorkflowId STARTS_WITH '{prefix}'"
         )
         async for execution in self._client.list_workflows(query):
             namespace, _, name = execution.id.removeprefix(f"{prefix}/").partition("/")
-            yield namespace, name
+            yield (namespace, name), execution.run_id
 
     async def problems(self) -> AsyncIterator[Problem]:
         """Executions of this site that Temporal reports as stuck or that an operator has paused a step of.

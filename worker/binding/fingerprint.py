@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from operator import is_
 
 from dataimportcron import naming
 from dataimportcron.api.snapshots import VolumeSnapshot
@@ -72,14 +73,34 @@ class Fingerprints:
         self._known[cron.metadata.uid] = (objects, made)
         return made
 
+    def polled(self, crons: Iterable[DataImportCron]) -> None:
+        """Take these for what they were before they were polled, so that nobody keeps what they were."""
+        for cron in crons:
+            known = self._known.get(cron.metadata.uid)
+            if known is not None:
+                known[0][0] = cron
+
     def forget(self) -> None:
         """Make all of them anew."""
         self._known.clear()
 
 
+def is_as_before(before: World, now: World) -> bool:
+    """Whether nothing is another than it was, except that crons may have been polled: then nobody has any news.
+
+    At a tick the crons of a thousand are polled for seconds, and each second something has changed.
+    """
+    return (
+        len(before.crons) == len(now.crons)
+        and are_same(before.others, now.others)
+        and (before.placements, before.claims) == (now.placements, now.claims)
+        and all(map(_is_as_it_was, before.crons.values(), now.crons.values()))
+    )
+
+
 def are_same(before: Sequence[object], now: Sequence[object]) -> bool:
     """Whether all are the very objects that they were."""
-    return len(before) == len(now) and all(one is another for one, another in zip(before, now, strict=True))
+    return len(before) == len(now) and all(map(is_, before, now))
 
 
 def _differ_by_our_writes(before: Sequence[object], now: Sequence[object]) -> bool:
@@ -87,9 +108,16 @@ def _differ_by_our_writes(before: Sequence[object], now: Sequence[object]) -> bo
     was, cron = before[0], now[0]
     if not isinstance(was, DataImportCron) or not isinstance(cron, DataImportCron):
         raise TypeError
-    return are_same(before[1:], now[1:]) and (
-        was is cron
-        or (was.spec == cron.spec and was.metadata.labels == cron.metadata.labels and _inputs(was) == _inputs(cron))
+    return are_same(before[1:], now[1:]) and _is_as_it_was(was, cron)
+
+
+def _is_as_it_was(was: DataImportCron, cron: DataImportCron) -> bool:
+    """Whether it is the very cron that it was, or differs by what we write of a poll."""
+    return was is cron or (
+        was.metadata.uid == cron.metadata.uid
+        and (was.spec is cron.spec or was.spec == cron.spec)
+        and was.metadata.labels == cron.metadata.labels
+        and _inputs(was) == _inputs(cron)
     )
 
 

@@ -6,7 +6,8 @@ A round looks at each of a thousand crons; none of these looks may go through al
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
@@ -48,7 +49,14 @@ class World:
         for (namespace, _), snapshot in self.snapshots.items():
             kept[namespace].append(snapshot)
         self._kept = {namespace: Imports(found) for namespace, found in kept.items()}
-        self._placements = placements or {}
+        self.placements = placements or {}
+        self.others: Sequence[Resource] = [
+            *self.data_sources.values(),
+            *self.data_volumes.values(),
+            *chain.from_iterable(self._dependencies.values()),
+            *self.snapshots.values(),
+        ]
+        """All but the crons, in an order of their own."""
 
     def imports(self, cron: DataImportCron) -> list[DataVolume]:
         """DataVolumes that are labelled for the cron, or named as imports for its DataSource."""
@@ -62,7 +70,7 @@ class World:
 
     def placement(self, cron: DataImportCron) -> Placement | None:
         """Where the cron's imports go, and what they are kept as."""
-        return self._placements.get(_place(cron))
+        return self.placements.get(_place(cron))
 
     def dependencies(self, cron: DataImportCron) -> list[ConfigMap | Secret]:
         """What the cron's registry is asked with."""
