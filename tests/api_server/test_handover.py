@@ -27,6 +27,7 @@ from tests.api_server.handover_stand import (
     Meddled,
     claim_of,
 )
+from tests.support.running import all_closed
 
 POLICIES = pytest.mark.parametrize("policy", ["Delete", "Retain"])
 
@@ -36,10 +37,11 @@ async def claims(control_plane):
     async with connected(kubeconfig=str(control_plane.kubeconfig)) as connection:
         for name in (GOLDEN, TENANT, OTHER):
             await made(connection, NAMESPACES, {"metadata": {"name": name}})
-        for name, mode in (("now", "Immediate"), ("late", "WaitForFirstConsumer")):
+        for name, mode in (("now", "Immediate"), ("later", "WaitForFirstConsumer")):
             storage_class = {"metadata": {"name": name}, "provisioner": "csi.example.org", "volumeBindingMode": mode}
             await made(connection, STORAGE_CLASSES, storage_class)
         yield Claims(connection)
+    await all_closed()
 
 
 async def made(connection, resource, body):
@@ -50,7 +52,7 @@ async def made(connection, resource, body):
 
 
 @POLICIES
-@pytest.mark.parametrize("storage_class", ["now", "late"])
+@pytest.mark.parametrize("storage_class", ["now", "later"])
 async def test_a_volume_becomes_another_namespaces(claims, policy, storage_class):
     pair = await claims.make(policy, storage_class)
     assert pair.target["spec"]["dataSourceRef"] == reference(pair.name)  # no definition of the kind is needed
@@ -171,7 +173,7 @@ async def test_a_first_claim_that_is_deleted_takes_its_volume_with_it(claims):
 async def test_a_first_claim_that_is_deleted_leaves_a_retained_volume_to_the_target(claims):
     pair = await claims.make("Retain")
     await claims.delete(pair, GOLDEN)
-    await claims.connection.create(PVCS, claim_of(pair.name, GOLDEN, "late"))  # its namespace's users make another
+    await claims.connection.create(PVCS, claim_of(pair.name, GOLDEN, "later"))  # its namespace's users make another
     bound = await claims.move(pair)
     assert bound["spec"]["volumeName"] == pair.volume
     assert await claims.claim(pair.name, GOLDEN)
