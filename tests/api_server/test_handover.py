@@ -104,6 +104,22 @@ async def test_a_worker_that_wakes_up_late_changes_nothing(claims, policy):
 
 
 @POLICIES
+async def test_a_worker_that_wakes_up_late_takes_nothing_from_the_next_target(claims, policy):
+    pair = await claims.make(policy)
+    late = SimpleNamespace(**vars(pair))
+
+    async def another_worker_and_another_target():
+        await claims.delete(pair, TENANT)
+        await claims.connection.create(PVCS, claim_of(pair.name, TENANT, "now", dataSourceRef=reference(pair.name)))
+        pair.target = await claims.claim(pair.name)
+        await claims.again(pair)
+
+    with pytest.raises(ConflictError, match="was deleted after it had got"):
+        await claims.move(late, Meddled(claims.connection, another_worker_and_another_target))
+    await claims.is_handed_over(pair, await claims.claim(pair.name))
+
+
+@POLICIES
 async def test_a_target_that_goes_before_the_write_leaves_all_as_it_was(claims, policy):
     pair = await claims.make(policy)
     await claims.delete(pair, TENANT)
@@ -244,11 +260,7 @@ async def test_a_volume_in_use_is_waited_for_and_said(claims):
     pair = await claims.make()
     await use(claims, pair)
     moving = asyncio.create_task(claims.move(pair))
-
-    async def told():
-        return next((it for it in claims.said if it.reason == "InUse"), None)
-
-    assert f"pod {GOLDEN}/reader-{pair.name} using" in (await claims.until(told)).message
+    assert f"pod {GOLDEN}/reader-{pair.name} using" in (await claims.told("InUse")).message
     assert (await claims.volume(pair))["spec"]["claimRef"]["namespace"] == GOLDEN
     await claims.connection.delete(PODS, f"reader-{pair.name}", GOLDEN)
     await claims.is_handed_over(pair, await moving)
@@ -267,6 +279,7 @@ async def test_who_has_mounted_it_before_the_write_is_waited_for_after_it(claims
     await claims.force(PVCS, pair.name, GOLDEN)
     with pytest.raises(InUseError, match=f"pod {GOLDEN}/reader-{pair.name} using"):
         await Handover(claims.connection).is_moved(await claims.claim(pair.name))
+    assert f"pod {GOLDEN}/reader-{pair.name} using" in (await claims.told("InUse")).message
     assert not moving.done()
     await claims.connection.delete(PODS, f"reader-{pair.name}", GOLDEN)
     await claims.is_handed_over(pair, await moving)
