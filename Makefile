@@ -1,6 +1,6 @@
 # Each target installs what it needs (tools/setup.sh), outside the tree, and can be run again. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test check bench crds image cluster-up cluster-down requirements clean
+.PHONY: help demo demo-cluster test check bench soak crds image cluster-up cluster-down requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
@@ -19,6 +19,9 @@ check: ## ruff, mypy and the import contracts
 
 bench: ## figures, as ratios against peers in the same run, most of an hour (python -m benchmarks NAME runs one)
 	@tools/setup.sh bench python -m benchmarks
+
+soak: ## an idle hour on a cluster: what is asked of the API server, and what is used (MINUTES=5 for less)
+	@tools/setup.sh cluster python -m benchmarks.soak
 
 crds: ## generate deploy/crds and the tables of docs/api.md from the models
 	@tools/setup.sh python python -m dataimportcron.api.crds deploy/crds

@@ -107,11 +107,13 @@ class Belief:
         fault: why none is believed, in one sentence; "" if they are.
         hint: what to do about it.
         since: DataVolumes that are not younger are not believed either.
+        is_served: whether the API server could have them believed at all.
     """
 
     fault: str = ""
     hint: str = ""
     since: datetime | None = None
+    is_served: bool = True
 
     def doubt(self, made: datetime | None) -> str:
         """Why a DataVolume that was made at a time is not believed, with what to do; "" if it is."""
@@ -138,7 +140,8 @@ async def belief(connection: Connection, *, settled: timedelta = SETTLED) -> Bel
             found = await connection.get(resource, NAME)
         except NotServedError:
             fault = "This API server has no MutatingAdmissionPolicy, so nothing says who has made a DataVolume"
-            return Belief(fault=fault, hint="clone within the namespace, or move to Kubernetes 1.36 or newer")
+            hint = "clone within the namespace, or move to Kubernetes 1.36 or newer"
+            return Belief(fault=fault, hint=hint, is_served=False)
         except ObjectNotFoundError:
             return Belief(fault=f"{resource.kind} {NAME} does not exist", hint=_APPLY)
         except ForbiddenError as error:

@@ -21,7 +21,7 @@ from tests.cluster.objects import pod
 NAMESPACE, DATA_SOURCE = "golden-images", "fedora"
 _THEIRS: Final = "machines"
 """A namespace of people who have no golden images of their own."""
-_MAY_CLONE: Final = "dataimportcron.io:clone-sourcer"
+_MAY_CLONE: Final = "cdi.kubevirt.io:clone-sourcer"
 _PATIENCE: Final = 120
 
 
@@ -59,6 +59,7 @@ class Clones(Telling):
         """The documentation's second YAML, and a machine that boots from what it makes."""
         document = yaml.safe_load((CHECKOUT / "deploy" / "samples" / "fedora-ref.yaml").read_text())
         self.place.cluster.apply(document)
+        self._used(NAMESPACE, "fedora-ref")
         self._succeeds(NAMESPACE, "fedora-ref")
         disk = self._taken_out(NAMESPACE, "fedora-ref")
         self.check("the clone boots", boot_line(self.version) in boot(disk, timeout=120))
@@ -90,6 +91,7 @@ class Clones(Telling):
         self.check("the words name who and where", USER in told and NAMESPACE in told)
         self.say(f"a clone in another namespace, by a user who may not: {told}")
         cluster.apply(_binding(NAMESPACE, _MAY_CLONE))
+        self._used(_THEIRS, "machine")
         self._succeeds(_THEIRS, "machine")
         self.check("nothing else is left of it", self._names_in(NAMESPACE, "clone-") == [])
         self.say("the right is given, and the clone is there, with the same bytes")
@@ -124,6 +126,16 @@ class Clones(Telling):
         cluster.apply(_data_volume(NAMESPACE, "thawed", "csi", sourceRef=reference))
         self._succeeds(NAMESPACE, "thawed")
         self.say("from a snapshot: thawed has the same bytes")
+
+    def _used(self, namespace: str, name: str) -> None:
+        """Mount a claim, as KubeVirt's first pod of a machine does: its class waits for that, to choose the node."""
+        waiting = {"WaitForFirstConsumer", "PendingPopulation"}
+        self.eventually(
+            f"{namespace}/{name} waits for a consumer", _PATIENCE, lambda: self._phase(namespace, name) in waiting
+        )
+        self.place.cluster.apply(
+            pod(self.place.cluster, f"first-consumer-of-{name}", namespace, "true", volumes={"/disk": name})
+        )
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -70,6 +70,14 @@ class Claims:
                 await asyncio.sleep(0.05)
         return found
 
+    async def told(self, reason):
+        """What is said to be waited for, once it is."""
+
+        async def look():
+            return next((it for it in self.said if it.reason == reason), None)
+
+        return await self.until(look)
+
     async def claim(self, name, namespace=TENANT):
         try:
             return await self.connection.get(PVCS, name, namespace)

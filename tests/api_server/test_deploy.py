@@ -54,6 +54,18 @@ def test_no_overlay_holds_what_an_uninstall_must_not_delete(cluster, overlay):
     assert not kinds & {"CustomResourceDefinition", "Namespace", "PersistentVolume", "PersistentVolumeClaim"}
 
 
+def test_an_older_server_gets_no_admission_policy(cluster, tmp_path):
+    """As docs/operations.md says."""
+    _, _, documented = (CHECKOUT / "docs/operations.md").read_text().partition("\n    patches:\n")
+    patches = yaml.safe_load("patches:\n" + documented.partition("\n\n")[0])["patches"]
+    overlay = {"resources": [_relative(tmp_path, DEPLOY / "overlays/standalone")], "patches": patches}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    left = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(tmp_path))))
+    policies = [one for one in built(cluster, "overlays/standalone") if one["kind"].startswith("MutatingAdmission")]
+    assert len(policies) == 2
+    assert len(left) == len(built(cluster, "overlays/standalone")) - 2
+
+
 def test_the_image_is_set_by_digest_in_one_place(cluster):
     [worker] = containers(built(cluster, "samples/overlay"))
     sample = yaml.safe_load((DEPLOY / "samples/overlay/kustomization.yaml").read_text())["images"][0]

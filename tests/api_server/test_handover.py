@@ -27,6 +27,7 @@ from tests.api_server.handover_stand import (
     Meddled,
     claim_of,
 )
+from tests.support.running import all_closed
 
 POLICIES = pytest.mark.parametrize("policy", ["Delete", "Retain"])
 
@@ -36,10 +37,11 @@ async def claims(control_plane):
     async with connected(kubeconfig=str(control_plane.kubeconfig)) as connection:
         for name in (GOLDEN, TENANT, OTHER):
             await made(connection, NAMESPACES, {"metadata": {"name": name}})
-        for name, mode in (("now", "Immediate"), ("late", "WaitForFirstConsumer")):
+        for name, mode in (("now", "Immediate"), ("later", "WaitForFirstConsumer")):
             storage_class = {"metadata": {"name": name}, "provisioner": "csi.example.org", "volumeBindingMode": mode}
             await made(connection, STORAGE_CLASSES, storage_class)
         yield Claims(connection)
+    await all_closed()
 
 
 async def made(connection, resource, body):
@@ -50,7 +52,7 @@ async def made(connection, resource, body):
 
 
 @POLICIES
-@pytest.mark.parametrize("storage_class", ["now", "late"])
+@pytest.mark.parametrize("storage_class", ["now", "later"])
 async def test_a_volume_becomes_another_namespaces(claims, policy, storage_class):
     pair = await claims.make(policy, storage_class)
     assert pair.target["spec"]["dataSourceRef"] == reference(pair.name)  # no definition of the kind is needed
@@ -99,6 +101,22 @@ async def test_a_worker_that_wakes_up_late_changes_nothing(claims, policy):
 
     bound = await claims.move(pair, Meddled(claims.connection, another_worker))
     await claims.is_handed_over(pair, bound)
+
+
+@POLICIES
+async def test_a_worker_that_wakes_up_late_takes_nothing_from_the_next_target(claims, policy):
+    pair = await claims.make(policy)
+    late = SimpleNamespace(**vars(pair))
+
+    async def another_worker_and_another_target():
+        await claims.delete(pair, TENANT)
+        await claims.connection.create(PVCS, claim_of(pair.name, TENANT, "now", dataSourceRef=reference(pair.name)))
+        pair.target = await claims.claim(pair.name)
+        await claims.again(pair)
+
+    with pytest.raises(ConflictError, match="was deleted after it had got"):
+        await claims.move(late, Meddled(claims.connection, another_worker_and_another_target))
+    await claims.is_handed_over(pair, await claims.claim(pair.name))
 
 
 @POLICIES
@@ -171,7 +189,7 @@ async def test_a_first_claim_that_is_deleted_takes_its_volume_with_it(claims):
 async def test_a_first_claim_that_is_deleted_leaves_a_retained_volume_to_the_target(claims):
     pair = await claims.make("Retain")
     await claims.delete(pair, GOLDEN)
-    await claims.connection.create(PVCS, claim_of(pair.name, GOLDEN, "late"))  # its namespace's users make another
+    await claims.connection.create(PVCS, claim_of(pair.name, GOLDEN, "later"))  # its namespace's users make another
     bound = await claims.move(pair)
     assert bound["spec"]["volumeName"] == pair.volume
     assert await claims.claim(pair.name, GOLDEN)
@@ -242,11 +260,7 @@ async def test_a_volume_in_use_is_waited_for_and_said(claims):
     pair = await claims.make()
     await use(claims, pair)
     moving = asyncio.create_task(claims.move(pair))
-
-    async def told():
-        return next((it for it in claims.said if it.reason == "InUse"), None)
-
-    assert f"pod {GOLDEN}/reader-{pair.name} using" in (await claims.until(told)).message
+    assert f"pod {GOLDEN}/reader-{pair.name} using" in (await claims.told("InUse")).message
     assert (await claims.volume(pair))["spec"]["claimRef"]["namespace"] == GOLDEN
     await claims.connection.delete(PODS, f"reader-{pair.name}", GOLDEN)
     await claims.is_handed_over(pair, await moving)
@@ -265,6 +279,7 @@ async def test_who_has_mounted_it_before_the_write_is_waited_for_after_it(claims
     await claims.force(PVCS, pair.name, GOLDEN)
     with pytest.raises(InUseError, match=f"pod {GOLDEN}/reader-{pair.name} using"):
         await Handover(claims.connection).is_moved(await claims.claim(pair.name))
+    assert f"pod {GOLDEN}/reader-{pair.name} using" in (await claims.told("InUse")).message
     assert not moving.done()
     await claims.connection.delete(PODS, f"reader-{pair.name}", GOLDEN)
     await claims.is_handed_over(pair, await moving)

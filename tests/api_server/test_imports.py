@@ -46,7 +46,8 @@ async def namespace(connection, request):
     name = f"n-{abs(hash(request.node.nodeid)):x}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     await connection.create(NAMESPACES, {"metadata": {"name": name, "labels": labels}})
-    return name
+    yield name
+    await connection.delete(NAMESPACES, name)  # or its claims without a class would take the volumes of other tests
 
 
 @pytest.fixture

@@ -117,8 +117,7 @@ async def test_profiles_follow_their_classes_and_what_a_person_says(kept, api):
         await kept.status("plain", **mine)
 
         # Snapshots come to the cluster later.
-        api.apply(snapshot_classes())
-        api.kubectl("wait", "--for=condition=Established", f"crd/{VOLUME_SNAPSHOT_CLASSES}")
+        api.define(snapshot_classes())
         snapshots = {"metadata": {"name": "snaps"}, "driver": "ebs.csi.aws.com", "deletionPolicy": "Delete"}
         await kept.connection.create(VOLUME_SNAPSHOT_CLASSES, snapshots)
         await kept.status("fast", cloneStrategy="snapshot", snapshotClass="snaps")

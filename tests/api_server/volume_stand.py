@@ -25,6 +25,7 @@ from dataimportcron.errors import DataImportCronError
 from dataimportcron.messages import PopulateInput
 from tests.api_server.import_stand import LATE_BINDING
 from tests.support.facts import NOW
+from tests.support.running import all_closed
 from worker.binding.data_sources import DataSourceProjector
 from worker.binding.world import read
 
@@ -197,3 +198,4 @@ async def stand(plane):
             task.cancel()
         await asyncio.gather(*following, return_exceptions=True)
         await connection.delete(NAMESPACES, name)
+    await all_closed()

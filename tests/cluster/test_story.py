@@ -21,24 +21,32 @@ from tests.cluster.moving import moved_and_moved_back
 from tests.cluster.own_temporal import by_api_key, by_certificate
 from tests.cluster.rights import Right
 
-ELSEWHERE = frozenset(
+CLONES = frozenset(
     {
-        Right("", "events", "get"),
-        Right("", "events", "patch"),
-        Right("", "persistentvolumeclaims", "delete"),
-        Right("cdi.kubevirt.io", "dataimportcrons", "get"),
-        Right("dataimportcron.io", "dataimportcrons", "get"),
-        Right("", "persistentvolumeclaims", "watch"),
-        Right("", "secrets", "get"),
-        Right("image.openshift.io", "imagestreams", "get"),
+        Right("", "persistentvolumes", "get"),
         Right("", "persistentvolumes", "list"),
-        Right("cdi.kubevirt.io", "datasources", "delete"),
-        Right("cdi.kubevirt.io", "storageprofiles", "delete"),
-        Right("cdi.kubevirt.io", "cdiconfigs", "create"),
+        Right("", "persistentvolumes", "patch"),
+        Right("admissionregistration.k8s.io", "mutatingadmissionpolicies", "get"),
+        Right("admissionregistration.k8s.io", "mutatingadmissionpolicybindings", "get"),
+        Right("authorization.k8s.io", "subjectaccessreviews", "create"),
         *(Right("snapshot.storage.k8s.io", "volumesnapshots", verb) for verb in ("create", "patch", "delete")),
+        Right("snapshot.storage.k8s.io", "volumesnapshotcontents", "get"),
     }
 )
-"""What is granted for other sources, other modes and other ends than this story's."""
+ELSEWHERE = CLONES | {
+    Right("", "events", "get"),
+    Right("", "events", "patch"),
+    Right("", "persistentvolumeclaims", "delete"),
+    Right("cdi.kubevirt.io", "dataimportcrons", "get"),
+    Right("dataimportcron.io", "dataimportcrons", "get"),
+    Right("", "persistentvolumeclaims", "watch"),
+    Right("", "secrets", "get"),
+    Right("image.openshift.io", "imagestreams", "get"),
+    Right("cdi.kubevirt.io", "datasources", "delete"),
+    Right("cdi.kubevirt.io", "storageprofiles", "delete"),
+    Right("cdi.kubevirt.io", "cdiconfigs", "create"),
+}
+"""What is granted for other sources, other modes and other ends than this story's, and for clones."""
 
 
 WAYS = {STANDALONE: by_certificate, BESIDE: by_api_key}

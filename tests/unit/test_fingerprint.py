@@ -1,11 +1,13 @@
 """What wakes a cron: a change of what its look reads, and nothing else."""
 
+from dataclasses import replace
+
 from dataimportcron import naming
 from dataimportcron.api.meta import Condition
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataSourceSpec, DataVolume
 from dataimportcron.manifests import data_source_of, with_annotations, with_labels, with_status
-from dataimportcron.ports import Placement, SourceKind
+from dataimportcron.ports import ClaimState, Placement, SourceKind
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 from worker.binding import fingerprint
 from worker.binding.world import World
@@ -156,3 +158,40 @@ def test_a_poll_is_no_news_and_all_else_is():
     assert not same(one, other, data_sources=(with_labels(source, {"a": "b"}),))
     assert not same(one, other, placements={(NAMESPACE, NAME): Placement(storage_class="fast")})
     assert not same(one, other, claims={})
+
+
+def of_clone(*, claims=None, snapshots=(), data_volumes=(), **source):
+    clone = DataVolume.model_validate(
+        {
+            "metadata": {"name": "clone", "namespace": NAMESPACE, "uid": "1"},
+            "spec": {"source": source or {"pvc": {"namespace": NAMESPACE, "name": "golden"}}},
+        }
+    )
+    world = World((), (), data_volumes, (), snapshots=snapshots, claims=claims)
+    return fingerprint.of_volume(clone, world)
+
+
+def test_the_claim_in_a_volumes_place_counts_and_that_its_own_has_been_made_does_not():
+    place, none = (NAMESPACE, "clone"), of_clone(claims={})
+    own = ClaimState(uid="c", owner="1")
+    assert of_clone(claims={place: own}) == none == of_clone(claims=None)
+    bound = of_clone(claims={place: replace(own, state="Bound")})
+    assert bound != none
+    assert of_clone(claims={place: replace(own, state="Bound", whole=True)}) == bound
+    foreign = of_clone(claims={place: ClaimState(uid="c")})
+    assert foreign not in {none, bound}
+    assert of_clone(claims={place: ClaimState(uid="c", whole=True)}) != foreign
+
+
+def test_what_a_clone_is_made_of_counts():
+    golden = {(NAMESPACE, "golden"): ClaimState(uid="c", state="Bound")}
+    unfinished, absent = of_clone(claims=golden), of_clone(claims={})
+    assert unfinished != absent
+    assert of_clone(claims={(NAMESPACE, "golden"): replace(golden[NAMESPACE, "golden"], whole=True)}) != unfinished
+    snapshot = VolumeSnapshot.model_validate({"metadata": {"name": "golden", "namespace": NAMESPACE, "uid": "s"}})
+    named = {"snapshot": {"namespace": NAMESPACE, "name": "golden"}}
+    pending = of_clone(snapshots=[snapshot], **named)
+    assert pending != of_clone(**named)
+    ready = with_status(snapshot, ready_to_use=True)
+    assert of_clone(snapshots=[ready], **named) != pending
+    assert of_clone(claims=golden, **named) == of_clone(**named)

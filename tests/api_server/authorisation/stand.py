@@ -11,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.data_volume import DataVolumeActivities
 from activities.digest import DigestActivities
 from activities.population import PopulationActivities
+from dataimportcron.api.crds import SETTINGS, STANDALONE
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
 from dataimportcron.cluster.dialect import standalone
@@ -163,9 +164,7 @@ async def until(look, seconds=30):
 def install(plane):
     """The worker as it is deployed, and two users: both may edit TENANT, bob may clone from GOLDEN."""
     plane.kubectl("apply", "-f", str(DEPLOY / "namespace.yaml"))
-    folders = [argument for it in ("settings", "standalone") for argument in ("-f", str(DEPLOY / "crds" / it))]
-    plane.kubectl("apply", "--server-side", *folders)
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd", "--all")
+    plane.define(*(it.document() for it in (*SETTINGS, *STANDALONE)))
     plane.kubectl("apply", "--server-side", "-k", str(DEPLOY / "overlays/standalone"))
     namespaces = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": it}} for it in (GOLDEN, TENANT, SECRET)

@@ -2,11 +2,14 @@
 
 import json
 import socket
+from dataclasses import replace
 
 import pytest
 import yaml
 
+from dataimportcron.cluster import requester
 from dataimportcron.cluster.detection import CDI_LEASE
+from dataimportcron.cluster.resources import MUTATING_POLICIES
 from tests.api_server.doctor.conftest import DEPLOY, GOLDEN, WORKER, all_findings, define, healed, lease, now, of, only
 from tests.api_server.objects.definitions import definition
 from worker.doctor.cluster import api_server
@@ -123,6 +126,13 @@ async def test_a_webhook_that_cdi_has_left_behind(plane):
     assert "ValidatingWebhookConfiguration cdi-api-validate asks about objects of cdi.kubevirt.io" in left.found
     plane.kubectl(*left.cure.partition("kubectl ")[2].split())
     await healed("webhooks")
+
+
+async def test_a_server_without_admission_policies_has_no_clones_between_namespaces(monkeypatch):
+    monkeypatch.setattr(requester, "MUTATING_POLICIES", replace(MUTATING_POLICIES, version="v9"))
+    found = await only("clones")
+    assert (found.level, "no MutatingAdmissionPolicy" in found.found) == (Level.NOTE, True)
+    assert "1.36" in found.cure
 
 
 async def test_clones_between_namespaces_need_a_policy(plane):
