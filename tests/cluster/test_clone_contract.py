@@ -6,6 +6,7 @@ that they do not speak of, DataVolumes, are made when a volume is.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import os
@@ -18,7 +19,7 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims import Claims
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.resources import DATA_VOLUMES, NAMESPACES
+from dataimportcron.cluster.resources import DATA_VOLUMES, NAMESPACES, PVCS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import AlreadyExistsError, ObjectNotFoundError
 from tests.cluster.objects import pod, run_pod
@@ -72,8 +73,13 @@ async def claims(connection):
         await connection.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
     # A file system of a few mebibytes has no room for a disk of as many.
     yield Claims(connection, owned=True, overheads={"": "15"})
-    for volume in await connection.list(DATA_VOLUMES, NAMESPACE):
-        await connection.delete(DATA_VOLUMES, volume["metadata"]["name"], NAMESPACE, propagation="Foreground")
+    # The next test has volumes of the same names: none of these may be left to be taken for one of them.
+    async with asyncio.timeout(60):
+        for resource in (DATA_VOLUMES, PVCS):
+            while left := await connection.list(resource, NAMESPACE):
+                for own in (it["metadata"] for it in left if "deletionTimestamp" not in it["metadata"]):
+                    await connection.delete(resource, own["name"], NAMESPACE)
+                await asyncio.sleep(0.1)
 
 
 @pytest.fixture
