@@ -26,8 +26,8 @@ from dataimportcron.ports import CloneSource
 
 logger = logging.getLogger(__name__)
 
-_PERIOD: Final = 60.0
-"""Seconds between two sweeps at least."""
+PERIOD: Final = 5.0
+"""Seconds from what is heard to the sweep, which is one for all that is heard meanwhile."""
 _ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
@@ -73,7 +73,7 @@ class Temporaries:
             self._due.set()
 
     async def keep_swept(self, namespace: str = "", *, may_write: Callable[[], bool] = lambda: True) -> None:
-        """Sweep a namespace, or all, at once and after what is heard, until cancelled.
+        """Sweep a namespace, or all, soon and after what is heard, until cancelled.
 
         Args:
             namespace: "" for all.
@@ -82,6 +82,7 @@ class Temporaries:
         self._due.set()
         while True:
             await self._due.wait()
+            await asyncio.sleep(PERIOD)
             self._due.clear()
             try:
                 if may_write():
@@ -89,7 +90,6 @@ class Temporaries:
             except DataImportCronError as error:
                 logger.warning("what clones have left is not looked at: %s", error)
                 self._due.set()
-            await asyncio.sleep(_PERIOD)
 
     async def sweep(self, namespace: str = "") -> None:
         """Remove what was made for clones whose DataVolume has ended or surely is gone, and Jobs whose end is noted."""

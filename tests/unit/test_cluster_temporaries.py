@@ -22,7 +22,7 @@ def volume(phase=""):
 @pytest.fixture
 async def sweeps(monkeypatch):
     """Temporaries whose sweeps are counted, and a way to let a period pass."""
-    monkeypatch.setattr(module, "_PERIOD", 0)
+    monkeypatch.setattr(module, "PERIOD", 0)
     made = Temporaries(None)
     counted = []
 
