@@ -8,7 +8,7 @@ from temporalio import activity
 
 from activities.failures import translated
 from dataimportcron import naming
-from dataimportcron.api.conditions import Phase
+from dataimportcron.api.conditions import ENDED, Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.errors import ObjectNotFoundError
@@ -143,7 +143,7 @@ def _cloned_by(source: CloneSource, volumes: Sequence[DataVolume]) -> str:
     """The unfinished clone that reads a source, queued or running (X-05), in one sentence; "" if there is none."""
     key = str(source)
     for volume in volumes:
-        unfinished = volume.status.phase not in {Phase.SUCCEEDED, Phase.FAILED}
+        unfinished = volume.status.phase not in ENDED
         if unfinished and volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == key:
             return f"DataVolume {volume.metadata.namespace}/{volume.metadata.name} is being cloned from it"
     return ""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from dataimportcron import naming
-from dataimportcron.api.conditions import Phase, ProgressingReason, UpToDateReason
+from dataimportcron.api.conditions import ENDED, Phase, ProgressingReason, UpToDateReason
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.api.validation import invalidity
@@ -196,7 +196,7 @@ def _says(cron: DataImportCron, decision: Decision) -> bool:
 def _ended(facts: Facts) -> Ended | None:
     """How the import that the workflow waits for has ended, where its signal has not come yet, or never will."""
     running = next((volume for volume in facts.imports if volume.metadata.name == facts.running), None)
-    if running is None or running.status.phase not in {Phase.SUCCEEDED, Phase.FAILED}:
+    if running is None or running.status.phase not in ENDED:
         return None
     if running.status.phase == Phase.SUCCEEDED:
         return Ended(outcome=Outcome.SUCCEEDED)

@@ -54,6 +54,10 @@ class Phase(StrEnum):
     REBIND_IN_PROGRESS = "RebindInProgress"
 
 
+ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED})
+"""Phases in which nothing populates a DataVolume any more."""
+
+
 class Reason(StrEnum):
     """A reason, and in `message` the sentence that stands with it; empty where the sentence depends on the case."""
 

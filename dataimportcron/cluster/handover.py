@@ -17,7 +17,7 @@ from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import OWN_GROUP
 from dataimportcron.cluster.connection import Connection
 from dataimportcron.cluster.holdups import HoldUp
-from dataimportcron.cluster.records import annotations_of
+from dataimportcron.cluster.records import annotations_of, is_bound
 from dataimportcron.cluster.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.cluster.uses import cloning, snapshotting
 from dataimportcron.errors import (
@@ -106,7 +106,7 @@ class Handover:
     async def _first_of(self, target: Json) -> Json | None:
         """Namespace and name of the claim from which a claim has its volume; None where it has none yet."""
         name = (target.get("spec") or {}).get("volumeName")
-        if not name or not _awaits_handover(target) or not _is_bound(target):
+        if not name or not _awaits_handover(target) or not is_bound(target):
             return None
         volume = await self._find(PVS, name)
         if volume is None or _holder(volume) != _uid(target) or HANDED_OVER not in annotations_of(volume):
@@ -189,7 +189,7 @@ class Handover:
                     f"{_called(target)} was bound to another volume while it took PersistentVolume {name} over",
                     hint="delete it; it is made and filled anew",
                 )
-            if _is_bound(now):
+            if is_bound(now):
                 return now
             tell(HoldUp(reason="Pending", message=f"{_called(target)} is being bound to {name}", passing=True))
             await asyncio.sleep(_LOOK)
@@ -316,10 +316,6 @@ def _in_use(user: str) -> HoldUp:
 def _awaits_handover(claim: Json) -> bool:
     source = (claim.get("spec") or {}).get("dataSourceRef") or {}
     return (source.get("apiGroup"), source.get("kind")) == (OWN_GROUP, KIND)
-
-
-def _is_bound(claim: Json) -> bool:
-    return (claim.get("status") or {}).get("phase") == "Bound"
 
 
 def _holder(volume: Json) -> str:

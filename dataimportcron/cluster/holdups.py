@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from dataimportcron.cluster.records import is_bound
 from dataimportcron.cluster.resources import Json
 
 PULL_FAILURES = frozenset(
@@ -64,7 +65,7 @@ def _candidates(pod: Json | None, claim: Json | None, events: Sequence[Json]) ->
         yield from _of_containers(pod)
     if claim is not None and (claim.get("status") or {}).get("phase") == "Lost":
         yield HoldUp(reason="ClaimLost", message=f"PersistentVolumeClaim {_name(claim)} has lost its volume")
-    if claim is not None and (claim.get("status") or {}).get("phase") != "Bound":
+    if claim is not None and not is_bound(claim):
         yield from (
             HoldUp(
                 reason="Pending",

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from dataimportcron import naming
-from dataimportcron.api.conditions import Phase
+from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.cluster.attempts import Attempts
 from dataimportcron.cluster.clone_plans import ANNOTATION_CLONE_OF
@@ -28,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 PERIOD: Final = 5.0
 """Seconds from what is heard to the sweep, which is one for all that is heard meanwhile."""
-_ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
 class Temporaries:
@@ -68,7 +67,7 @@ class Temporaries:
     def hear(self, change: Change[Resource]) -> None:
         """Sweep soon where a DataVolume has ended or is gone: then something may be left of it."""
         volume, before = change.new, change.old
-        ended = isinstance(volume, DataVolume) and volume.status.phase in _ENDED
+        ended = isinstance(volume, DataVolume) and volume.status.phase in ENDED
         if ended or (volume is None and isinstance(before, DataVolume)):
             self._due.set()
 
@@ -124,7 +123,7 @@ class Temporaries:
         except ObjectNotFoundError:
             return False
         same = volume["metadata"]["uid"] == thing["metadata"]["labels"][LABEL_CLONE]
-        return same and (volume.get("status") or {}).get("phase") not in _ENDED
+        return same and (volume.get("status") or {}).get("phase") not in ENDED
 
     async def _list(self, namespace: str, selector: str) -> list[tuple[ResourceType, Json]]:
         found: list[tuple[ResourceType, Json]] = []

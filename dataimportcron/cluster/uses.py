@@ -12,6 +12,7 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.pods import LABEL_VOLUME
+from dataimportcron.cluster.records import is_bound
 from dataimportcron.cluster.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.ports import CloneSource, SourceKind
 
@@ -48,7 +49,7 @@ def _made_from(kind: str, name: str, claims: list[Json]) -> Iterator[Json]:
         spec = claim.get("spec") or {}
         sources = (spec.get("dataSource") or {}, spec.get("dataSourceRef") or {})
         named = any((it.get("kind"), it.get("name")) == (kind, name) for it in sources)
-        if named and (claim.get("status") or {}).get("phase") != "Bound":
+        if named and not is_bound(claim):
             yield claim["metadata"]
 
 

@@ -17,7 +17,7 @@ from time import monotonic
 from temporalio.service import RPCError
 
 from dataimportcron import naming
-from dataimportcron.api.conditions import Phase
+from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.errors import DataImportCronError, InUseError, ObjectNotFoundError
 from dataimportcron.messages import CleanUp, ObjectRef, VolumeInput
@@ -40,8 +40,6 @@ _AT_A_TIME = 20
 
 RETRY_KEPT = 30.0
 """Seconds between two looks whether a volume that is to be deleted is still in use."""
-
-_ENDED = frozenset({Phase.SUCCEEDED, Phase.FAILED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,7 +181,7 @@ class Binding:
     async def _start_populations(self, world: World) -> None:
         """Every DataVolume that is not complete has an execution; imports belong to their cron, whoever starts them."""
         for volume in world.data_volumes.values():
-            if volume.status.phase in _ENDED:
+            if volume.status.phase in ENDED:
                 continue
             heard = fingerprint.of_volume(volume, world)
             if self._is_news(volume, heard):
