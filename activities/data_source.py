@@ -27,8 +27,9 @@ from dataimportcron.manifests import (
     with_restore_size,
 )
 from dataimportcron.messages import Decision, PromoteInput, Verdict
-from dataimportcron.ports import Events, Objects, SourceKind, Volumes
+from dataimportcron.ports import Events, Objects, Volumes
 from dataimportcron.projection import data_source_status, report
+from dataimportcron.values import SourceKind
 
 R = TypeVar("R", bound=Resource)
 

@@ -23,8 +23,9 @@ from dataimportcron.manifests import (
     with_labels,
 )
 from dataimportcron.messages import FailInput, PopulateInput, Preparation, Step
-from dataimportcron.ports import Authorizer, CloneSource, Events, Objects, SourceKind, Volumes
+from dataimportcron.ports import Authorizer, Events, Objects, Volumes
 from dataimportcron.projection import data_volume_status, phase_event
+from dataimportcron.values import CloneSource, SourceKind
 
 _PHASES = {Step.IMPORT: Phase.IMPORT_SCHEDULED, Step.CLONE: Phase.CLONE_SCHEDULED, Step.DONE: Phase.SUCCEEDED}
 """Of a DataVolume that has come so far."""

@@ -26,17 +26,8 @@ from dataimportcron.imports import Imports
 from dataimportcron.kept import K, class_left
 from dataimportcron.manifests import data_source_of
 from dataimportcron.messages import Decision, LookupInput, Trigger, Verdict
-from dataimportcron.ports import (
-    Authorizer,
-    CloneSource,
-    Events,
-    Objects,
-    Placement,
-    ResolvedImage,
-    Source,
-    SourceKind,
-    Volumes,
-)
+from dataimportcron.ports import Authorizer, Events, Objects, Source, Volumes
+from dataimportcron.values import CloneSource, Placement, ResolvedImage, SourceKind
 
 
 class DigestActivities:

@@ -28,21 +28,10 @@ from dataimportcron.errors import (
 )
 from dataimportcron.manifests import image_source, volume_spec, with_status
 from dataimportcron.messages import Populated, PopulateInput
-from dataimportcron.ports import (
-    Authorizer,
-    Cloner,
-    CloneSource,
-    Events,
-    ImageSource,
-    Importer,
-    Objects,
-    Source,
-    Transfer,
-    Volumes,
-    VolumeSpec,
-)
+from dataimportcron.ports import Authorizer, Cloner, Events, Importer, Objects, Source, Volumes
 from dataimportcron.projection import CLONE_PHASES, data_volume_status, phase_event
 from dataimportcron.reference import Reference
+from dataimportcron.values import CloneSource, ImageSource, Transfer, VolumeSpec
 
 _REPORT_INTERVAL = 1.0
 """Seconds between two writes of a DataVolume's progress."""

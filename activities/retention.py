@@ -14,8 +14,9 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Res
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanedUp, CleanUpInput, DropInput, PromoteInput, Pruned
-from dataimportcron.ports import CloneSource, Events, Objects, SourceKind, Volumes
+from dataimportcron.ports import Events, Objects, Volumes
 from dataimportcron.pruning import plan_prune, pointed_by
+from dataimportcron.values import CloneSource, SourceKind
 
 
 class RetentionActivities:

@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import Cost, middle, run
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 
 _ROUNDS = 15
 _CRONS = 100

@@ -22,9 +22,9 @@ from typing import Final
 
 from benchmarks.cluster_site import Site, site
 from benchmarks.measure import MIB, against
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import (
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import (
     DATA_VOLUMES,
     PODS,
     PVCS,

@@ -19,8 +19,8 @@ from benchmarks.cluster_crons import EVEN, NAMESPACE, ODD, Tick, add, document, 
 from benchmarks.cluster_imports import imports
 from benchmarks.cluster_site import Site, site
 from benchmarks.measure import KIB, MIB, against
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.kubeconfig import connected
 from demo.push import Image, disk_layer, push
 
 _CRONS: Final = 100

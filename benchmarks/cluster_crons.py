@@ -18,12 +18,12 @@ from benchmarks.cluster_site import Request, Site, cluster_cpu
 from benchmarks.measure import MIB
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import CDI_GROUP, VERSION, DataImportCron
-from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import standalone
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import DATA_IMPORT_CRONS, PVCS
+from dataimportcron.cluster.documents.dialect import standalone
+from dataimportcron.cluster.documents.records import COMPLETE, Record
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.records import COMPLETE, Record
-from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, PVCS
 from dataimportcron.host import clock
 from dataimportcron.manifests import import_of
 from dataimportcron.naming import import_name

@@ -18,8 +18,8 @@ from temporalio.client import Client
 
 from benchmarks.cluster_site import Site
 from benchmarks.measure import MIB, against
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.resources import DATA_SOURCES, PODS, PVCS, Json
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import DATA_SOURCES, PODS, PVCS, Json
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.naming import cron_workflow_id, import_name
 from demo.cluster.installation import condition

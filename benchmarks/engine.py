@@ -35,12 +35,12 @@ from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.host import clock, dev_server
 from dataimportcron.host.dev_server import ServerEndpoint
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.manifests import import_of, volume_spec
-from dataimportcron.ports import ImageSource, ResolvedImage, VolumeSpec
 from dataimportcron.projection import data_volume_status
+from dataimportcron.values import ImageSource, ResolvedImage, VolumeSpec
 from tests.support.fault_registry import Reply
 from worker.build import host_home
 from worker.process import tune

@@ -18,8 +18,8 @@ from benchmarks.engine import NAMESPACE, Pair, Side, document, pair
 from benchmarks.measure import MIB, against
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.messages import PollResult
 from tests.support.temporal import eventually
 

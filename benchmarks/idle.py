@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.engine import WorkerProcess, add_cron, document, manifest, prepare, server, unsettled
 from benchmarks.measure import MIB, against, cpu_of, memory_of
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.store import Store
 from demo.host import descendants, host, wait_for
 from tests.support.fault_registry import fault_registry
 

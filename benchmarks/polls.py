@@ -79,9 +79,9 @@ def _bare(host: str, lookups: int) -> None:
 async def _ours(host: str, folder: Path, lookups: int) -> None:
     from dataimportcron.host.access import HostAccess  # noqa: PLC0415 -- the peer does not need it
     from dataimportcron.host.source import HostSource  # noqa: PLC0415
-    from dataimportcron.host.state import StateFolder  # noqa: PLC0415
-    from dataimportcron.host.store import Store  # noqa: PLC0415
-    from dataimportcron.ports import ImageSource  # noqa: PLC0415
+    from dataimportcron.host.state.folder import StateFolder  # noqa: PLC0415
+    from dataimportcron.host.state.store import Store  # noqa: PLC0415
+    from dataimportcron.values import ImageSource  # noqa: PLC0415
 
     state = StateFolder(folder)
     state.prepare()

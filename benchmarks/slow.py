@@ -18,8 +18,8 @@ from temporalio.client import Client
 from benchmarks.engine import NAMESPACE, WorkerProcess, add_cron, document, manifest, prepare, server
 from benchmarks.measure import against
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.messages import PollResult
 from tests.support.fault_registry import FaultRegistry, fault_registry
 from tests.support.temporal import eventually

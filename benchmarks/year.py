@@ -23,8 +23,8 @@ from benchmarks.engine import NAMESPACE, SITE, WorkerProcess, crons
 from benchmarks.measure import MIB, against
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.messages import CronInput, ObjectRef
 from tests.support.temporal import time_skipping
 from workflows.data_import_cron import DataImportCronWorkflow

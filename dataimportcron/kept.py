@@ -14,7 +14,7 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import SNAPSHOT_PROGRESSING, Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataSource, DataVolume
-from dataimportcron.ports import Placement, SourceKind
+from dataimportcron.values import Placement, SourceKind
 
 K = TypeVar("K", DataVolume, VolumeSnapshot)
 """A form of an import."""

@@ -28,8 +28,8 @@ from dataimportcron.api.types import (
     Resource,
 )
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.ports import CloneSource, ImageSource, Placement, SourceKind, Volume, VolumeSpec
 from dataimportcron.reference import Reference
+from dataimportcron.values import CloneSource, ImageSource, Placement, SourceKind, Volume, VolumeSpec
 
 R = TypeVar("R", bound=Resource)
 

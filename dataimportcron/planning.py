@@ -29,9 +29,9 @@ from dataimportcron.manifests import (
 )
 from dataimportcron.messages import CleanUp, Decision, Ended, Outcome, Trigger, Verdict
 from dataimportcron.polling import next_poll_of, poll_requested, source_key
-from dataimportcron.ports import Placement, ResolvedImage
 from dataimportcron.projection import erroneous, failure_of, report
 from dataimportcron.pruning import plan_prune
+from dataimportcron.values import Placement, ResolvedImage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,8 +9,8 @@ from dataimportcron.api.conditions import UpToDateReason
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.manifests import image_source, parse_time
 from dataimportcron.messages import Trigger
-from dataimportcron.ports import CloneSource, ImageSource
 from dataimportcron.schedule import Schedule, jitter
+from dataimportcron.values import CloneSource, ImageSource
 
 
 def source_of(cron: DataImportCron) -> ImageSource | None:

@@ -25,7 +25,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSourc
 from dataimportcron.kept import is_ready
 from dataimportcron.manifests import allowed_labels, with_labels, with_status
 from dataimportcron.messages import Decision
-from dataimportcron.ports import ClaimState, CloneSource
+from dataimportcron.values import ClaimState, CloneSource
 
 
 def report(

@@ -8,7 +8,7 @@ from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron, DataSource, Resource
 from dataimportcron.kept import K
 from dataimportcron.manifests import parse_time, timestamp
-from dataimportcron.ports import SourceKind
+from dataimportcron.values import SourceKind
 
 DEFAULT_IMPORTS_TO_KEEP = 3
 """CDI's default."""

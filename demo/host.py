@@ -19,8 +19,8 @@ from typing import TypeVar
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.host.dev_server import endpoint_of
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from demo.registry import RunningRegistry
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from dataimportcron.host.folders import HIDDEN, LIBVIRT_IMAGES
+from dataimportcron.host.disks.folders import HIDDEN, LIBVIRT_IMAGES
 
 # The same examples in each run, so that no run fails for a change that it does not have. Others, and a hundred times as
 # many of the fuzz tests': --hypothesis-profile=thorough.

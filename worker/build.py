@@ -21,8 +21,8 @@ from dataimportcron.host.files import try_lock
 from dataimportcron.host.importer import HostImporter
 from dataimportcron.host.objects import HostEvents, HostObjects, HostWatch
 from dataimportcron.host.source import HostSource
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.ports import Authorizer, Cloner, Events, Importer, Objects, Source, Volumes
 from worker.binding.bind import Binding

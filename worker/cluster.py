@@ -18,31 +18,31 @@ from temporalio.client import Client
 
 from dataimportcron.api.crds import SETTINGS
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
-from dataimportcron.cluster.access import ClusterAccess
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
-from dataimportcron.cluster.claim_watch import ClaimWatch
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claim_watch import ClaimWatch
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.classes.placements import Placements
+from dataimportcron.cluster.classes.profile_keeper import ProfileKeeper
+from dataimportcron.cluster.classes.storage_watch import StorageWatch
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import NAMESPACES, Json
 from dataimportcron.cluster.cloner import ClusterCloner
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.detection import CdiWatch, Presence, detect
-from dataimportcron.cluster.dialect import Dialect, beside, standalone
+from dataimportcron.cluster.clones.temporaries import Temporaries
+from dataimportcron.cluster.documents.dialect import Dialect, beside, standalone
 from dataimportcron.cluster.events import ClusterEvents
-from dataimportcron.cluster.image_streams import ImageStreams
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.jobs.image_streams import ImageStreams
+from dataimportcron.cluster.jobs.node_pull import NodeDigest
+from dataimportcron.cluster.jobs.pods import DEFAULT_RESOURCES, PodSettings
 from dataimportcron.cluster.lease import LeaseElection
-from dataimportcron.cluster.node_pull import NodeDigest
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.placements import Placements
-from dataimportcron.cluster.pods import DEFAULT_RESOURCES, PodSettings
-from dataimportcron.cluster.profile_keeper import ProfileKeeper
-from dataimportcron.cluster.resources import NAMESPACES, Json
-from dataimportcron.cluster.settings import FILE_VARIABLE, IMAGE_VARIABLE, ClusterSettings, read_settings
+from dataimportcron.cluster.registries.access import ClusterAccess
+from dataimportcron.cluster.registries.settings import FILE_VARIABLE, IMAGE_VARIABLE, ClusterSettings, read_settings
 from dataimportcron.cluster.source import ClusterSource
-from dataimportcron.cluster.storage_watch import StorageWatch
-from dataimportcron.cluster.temporaries import Temporaries
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.cluster.watch import ClusterWatch
+from dataimportcron.cluster.watching.detection import CdiWatch, Presence, detect
 from dataimportcron.errors import ApiUnavailableError, MissingDependencyError
 from dataimportcron.host import clock
 from dataimportcron.oci.proxies import variables

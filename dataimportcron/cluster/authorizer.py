@@ -11,11 +11,12 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.api.types import CDI_GROUP, DataImportCron, Resource
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.requester import REQUESTER, SETTLED, Requester, belief
-from dataimportcron.cluster.resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Json
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Json
+from dataimportcron.cluster.clones.requester import REQUESTER, SETTLED, Requester, belief
 from dataimportcron.errors import ForbiddenError, ObjectNotFoundError
-from dataimportcron.ports import CloneSource, Objects, SourceKind
+from dataimportcron.ports import Objects
+from dataimportcron.values import CloneSource, SourceKind
 
 _DEFAULT_ACCOUNT: Final = "default"
 

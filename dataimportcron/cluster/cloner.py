@@ -14,20 +14,20 @@ from typing import Final
 
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.cdi_config import effective, preallocates
-from dataimportcron.cluster.claims import Claims, require_own
-from dataimportcron.cluster.clone_plans import ClonePlan, is_block, is_plain, noted_way, on_the_node_of
-from dataimportcron.cluster.clones import Clones
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.filling import Filling
-from dataimportcron.cluster.handover import Handover
-from dataimportcron.cluster.holdups import HoldUp, hold_up
-from dataimportcron.cluster.pods import Attempt, PodSettings
-from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, Record, is_bound, is_made, record_after, record_of
-from dataimportcron.cluster.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
-from dataimportcron.cluster.temporaries import Temporaries
-from dataimportcron.cluster.waiting import Waiting
+from dataimportcron.cluster.claims.claims import Claims, require_own
+from dataimportcron.cluster.classes.provisioners import BLOCK
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.clones.clones import Clones
+from dataimportcron.cluster.clones.handover import Handover
+from dataimportcron.cluster.clones.plans import ClonePlan, is_block, is_plain, noted_way, on_the_node_of
+from dataimportcron.cluster.clones.temporaries import Temporaries
+from dataimportcron.cluster.documents.records import COMPLETE, Record, is_bound, is_made, record_after, record_of
+from dataimportcron.cluster.jobs.filling import Filling
+from dataimportcron.cluster.jobs.holdups import HoldUp, hold_up
+from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
+from dataimportcron.cluster.jobs.waiting import Waiting
+from dataimportcron.cluster.registries.cdi_config import effective, preallocates
 from dataimportcron.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -37,7 +37,8 @@ from dataimportcron.errors import (
     QuotaExceededError,
 )
 from dataimportcron.importer.report import BLANK, SUCCEEDED, Result
-from dataimportcron.ports import CloneSource, Objects, Transfer, VolumeSpec
+from dataimportcron.ports import Objects
+from dataimportcron.values import CloneSource, Transfer, VolumeSpec
 
 logger = logging.getLogger(__name__)
 

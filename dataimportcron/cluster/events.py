@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final
 
 from dataimportcron.api.types import Resource
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import Dialect
-from dataimportcron.cluster.resources import EVENTS, Json
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import EVENTS, Json
+from dataimportcron.cluster.documents.dialect import Dialect
 from dataimportcron.errors import AlreadyExistsError, ConflictError, DataImportCronError, ObjectNotFoundError
 
 logger = logging.getLogger(__name__)

@@ -6,17 +6,17 @@ import asyncio
 from collections.abc import Callable
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.cdi_config import effective, preallocates
-from dataimportcron.cluster.claims import Claims, require_own
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.filling import Filling
-from dataimportcron.cluster.image_streams import ImageStreams
-from dataimportcron.cluster.node_pull import has_image_volumes
-from dataimportcron.cluster.pods import Attempt, PodSettings
-from dataimportcron.cluster.provisioners import BLOCK
-from dataimportcron.cluster.records import COMPLETE, is_made, labels_from, record_after
-from dataimportcron.cluster.resources import NODES, PVCS, Json
-from dataimportcron.cluster.waiting import Waiting
+from dataimportcron.cluster.claims.claims import Claims, require_own
+from dataimportcron.cluster.classes.provisioners import BLOCK
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import NODES, PVCS, Json
+from dataimportcron.cluster.documents.records import COMPLETE, is_made, labels_from, record_after
+from dataimportcron.cluster.jobs.filling import Filling
+from dataimportcron.cluster.jobs.image_streams import ImageStreams
+from dataimportcron.cluster.jobs.node_pull import has_image_volumes
+from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
+from dataimportcron.cluster.jobs.waiting import Waiting
+from dataimportcron.cluster.registries.cdi_config import effective, preallocates
 from dataimportcron.errors import (
     ConflictError,
     ForbiddenError,
@@ -25,8 +25,9 @@ from dataimportcron.errors import (
 )
 from dataimportcron.importer.report import Result
 from dataimportcron.manifests import with_labels
-from dataimportcron.ports import ImageSource, Objects, Transfer, VolumeSpec
+from dataimportcron.ports import Objects
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource, Transfer, VolumeSpec
 
 _WRITES = 5
 _PREALLOCATED = "cdi.kubevirt.io/storage.preallocation"

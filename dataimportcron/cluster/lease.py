@@ -16,8 +16,8 @@ from datetime import datetime
 from time import monotonic
 from typing import Final
 
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.resources import LEASES, Json
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import LEASES, Json
 from dataimportcron.errors import (
     AlreadyExistsError,
     ConflictError,

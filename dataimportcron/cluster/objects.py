@@ -18,14 +18,14 @@ from pydantic import ValidationError
 
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import Dialect, StatusPlace
-from dataimportcron.cluster.differences import merge_patch
-from dataimportcron.cluster.plain_volumes import LABEL, as_data_volume, claim_metadata, is_plain_volume
-from dataimportcron.cluster.references import REFERRED, References
-from dataimportcron.cluster.reflector import Change, Reflector
-from dataimportcron.cluster.resources import PVCS, Json, ResourceType
-from dataimportcron.cluster.streams import KindStream
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import PVCS, Json, ResourceType
+from dataimportcron.cluster.documents.dialect import Dialect, StatusPlace
+from dataimportcron.cluster.documents.differences import merge_patch
+from dataimportcron.cluster.documents.plain_volumes import LABEL, as_data_volume, claim_metadata, is_plain_volume
+from dataimportcron.cluster.watching.references import REFERRED, References
+from dataimportcron.cluster.watching.reflector import Change, Reflector
+from dataimportcron.cluster.watching.streams import KindStream
 from dataimportcron.errors import (
     AlreadyExistsError,
     ApiUnavailableError,

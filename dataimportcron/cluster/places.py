@@ -13,15 +13,15 @@ from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claim_watch import SELECTED_NODE
-from dataimportcron.cluster.claims import Claims, is_of
-from dataimportcron.cluster.clones import Clones
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.holdups import HoldUp
-from dataimportcron.cluster.provisioners import FILESYSTEM
-from dataimportcron.cluster.records import annotations_of, is_bound, is_lost, is_made
-from dataimportcron.cluster.resources import PVCS, PVS, STORAGE_CLASSES, Json
-from dataimportcron.cluster.storage import class_of, owner_reference
+from dataimportcron.cluster.claims.claim_watch import SELECTED_NODE
+from dataimportcron.cluster.claims.claims import Claims, is_of
+from dataimportcron.cluster.classes.provisioners import FILESYSTEM
+from dataimportcron.cluster.classes.storage import class_of, owner_reference
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import PVCS, PVS, STORAGE_CLASSES, Json
+from dataimportcron.cluster.clones.clones import Clones
+from dataimportcron.cluster.documents.records import annotations_of, is_bound, is_lost, is_made
+from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.errors import (
     CloneWithoutSourceError,
     ConflictError,
@@ -30,7 +30,7 @@ from dataimportcron.errors import (
     VolumeTooSmallError,
 )
 from dataimportcron.manifests import is_externally_populated, volume_spec
-from dataimportcron.ports import CloneSource, Reservation
+from dataimportcron.values import CloneSource, Reservation
 
 STATIC_VOLUMES: Final = "cdi.kubevirt.io/storage.persistentVolumeList"
 """On a claim that is made for a PersistentVolume that is reserved for it: the names of those that will do, as JSON."""

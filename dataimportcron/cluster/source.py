@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataimportcron.cluster.access import ClusterAccess
-from dataimportcron.cluster.image_streams import ImageStreams
-from dataimportcron.cluster.node_pull import NodeDigest
-from dataimportcron.cluster.settings import ClusterSettings
+from dataimportcron.cluster.jobs.image_streams import ImageStreams
+from dataimportcron.cluster.jobs.node_pull import NodeDigest
+from dataimportcron.cluster.registries.access import ClusterAccess
+from dataimportcron.cluster.registries.settings import ClusterSettings
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.oci.lookups import Lookup, Lookups, Pace
 from dataimportcron.oci.manifest import Platform
-from dataimportcron.ports import ImageSource, ResolvedImage
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource, ResolvedImage
 
 
 class ClusterSource:

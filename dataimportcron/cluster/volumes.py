@@ -6,26 +6,33 @@ from collections.abc import Mapping
 
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
-from dataimportcron.cluster.attempts import Attempts
-from dataimportcron.cluster.claim_watch import ClaimWatch
-from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.clones import Clones, disk_in
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.placements import Placements
+from dataimportcron.cluster.claims.claim_watch import ClaimWatch
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
+from dataimportcron.cluster.classes.placements import Placements
+from dataimportcron.cluster.classes.provisioners import FILESYSTEM
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import (
+    PODS,
+    PVCS,
+    VOLUME_CLONE_SOURCES,
+    VOLUME_SNAPSHOTS,
+    Json,
+    ResourceType,
+)
+from dataimportcron.cluster.clones.clones import Clones, disk_in
+from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot, missing
+from dataimportcron.cluster.clones.temporaries import Temporaries
+from dataimportcron.cluster.documents.plain_volumes import is_plain_volume
+from dataimportcron.cluster.documents.records import is_whole, owner_of, record_of
+from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.places import Places
-from dataimportcron.cluster.plain_volumes import is_plain_volume
-from dataimportcron.cluster.provisioners import FILESYSTEM
-from dataimportcron.cluster.records import is_whole, owner_of, record_of
-from dataimportcron.cluster.resources import PODS, PVCS, VOLUME_CLONE_SOURCES, VOLUME_SNAPSHOTS, Json, ResourceType
-from dataimportcron.cluster.sources import clonable_claim, clonable_snapshot, missing
-from dataimportcron.cluster.temporaries import Temporaries
-from dataimportcron.cluster.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
 from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
-from dataimportcron.ports import (
+from dataimportcron.ports import Objects
+from dataimportcron.values import (
     ClaimState,
     Clonable,
     CloneSource,
-    Objects,
     Placement,
     Reservation,
     SourceKind,

@@ -9,7 +9,7 @@ from typing import Final
 
 from dataimportcron.api.types import DataImportCron, DataVolume, Resource
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.reflector import Change
+from dataimportcron.cluster.watching.reflector import Change
 
 _PAUSE: Final = 1.0
 """Seconds after which there is an answer, if nothing happens."""

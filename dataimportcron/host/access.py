@@ -20,14 +20,14 @@ from dataimportcron.api.contents import certificates_in, missing, secret_content
 from dataimportcron.api.types import ConfigMap, Secret
 from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError
 from dataimportcron.host.files import locked, try_lock_existing
-from dataimportcron.host.state import Settings, StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import Settings, StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.oci.credentials import DOCKER_CONFIG_KEY, Credentials, from_secret, to_docker_config
 from dataimportcron.oci.docker_config import find_credentials
 from dataimportcron.oci.endpoints import endpoints_of
 from dataimportcron.oci.registry import Access
-from dataimportcron.ports import ImageSource
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource
 
 _FILE_NAME = re.compile(r"(?!\.\.?$)[-._a-zA-Z0-9]{1,253}", re.ASCII)
 _KEY_RULE = "a key is of letters, digits, '-', '_' and '.'"

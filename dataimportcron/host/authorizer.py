@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataimportcron.api.types import Resource
-from dataimportcron.ports import CloneSource
+from dataimportcron.values import CloneSource
 
 
 class HostAuthorizer:

@@ -18,11 +18,11 @@ from pathlib import Path
 from time import monotonic
 
 from dataimportcron.errors import CloneWithoutSourceError, TargetBusyError, VolumeTooSmallError
-from dataimportcron.host import qemu_img
+from dataimportcron.host.disks import qemu_img
+from dataimportcron.host.disks.qemu_img import Stopped
 from dataimportcron.host.files import try_lock
-from dataimportcron.host.qemu_img import Stopped
 from dataimportcron.host.volumes import QCOW2, RAW, HostVolumes, storage_errors
-from dataimportcron.ports import CloneSource, SourceKind, Transfer, Volume, VolumeSpec
+from dataimportcron.values import CloneSource, SourceKind, Transfer, Volume, VolumeSpec
 
 FICLONE = 0x40049409
 """ioctl of linux/fs.h: share all blocks of another file."""

@@ -19,7 +19,7 @@ from time import monotonic, sleep
 
 from dataimportcron.errors import MissingDependencyError, TransientError
 from dataimportcron.host.files import write_atomically
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.naming import SEARCH_ATTRIBUTES
 
 HOST = "127.0.0.1"

@@ -15,13 +15,13 @@ from contextlib import suppress
 
 from dataimportcron.errors import ImporterDiedError, TargetBusyError, error_of
 from dataimportcron.host.access import HostAccess
+from dataimportcron.host.disks.local_disks import FILE_SCHEME
 from dataimportcron.host.files import try_lock_existing
-from dataimportcron.host.local_disks import FILE_SCHEME
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.importer.report import Progress, Result, parse_line
-from dataimportcron.ports import ImageSource, Transfer, VolumeSpec
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource, Transfer, VolumeSpec
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from time import monotonic
 from typing import TypeVar
 
 from dataimportcron.api.types import Resource
-from dataimportcron.host.records import Stamp
-from dataimportcron.host.scan import Scanner
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.records import Stamp
+from dataimportcron.host.state.scan import Scanner
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.together import Together
 
 R = TypeVar("R", bound=Resource)

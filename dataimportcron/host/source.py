@@ -6,13 +6,13 @@ from functools import partial
 
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.host.access import HostAccess
-from dataimportcron.host.local_disks import FILE_SCHEME, LocalDisks
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.disks.local_disks import FILE_SCHEME, LocalDisks
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.oci.archive import SCHEME, Archive, ArchiveReference
 from dataimportcron.oci.lookups import Lookup, Lookups, Pace
 from dataimportcron.oci.manifest import Platform
-from dataimportcron.ports import ImageSource, ResolvedImage
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource, ResolvedImage
 
 
 class HostSource:

@@ -27,14 +27,14 @@ from dataimportcron.errors import (
     TargetNotWritableError,
     TransientError,
 )
-from dataimportcron.host.backing import BackingFiles
+from dataimportcron.host.disks.backing import BackingFiles
+from dataimportcron.host.disks.folders import HIDDEN, StorageFolders, make_folder
+from dataimportcron.host.disks.openers import opener_of
 from dataimportcron.host.files import sync_folder, write_atomically
-from dataimportcron.host.folders import HIDDEN, StorageFolders, make_folder
-from dataimportcron.host.openers import opener_of
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.together import Together
 from dataimportcron.manifests import volume_spec
-from dataimportcron.ports import Clonable, CloneSource, Reservation, SourceKind, Volume, VolumeSpec
+from dataimportcron.values import Clonable, CloneSource, Reservation, SourceKind, Volume, VolumeSpec
 
 RAW, QCOW2 = "raw", "qcow2"
 _SUFFIXES = {RAW: ".img", QCOW2: ".qcow2"}

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from dataimportcron.cluster.detection import CDI_LEASE
+from dataimportcron.cluster.watching.detection import CDI_LEASE
 from dataimportcron.errors import TransientError
 from demo.cluster.installation import define_cdis
 from tests.cluster.full import Cluster

@@ -19,7 +19,7 @@ import yaml
 
 from dataimportcron.errors import TransientError
 from dataimportcron.host import dev_server
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from demo.cluster.forwarding import forwarding
 from demo.host import Disappointed, wait_for
 from deploy.image.build import CHECKOUT, Image

@@ -22,7 +22,7 @@ from dataimportcron.messages import (
     Trigger,
     Verdict,
 )
-from dataimportcron.ports import Transfer
+from dataimportcron.values import Transfer
 from tests.activities.conftest import NOW, Steps
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 

@@ -12,7 +12,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanUp, CleanUpInput, DropInput, PromoteInput, Trigger, Verdict
-from dataimportcron.ports import Placement, SourceKind
+from dataimportcron.values import Placement, SourceKind
 from tests.activities.conftest import NOW
 from tests.support.home import DATA_SOURCE, NAMESPACE
 from tests.support.snapshots import readied, snapshotting

@@ -9,7 +9,7 @@ from temporalio.exceptions import ApplicationError
 from dataimportcron.api.types import DataVolume
 from dataimportcron.manifests import volume_spec
 from dataimportcron.messages import DropInput, PopulateInput, Step, Trigger, Verdict
-from dataimportcron.ports import CloneSource
+from dataimportcron.values import CloneSource
 from tests.activities.conftest import NOW
 from tests.support.home import DATA_SOURCE, NAMESPACE
 

@@ -10,7 +10,7 @@ from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.manifests import with_labels
 from dataimportcron.messages import PopulateInput, Step
-from dataimportcron.ports import CloneSource, Reservation, Transfer
+from dataimportcron.values import CloneSource, Reservation, Transfer
 from tests.activities.conftest import NOW
 from tests.support.home import DATA_SOURCE, NAMESPACE
 

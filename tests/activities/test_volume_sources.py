@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron.messages import Step, Trigger, Verdict
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.values import VolumeSpec
 from tests.support.home import NAMESPACE, SIZE
 from tests.support.volume_files import content, overwrite
 

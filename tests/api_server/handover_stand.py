@@ -4,8 +4,8 @@ import asyncio
 from itertools import count
 from types import SimpleNamespace
 
-from dataimportcron.cluster.handover import Handover, reference
-from dataimportcron.cluster.resources import PVCS, PVS
+from dataimportcron.cluster.client.resources import PVCS, PVS
+from dataimportcron.cluster.clones.handover import Handover, reference
 from dataimportcron.errors import ObjectNotFoundError
 
 GOLDEN, TENANT, OTHER = "handover-images", "handover-tenant", "handover-stranger"

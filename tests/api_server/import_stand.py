@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.resources import JOBS, PODS
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.resources import JOBS, PODS
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.importer.report import SUCCEEDED, Result
 from dataimportcron.manifests import volume_spec
-from dataimportcron.ports import ImageSource
+from dataimportcron.values import ImageSource
 
 DIGEST = f"sha256:{'1' * 64}"
 SETTINGS = PodSettings(image="registry.example/dataimportcron@sha256:0", mirrors={"quay.io/hosts.toml": "server = ''"})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from dataimportcron.cluster.records import COMPLETE, Record
-from dataimportcron.cluster.resources import DATA_SOURCES, DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.client.resources import DATA_SOURCES, DATA_VOLUMES, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.documents.records import COMPLETE, Record
 from dataimportcron.errors import DataImportCronError
 from tests.api_server.volume_stand import plane, stand
 from tests.support.facts import NOW

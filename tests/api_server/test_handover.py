@@ -5,9 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dataimportcron.cluster.handover import HANDED_OVER, Handover, immovable, reference
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import NAMESPACES, PODS, PVCS, PVS, STORAGE_CLASSES
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import NAMESPACES, PODS, PVCS, PVS, STORAGE_CLASSES
+from dataimportcron.cluster.clones.handover import HANDED_OVER, Handover, immovable, reference
 from dataimportcron.errors import (
     AlreadyExistsError,
     ConflictError,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dataimportcron.cluster.image_streams import ImageStreams
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.jobs.image_streams import ImageStreams
 from dataimportcron.errors import ImageNotFoundError, InvalidReferenceError
-from dataimportcron.ports import ImageSource
+from dataimportcron.values import ImageSource
 
 DEFINITION = {
     "apiVersion": "apiextensions.k8s.io/v1",

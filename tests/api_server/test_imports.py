@@ -13,14 +13,14 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.attempts import Attempts
-from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.dialect import standalone
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, PVCS
+from dataimportcron.cluster.documents.dialect import standalone
+from dataimportcron.cluster.documents.records import ATTEMPT, COMPLETE, attempt_of, record_of
+from dataimportcron.cluster.jobs.attempts import Attempts
+from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, Attempt
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.pods import LABEL_VOLUME, Attempt
-from dataimportcron.cluster.records import ATTEMPT, COMPLETE, attempt_of, record_of
-from dataimportcron.cluster.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, PVCS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import (
     ConflictError,

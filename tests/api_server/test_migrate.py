@@ -17,10 +17,10 @@ import pytest
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.migration import ANNOTATION_MIGRATED, to_cdi, to_us
-from dataimportcron.cluster.mover import Mover
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.migration.mover import Mover
+from dataimportcron.cluster.migration.steps import ANNOTATION_MIGRATED, to_cdi, to_us
 from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import InUseError

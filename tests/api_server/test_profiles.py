@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.profile_keeper import ProfileKeeper
-from dataimportcron.cluster.resources import CDI_CONFIGS, STORAGE_CLASSES, STORAGE_PROFILES, VOLUME_SNAPSHOT_CLASSES
-from dataimportcron.cluster.storage_watch import StorageWatch
+from dataimportcron.cluster.classes.profile_keeper import ProfileKeeper
+from dataimportcron.cluster.classes.storage_watch import StorageWatch
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import (
+    CDI_CONFIGS,
+    STORAGE_CLASSES,
+    STORAGE_PROFILES,
+    VOLUME_SNAPSHOT_CLASSES,
+)
 from dataimportcron.errors import ObjectNotFoundError
 
 RESOURCES = {"requests": {"cpu": "100m"}, "limits": {"memory": "600Mi"}}

@@ -11,9 +11,9 @@ import pytest
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.client.resources import DATA_VOLUMES, PVCS
+from dataimportcron.cluster.documents.records import COMPLETE, owner_of
 from dataimportcron.cluster.places import STATIC_VOLUMES
-from dataimportcron.cluster.records import COMPLETE, owner_of
-from dataimportcron.cluster.resources import DATA_VOLUMES, PVCS
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.messages import Step
 from tests.api_server.import_stand import RESOURCE_QUOTA

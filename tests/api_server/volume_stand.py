@@ -13,13 +13,20 @@ from activities.data_volume import DataVolumeActivities
 from dataimportcron import naming
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
-from dataimportcron.cluster.claim_watch import ClaimWatch
-from dataimportcron.cluster.claims import Claims
-from dataimportcron.cluster.dialect import standalone
+from dataimportcron.cluster.claims.claim_watch import ClaimWatch
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import (
+    DATA_SOURCES,
+    DATA_VOLUMES,
+    EVENTS,
+    NAMESPACES,
+    PVCS,
+    VOLUME_SNAPSHOTS,
+)
+from dataimportcron.cluster.documents.dialect import standalone
 from dataimportcron.cluster.events import ClusterEvents
-from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.resources import DATA_SOURCES, DATA_VOLUMES, EVENTS, NAMESPACES, PVCS, VOLUME_SNAPSHOTS
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.messages import PopulateInput

@@ -9,14 +9,14 @@ import pytest
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.resources import JOBS, PVCS, VOLUME_SNAPSHOTS
 from dataimportcron.cluster.cloner import ClusterCloner
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.records import COMPLETE, LABEL_CLONE, Record
-from dataimportcron.cluster.resources import JOBS, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.documents.records import COMPLETE, LABEL_CLONE, Record
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.manifests import volume_spec
-from dataimportcron.ports import CloneSource
+from dataimportcron.values import CloneSource
 from tests.cluster.objects import claim, pod, run_pod
 
 MIB = 1 << 20

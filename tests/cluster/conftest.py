@@ -1,8 +1,8 @@
 import pytest
 
 from dataimportcron.api.crds import SETTINGS, STANDALONE
-from dataimportcron.cluster.dialect import standalone
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.documents.dialect import standalone
 from dataimportcron.cluster.objects import ClusterObjects
 from tests.cluster.fixtures import cluster, namespace
 from tests.support.running import all_closed, running

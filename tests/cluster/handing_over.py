@@ -5,9 +5,9 @@ import asyncio
 import os
 import signal
 
-from dataimportcron.cluster.handover import Handover
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import PVCS
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import PVCS
+from dataimportcron.cluster.clones.handover import Handover
 from dataimportcron.errors import ObjectNotFoundError
 
 STEPS = ("before patch", "after patch", "before delete", "after delete")

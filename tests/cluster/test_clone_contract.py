@@ -16,10 +16,10 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.resources import DATA_VOLUMES, NAMESPACES, PVCS
 from dataimportcron.cluster.cloner import ClusterCloner
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.resources import DATA_VOLUMES, NAMESPACES, PVCS
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import AlreadyExistsError, ObjectNotFoundError
 from tests.cluster.objects import pod, run_pod

@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from dataimportcron.cluster.records import COMPLETE, LABEL_CLONE
-from dataimportcron.cluster.resources import DATA_VOLUMES, JOBS, PVCS
-from dataimportcron.cluster.temporaries import Temporaries
+from dataimportcron.cluster.client.resources import DATA_VOLUMES, JOBS, PVCS
+from dataimportcron.cluster.clones.temporaries import Temporaries
+from dataimportcron.cluster.documents.records import COMPLETE, LABEL_CLONE
 from dataimportcron.errors import CloneWithoutSourceError, VolumeTooSmallError
-from dataimportcron.ports import CloneSource, SourceKind
+from dataimportcron.values import CloneSource, SourceKind
 from tests.cluster.clone_stand import BLOCK, FILES, GOLDEN, MIB, Killed, Mortal, golden, home, record
 from tests.cluster.objects import claim, pod
 from tests.cluster.releases import program

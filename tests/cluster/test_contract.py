@@ -13,13 +13,13 @@ from types import SimpleNamespace
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, DATA_VOLUMES, NAMESPACES
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.resources import CONFIG_MAPS, DATA_VOLUMES, NAMESPACES
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import AlreadyExistsError
-from dataimportcron.ports import ImageSource
+from dataimportcron.values import ImageSource
 from tests.cluster.images import write_image
 from tests.cluster.objects import pod, run_pod
 from tests.cluster.releases import layer_of, program

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 
-from dataimportcron.cluster.handover import reference
+from dataimportcron.cluster.clones.handover import reference
 from tests.cluster.handing_over import STEPS
 from tests.cluster.objects import claim, pod, run_pod
 

@@ -11,16 +11,16 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, PODS, PVCS
+from dataimportcron.cluster.documents.records import attempt_of
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.node_pull import NodeDigest
-from dataimportcron.cluster.pods import LABEL_VOLUME, PodSettings
-from dataimportcron.cluster.records import attempt_of
-from dataimportcron.cluster.resources import CONFIG_MAPS, PODS, PVCS
+from dataimportcron.cluster.jobs.node_pull import NodeDigest
+from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import ImageNotFoundError, ImporterDiedError, InvalidImageError, TargetNotWritableError
 from dataimportcron.manifests import volume_spec
-from dataimportcron.ports import ImageSource
+from dataimportcron.values import ImageSource
 from tests.cluster.images import write_image
 from tests.cluster.objects import IMPORTER, pod, run_pod
 from tests.cluster.releases import layer_of, program

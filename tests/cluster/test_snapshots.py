@@ -21,22 +21,22 @@ from dataimportcron import naming
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
-from dataimportcron.cluster.claims import Claims
+from dataimportcron.cluster.claims.claims import Claims
+from dataimportcron.cluster.classes.placements import Placements
+from dataimportcron.cluster.classes.profile_keeper import ProfileKeeper
+from dataimportcron.cluster.classes.storage_watch import StorageWatch
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, PVCS, STORAGE_PROFILES, VOLUME_SNAPSHOTS
 from dataimportcron.cluster.cloner import ClusterCloner
-from dataimportcron.cluster.dialect import beside, standalone
+from dataimportcron.cluster.documents.dialect import beside, standalone
 from dataimportcron.cluster.events import ClusterEvents
 from dataimportcron.cluster.importer import ClusterImporter
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.placements import Placements
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.profile_keeper import ProfileKeeper
-from dataimportcron.cluster.resources import CONFIG_MAPS, PVCS, STORAGE_PROFILES, VOLUME_SNAPSHOTS
-from dataimportcron.cluster.storage_watch import StorageWatch
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import ConflictError, ObjectNotFoundError
 from dataimportcron.messages import LookupInput, ObjectRef, PopulateInput, PromoteInput, Trigger, Verdict
-from dataimportcron.ports import ResolvedImage, SourceKind
+from dataimportcron.values import ResolvedImage, SourceKind
 from demo.cluster.installation import define_cdis
 from deploy.image.build import CHECKOUT
 from tests.cluster.images import write_image

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 import yaml
 
-from dataimportcron.cluster.temporaries import PERIOD
+from dataimportcron.cluster.clones.temporaries import PERIOD
 from dataimportcron.errors import TransientError
 from demo.cluster.__main__ import registry_client
 from demo.cluster.beside import playing_cdi

@@ -6,8 +6,8 @@ import pytest
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.records import owner_of
-from dataimportcron.cluster.resources import JOBS, PODS, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.client.resources import JOBS, PODS, PVCS, VOLUME_SNAPSHOTS
+from dataimportcron.cluster.documents.records import owner_of
 from dataimportcron.errors import DataImportCronError
 from tests.cluster.objects import claim, pod, run_pod
 from tests.cluster.releases import program

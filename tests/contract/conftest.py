@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.api.types import ConfigMap, ObjectMeta, Resource
-from dataimportcron.host.records import Document
-from dataimportcron.host.state import StateFolder
-from dataimportcron.ports import ImageSource
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.records import Document
+from dataimportcron.values import ImageSource
 from demo.push import Image, disk_layer, push
 from demo.registry import RunningRegistry, client, registry
 from tests.support.fakes import FakeImporter, FakeSource

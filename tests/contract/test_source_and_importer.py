@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron.errors import ImageNotFoundError
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.values import VolumeSpec
 from tests.support.volume_files import content, status
 
 MIB = 1 << 20

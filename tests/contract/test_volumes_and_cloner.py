@@ -14,7 +14,7 @@ import pytest
 
 from dataimportcron.api.types import DataVolumeSpec
 from dataimportcron.errors import InUseError, MissingDependencyError, VolumeTooSmallError
-from dataimportcron.ports import CloneSource, SourceKind, VolumeSpec
+from dataimportcron.values import CloneSource, SourceKind, VolumeSpec
 from tests.support.volume_files import content, overwrite, status
 
 SOURCE = CloneSource(namespace="golden", name="source")

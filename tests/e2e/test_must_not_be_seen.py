@@ -17,7 +17,7 @@ import pytest
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.errors import ObjectNotFoundError
-from dataimportcron.host.records import stamp_of
+from dataimportcron.host.state.records import stamp_of
 from dataimportcron.messages import PollResult
 from dataimportcron.naming import import_name
 from demo.push import Image, delete_tag, disk_layer, layer, push

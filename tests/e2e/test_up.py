@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.host import dev_server
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from demo.host import PROGRAM, descendants, wait_for
 from demo.push import Image, disk_layer, push
 from demo.story import CRON, DATA_SOURCE, NAMESPACE, REPOSITORY, SAMPLES

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dataimportcron.host.scan import Scanner
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.scan import Scanner
+from dataimportcron.host.state.store import Store
 from tests.support.home import cron_document, keep_volumes_inside
 
 

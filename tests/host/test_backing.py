@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dataimportcron.host import backing as module
-from dataimportcron.host.backing import BackingFiles
-from dataimportcron.host.qcow2_header import MAGIC
+from dataimportcron.host.disks import backing as module
+from dataimportcron.host.disks.backing import BackingFiles
+from dataimportcron.host.disks.qcow2_header import MAGIC
 from tests.support.overlays import make_overlay
 from tests.support.storage import denied, public_folder
 

@@ -14,7 +14,7 @@ import pytest
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.values import VolumeSpec
 from tests.support.overlays import make_overlay
 from tests.support.storage import mounted
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.errors import NoSpaceError, StorageUnavailableError, TargetNotWritableError
-from dataimportcron.host import folders as module
 from dataimportcron.host.cloner import HostCloner
-from dataimportcron.host.folders import StorageFolders
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.disks import folders as module
+from dataimportcron.host.disks.folders import StorageFolders
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import CloneSource, VolumeSpec
+from dataimportcron.values import CloneSource, VolumeSpec
 from tests.support.home import keep_volumes_inside
 from tests.support.storage import denied, mounted, public_folder
 

@@ -17,7 +17,7 @@ from dataimportcron import errors
 from dataimportcron.api.types import ConfigMap, ObjectMeta
 from dataimportcron.errors import ImporterDiedError, MissingDependencyError, TargetBusyError
 from dataimportcron.host.files import try_lock
-from dataimportcron.ports import ImageSource, VolumeSpec
+from dataimportcron.values import ImageSource, VolumeSpec
 from demo.push import Image, disk_layer, push
 from demo.registry import client, registry
 from tests.support.home import keep_volumes_inside
@@ -139,8 +139,8 @@ async def test_one_that_hears_nothing_is_killed(home, state, release, monkeypatc
 _WORKER = """
 import asyncio, sys
 from pathlib import Path
-from dataimportcron.host.state import StateFolder
-from dataimportcron.ports import ImageSource, VolumeSpec
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.values import ImageSource, VolumeSpec
 from worker.build import host_home
 image = ImageSource(namespace="golden", url=sys.argv[2], architecture="amd64", cert_config_map="certs")
 volume = VolumeSpec(namespace="golden", name="fedora-1", uid="uid-1", size=2 << 20)

@@ -8,8 +8,8 @@ import os
 import pytest
 
 from dataimportcron.errors import MissingDependencyError
-from dataimportcron.host import local_disks
-from dataimportcron.host.local_disks import LocalDisks
+from dataimportcron.host.disks import local_disks
+from dataimportcron.host.disks.local_disks import LocalDisks
 
 
 def sha256(content):

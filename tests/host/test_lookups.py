@@ -21,8 +21,8 @@ from dataimportcron.errors import (
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.source import HostSource
 from dataimportcron.oci import lookups as module
-from dataimportcron.ports import ImageSource
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource
 from demo.push import OCI_MANIFEST
 from tests.support.fault_registry import Reply, fault_registry
 

@@ -11,10 +11,10 @@ import yaml
 
 from dataimportcron.api.types import DataImportCron, DataSource, Secret
 from dataimportcron.errors import ObjectNotFoundError
-from dataimportcron.host.manifest_folders import ManagedObjectError, refuse_managed
-from dataimportcron.host.scan import Scanner
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.manifest_folders import ManagedObjectError, refuse_managed
+from dataimportcron.host.state.scan import Scanner
+from dataimportcron.host.state.store import Store
 from dataimportcron.manifests import with_annotations, with_labels
 from tests.host.conftest import Clock
 from tests.support.home import DATA_SOURCE, NAMESPACE, cron_document

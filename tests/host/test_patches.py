@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from dataimportcron.api.meta import Condition
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.store import Store
 from dataimportcron.manifests import with_annotations, with_labels, with_status
 from tests.support.home import NAME, NAMESPACE
 

@@ -12,8 +12,8 @@ from dataimportcron.api.types import KINDS
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.source import HostSource
-from dataimportcron.ports import ImageSource
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource
 from tests.support.loopback import serve
 
 NAMESPACE = "golden"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.host.cloner import HostCloner
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import VolumeSpec
+from dataimportcron.values import VolumeSpec
 from tests.support.home import keep_volumes_inside
 from tests.support.overlays import make_overlay
 from tests.support.storage import as_root, public_folder
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 _ASK = """
 import os, sys
 from pathlib import Path
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.volumes import HostVolumes
 if sys.argv[2:] and os.geteuid() == 0:
     os.setgroups([])

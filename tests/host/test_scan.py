@@ -190,9 +190,9 @@ def test_a_dangling_link_is_no_deletion(store, clock, path):
 _AS_NOBODY = """
 import os, sys
 from pathlib import Path
-from dataimportcron.host.scan import Scanner
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.scan import Scanner
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 store = Store(StateFolder(Path(sys.argv[1])))
 if os.geteuid() == 0:
     os.setgroups([])

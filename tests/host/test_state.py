@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.host.state import LAYOUT, Settings, StateError, StateFolder
+from dataimportcron.host.state.folder import LAYOUT, Settings, StateError, StateFolder
 
 
 def test_the_option_goes_before_the_variable(monkeypatch, tmp_path):
@@ -48,7 +48,7 @@ def test_identity_is_drawn_once(state):
 
 
 def test_two_processes_draw_one_identity(state):
-    program = "import sys; from pathlib import Path; from dataimportcron.host.state import StateFolder; "
+    program = "import sys; from pathlib import Path; from dataimportcron.host.state.folder import StateFolder; "
     program += "print(StateFolder(Path(sys.argv[1])).identity())"
     command = [sys.executable, "-c", program, str(state.path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

@@ -15,9 +15,9 @@ import yaml
 
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Secret
 from dataimportcron.errors import ConflictError, InvalidObjectError, ObjectNotFoundError
-from dataimportcron.host.cache import is_settled
-from dataimportcron.host.records import Record
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.cache import is_settled
+from dataimportcron.host.state.records import Record
+from dataimportcron.host.state.store import Store
 from dataimportcron.manifests import with_annotations, with_labels, with_status
 from tests.support.home import NAME, NAMESPACE
 
@@ -362,8 +362,8 @@ _WRITER = """
 import sys
 from pathlib import Path
 from dataimportcron.api.types import DataSource
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 store = Store(StateFolder(Path(sys.argv[1])))
 print("ready", flush=True)
 for number in range(10**9):

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from dataimportcron.api.types import KINDS, DataImportCron
-from dataimportcron.host.scan import Scanner
-from dataimportcron.host.state import LAYOUT, StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import LAYOUT, StateFolder
+from dataimportcron.host.state.scan import Scanner
+from dataimportcron.host.state.store import Store
 from tests.support.home import NAME, NAMESPACE, cron_document
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +29,8 @@ import sys
 from pathlib import Path
 from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.host import clock
-from dataimportcron.host.state import LAYOUT, StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import LAYOUT, StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.manifests import data_source_of, with_annotations, with_status
 document = json.loads(sys.argv[2])
 assert LAYOUT == 1
@@ -50,7 +50,7 @@ store.delete(gone)
 _PREPARE = """
 import os, signal, sys
 from pathlib import Path
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 left = int(sys.argv[2])
 def counted(call):
     def wrapper(*arguments, **options):

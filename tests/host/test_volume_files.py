@@ -26,7 +26,7 @@ from dataimportcron.errors import (
 from dataimportcron.host.cloner import HostCloner
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import CloneSource, VolumeSpec
+from dataimportcron.values import CloneSource, VolumeSpec
 from demo.host import wait_for
 from tests.support.home import keep_volumes_inside
 from tests.support.storage import as_root, loop_device, mounted

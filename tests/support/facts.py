@@ -16,7 +16,7 @@ from dataimportcron.manifests import (
     with_status,
 )
 from dataimportcron.messages import Trigger
-from dataimportcron.ports import ResolvedImage
+from dataimportcron.values import ResolvedImage
 from tests.support.home import DATA_SOURCE, cron_document
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

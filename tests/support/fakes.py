@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from dataimportcron.errors import DataImportCronError, ImageNotFoundError
 from dataimportcron.host.volumes import HostVolumes
-from dataimportcron.ports import ImageSource, ResolvedImage, Transfer, VolumeSpec
+from dataimportcron.values import ImageSource, ResolvedImage, Transfer, VolumeSpec
 
 
 def digest_of(content: bytes) -> str:

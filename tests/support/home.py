@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.messages import ObjectRef
 from tests.support.fakes import FakeImporter, FakeSource

@@ -14,7 +14,7 @@ from typing import Any
 
 from dataimportcron.api.types import DataImportCron, DataSource
 from dataimportcron.errors import ObjectNotFoundError
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from tests.support.layout import ImageLayout, write_tar
 from worker.build import HostHome, host_home
 

@@ -8,7 +8,8 @@ import pytest
 
 from dataimportcron.api.snapshots import VolumeSnapshot, VolumeSnapshotStatus
 from dataimportcron.api.types import KINDS, DataVolumeSpec
-from dataimportcron.ports import Placement, SourceKind, Volumes
+from dataimportcron.ports import Volumes
+from dataimportcron.values import Placement, SourceKind
 from tests.support.home import TestHome
 
 SNAPSHOTS = Placement(storage_class="fast", form=SourceKind.SNAPSHOT, snapshot_class="snaps")

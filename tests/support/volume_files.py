@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dataimportcron.ports import Volume
+from dataimportcron.values import Volume
 
 
 def content(volume: Volume) -> bytes:

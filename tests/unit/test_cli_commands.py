@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dataimportcron.host.state import Settings, StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import Settings, StateFolder
+from dataimportcron.host.state.store import Store
 from tests.support.home import NAME, NAMESPACE, cron_document
 from worker.cli import COMMANDS, main, parser
 from worker.cli.examples import EXAMPLES, EXIT_CODES

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from dataimportcron.cluster.answers import failure, failure_in_watch
+from dataimportcron.cluster.client.answers import failure, failure_in_watch
 from dataimportcron.errors import (
     AlreadyExistsError,
     ApiUnavailableError,

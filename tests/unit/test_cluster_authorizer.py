@@ -4,8 +4,8 @@ import pytest
 import yaml
 
 from dataimportcron.cluster.authorizer import ways_to_clone
-from dataimportcron.cluster.requester import BINDING, NAME, POLICY, Belief, Requester
-from dataimportcron.ports import CloneSource, SourceKind
+from dataimportcron.cluster.clones.requester import BINDING, NAME, POLICY, Belief, Requester
+from dataimportcron.values import CloneSource, SourceKind
 from deploy.image.build import CHECKOUT
 from tests.support.facts import NOW
 

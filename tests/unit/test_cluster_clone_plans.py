@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron import naming
-from dataimportcron.cluster.clone_plans import (
+from dataimportcron.cluster.classes.storage import StorageFacts
+from dataimportcron.cluster.clones.plans import (
     ANNOTATION_CLONE_OF,
     ANNOTATION_WAY,
     Origin,
@@ -17,10 +18,9 @@ from dataimportcron.cluster.clone_plans import (
     plan_of,
     way_of,
 )
-from dataimportcron.cluster.records import LABEL_CLONE
-from dataimportcron.cluster.storage import StorageFacts
+from dataimportcron.cluster.documents.records import LABEL_CLONE
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.ports import CloneSource, SourceKind
+from dataimportcron.values import CloneSource, SourceKind
 
 GIB = 1 << 30
 PVC = CloneSource(namespace="golden", name="fedora")

@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 import yaml
 
-from dataimportcron.cluster import connection as module
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import PODS
+from dataimportcron.cluster.client import connection as module
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import PODS
 from dataimportcron.errors import ApiUnavailableError, ForbiddenError
 from tests.support.loopback import serve
 

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, ObjectMeta
-from dataimportcron.cluster.dialect import OWN_LABEL_CLEANUP, OWN_LABEL_CRON, StatusPlace, beside, standalone
-from dataimportcron.cluster.differences import merge_patch
-from dataimportcron.cluster.plain_volumes import as_data_volume, claim_metadata, is_plain_volume
-from dataimportcron.cluster.resources import PVCS
+from dataimportcron.cluster.client.resources import PVCS
+from dataimportcron.cluster.documents.dialect import OWN_LABEL_CLEANUP, OWN_LABEL_CRON, StatusPlace, beside, standalone
+from dataimportcron.cluster.documents.differences import merge_patch
+from dataimportcron.cluster.documents.plain_volumes import as_data_volume, claim_metadata, is_plain_volume
 from dataimportcron.manifests import managed_labels
 
 BESIDE, ALONE = beside(frozenset()), standalone(frozenset())

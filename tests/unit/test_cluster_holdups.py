@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dataimportcron.cluster.following import how_it_died
-from dataimportcron.cluster.holdups import HoldUp, hold_up, is_pulling
-from dataimportcron.cluster.node_pull import pull_error
-from dataimportcron.cluster.waiting import Waiting
+from dataimportcron.cluster.jobs.following import how_it_died
+from dataimportcron.cluster.jobs.holdups import HoldUp, hold_up, is_pulling
+from dataimportcron.cluster.jobs.node_pull import pull_error
+from dataimportcron.cluster.jobs.waiting import Waiting
 from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError, UnauthorizedError
 
 CLAIM = {"metadata": {"name": "fedora-1", "namespace": "golden", "uid": "c"}, "status": {"phase": "Bound"}}

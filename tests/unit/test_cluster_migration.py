@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from dataimportcron import naming
-from dataimportcron.cluster.migration import ANNOTATION_MIGRATED, OWN_CRONS, Action, Facts, to_cdi, to_us
-from dataimportcron.cluster.plain_volumes import ANNOTATION_PHASE
-from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, PVCS
+from dataimportcron.cluster.client.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, PVCS
+from dataimportcron.cluster.documents.plain_volumes import ANNOTATION_PHASE
+from dataimportcron.cluster.migration.steps import ANNOTATION_MIGRATED, OWN_CRONS, Action, Facts, to_cdi, to_us
 from dataimportcron.errors import AlreadyExistsError, InUseError, InvalidObjectError
 from tests.support.facts import A, B
 

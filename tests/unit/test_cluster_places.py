@@ -3,9 +3,9 @@
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claim_watch import SELECTED_NODE, state_of
+from dataimportcron.cluster.claims.claim_watch import SELECTED_NODE, state_of
+from dataimportcron.cluster.documents.records import ATTEMPT, COMPLETE, Record, is_whole
 from dataimportcron.cluster.places import STATIC_VOLUMES, Places, is_given, is_reserved_for, waits_for_consumer
-from dataimportcron.cluster.records import ATTEMPT, COMPLETE, Record, is_whole
 
 OWNER = {"kind": "DataVolume", "name": "vm", "uid": "u1", "controller": True}
 WAITING = {"metadata": {"name": "late"}, "volumeBindingMode": "WaitForFirstConsumer"}

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from dataimportcron.cluster.cdi_config import CdiConfig, effective, preallocates, read_cdi_config
-from dataimportcron.cluster.node_pull import digest_of, has_image_volumes, lookup_job
-from dataimportcron.cluster.pods import Attempt, PodSettings, files_of, import_job
+from dataimportcron.cluster.jobs.node_pull import digest_of, has_image_volumes, lookup_job
+from dataimportcron.cluster.jobs.pods import Attempt, PodSettings, files_of, import_job
+from dataimportcron.cluster.registries.cdi_config import CdiConfig, effective, preallocates, read_cdi_config
 from dataimportcron.errors import InvalidImageError
-from dataimportcron.ports import ImageSource
+from dataimportcron.values import ImageSource
 
 DIGEST = f"sha256:{'1' * 64}"
 SETTINGS = PodSettings(image="registry.example/dataimportcron@sha256:0")

@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dataimportcron.cluster.placements import placement_of
-from dataimportcron.cluster.profiles import (
+from dataimportcron.cluster.classes.placements import placement_of
+from dataimportcron.cluster.classes.profiles import (
     clone_strategy,
     config_status,
     is_left_behind,
@@ -16,9 +16,9 @@ from dataimportcron.cluster.profiles import (
     snapshot_class_of_imports,
     source_format,
 )
-from dataimportcron.cluster.provisioners import PROVISIONERS, capabilities_of, is_known_provisioner
-from dataimportcron.cluster.storage import StorageFacts
-from dataimportcron.ports import Placement, SourceKind
+from dataimportcron.cluster.classes.provisioners import PROVISIONERS, capabilities_of, is_known_provisioner
+from dataimportcron.cluster.classes.storage import StorageFacts
+from dataimportcron.values import Placement, SourceKind
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 GOOGLE = "pd.csi.storage.gke.io"

@@ -5,11 +5,19 @@ from __future__ import annotations
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.image_streams import newest, split
-from dataimportcron.cluster.records import ATTEMPT, COMPLETE, Record, attempt_of, is_made, labels_from, record_of
-from dataimportcron.cluster.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
+from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
+from dataimportcron.cluster.documents.records import (
+    ATTEMPT,
+    COMPLETE,
+    Record,
+    attempt_of,
+    is_made,
+    labels_from,
+    record_of,
+)
+from dataimportcron.cluster.jobs.image_streams import newest, split
 from dataimportcron.errors import ImageNotFoundError, InvalidReferenceError
-from dataimportcron.ports import CloneSource, SourceKind, VolumeSpec
+from dataimportcron.values import CloneSource, SourceKind, VolumeSpec
 
 RECORD = Record(uid="u1", size=10, digest="sha256:1", bytes_read=5, bytes_written=4, virtual_size=8)
 VOLUME = CloneSource(namespace="golden", name="fedora-1")

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from dataimportcron.cluster import reflector
-from dataimportcron.cluster.reflector import Reflector
+from dataimportcron.cluster.watching import reflector
+from dataimportcron.cluster.watching.reflector import Reflector
 from dataimportcron.errors import ApiUnavailableError, NotServedError
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dataimportcron.cluster.cdi_config import CdiConfig, read_cdi_config
-from dataimportcron.cluster.settings import IMAGE_VARIABLE, ClusterSettings, read_settings
+from dataimportcron.cluster.registries.cdi_config import CdiConfig, read_cdi_config
+from dataimportcron.cluster.registries.settings import IMAGE_VARIABLE, ClusterSettings, read_settings
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 from worker.cluster import pod_settings
 

@@ -5,9 +5,9 @@ from copy import deepcopy
 import pytest
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.records import COMPLETE, Record
-from dataimportcron.cluster.sources import clonable_claim, clonable_snapshot
-from dataimportcron.ports import Clonable
+from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot
+from dataimportcron.cluster.documents.records import COMPLETE, Record
+from dataimportcron.values import Clonable
 
 MIB = 1 << 20
 OWNER = {"kind": "DataVolume", "name": "disk", "uid": "u1", "controller": True}

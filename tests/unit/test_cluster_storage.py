@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from dataimportcron.cluster.storage import (
+from dataimportcron.cluster.classes.storage import (
     DEFAULT_OVERHEAD,
     StorageFacts,
     claim_of,

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.host import folders as storage
+from dataimportcron.host.disks import folders as storage
 from dataimportcron.host.files import try_lock
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.manifests import with_status
 from tests.support.home import NAME, NAMESPACE, cron_document
 from tests.support.storage import mounted

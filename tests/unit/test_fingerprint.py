@@ -7,7 +7,7 @@ from dataimportcron.api.meta import Condition
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataSourceSpec, DataVolume
 from dataimportcron.manifests import data_source_of, with_annotations, with_labels, with_status
-from dataimportcron.ports import ClaimState, Placement, SourceKind
+from dataimportcron.values import ClaimState, Placement, SourceKind
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE, cron_document
 from worker.binding import fingerprint
 from worker.binding.world import World

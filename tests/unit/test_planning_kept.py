@@ -22,7 +22,7 @@ from dataimportcron.manifests import (
     with_restore_size,
 )
 from dataimportcron.messages import Trigger, Verdict
-from dataimportcron.ports import Placement, SourceKind, Volume
+from dataimportcron.values import Placement, SourceKind, Volume
 from tests.support.facts import NOW, A, B, C, a_cron, an_import, condition, facts, resolved
 from tests.support.home import NAMESPACE
 

@@ -7,7 +7,7 @@ import pytest
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataSource
 from dataimportcron.errors import ObjectNotFoundError
-from dataimportcron.ports import Placement
+from dataimportcron.values import Placement
 from tests.support.home import DATA_SOURCE, NAMESPACE
 from tests.support.snapshots import readied, snapshotting
 from tests.support.temporal import eventually

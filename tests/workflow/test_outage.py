@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from dataimportcron.host import dev_server
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from tests.support.temporal import eventually
 from worker import engine
 from worker.binding import outage

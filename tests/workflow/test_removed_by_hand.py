@@ -5,7 +5,7 @@ from temporalio.client import WorkflowExecutionStatus
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import CloneWithoutSourceError
 from dataimportcron.messages import PollResult, Verdict
-from dataimportcron.ports import CloneSource
+from dataimportcron.values import CloneSource
 from tests.support.home import DATA_SOURCE, NAMESPACE, URL
 from tests.support.temporal import eventually
 from worker.binding import bind

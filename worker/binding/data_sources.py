@@ -9,8 +9,9 @@ from datetime import datetime
 from dataimportcron.api.conditions import Phase
 from dataimportcron.errors import ConflictError, ObjectNotFoundError
 from dataimportcron.manifests import source_of
-from dataimportcron.ports import Objects, SourceKind, Volumes
+from dataimportcron.ports import Objects, Volumes
 from dataimportcron.projection import data_source_projection
+from dataimportcron.values import SourceKind
 from worker.binding.fingerprint import are_same
 from worker.binding.world import World
 

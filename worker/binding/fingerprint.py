@@ -16,8 +16,8 @@ from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.kept import is_ready, progress_of
 from dataimportcron.manifests import clone_source, source_of
-from dataimportcron.ports import ClaimState, Placement, SourceKind
 from dataimportcron.projection import erroneous, failure_of, waiting_for
+from dataimportcron.values import ClaimState, Placement, SourceKind
 from worker.binding.world import World
 
 _INPUTS = (

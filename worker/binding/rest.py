@@ -14,8 +14,9 @@ from dataimportcron.api.types import DataImportCron
 from dataimportcron.messages import Trigger, Verdict
 from dataimportcron.planning import Facts, plan
 from dataimportcron.polling import poll_due
-from dataimportcron.ports import SourceKind, Volumes
+from dataimportcron.ports import Volumes
 from dataimportcron.pruning import pointed_by
+from dataimportcron.values import SourceKind
 from worker.binding.world import World
 
 

@@ -12,7 +12,8 @@ from itertools import chain
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, Resource, Secret
 from dataimportcron.imports import Imports
-from dataimportcron.ports import ClaimState, Objects, Placement, Volumes
+from dataimportcron.ports import Objects, Volumes
+from dataimportcron.values import ClaimState, Placement
 
 _Place = tuple[str, str]
 """Namespace and name."""

@@ -6,8 +6,8 @@ import argparse
 
 from dataimportcron.api.validation import parse, validate
 from dataimportcron.errors import InvalidObjectError
-from dataimportcron.host.manifest_folders import refuse_managed
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.manifest_folders import refuse_managed
+from dataimportcron.host.state.store import Store
 from worker.cli.common import open_state, read_documents, state_option, yaml_files
 
 

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 from typing import TypeVar
 
 from dataimportcron.api.types import Resource
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import Dialect
-from dataimportcron.cluster.kubeconfig import connected
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.documents.dialect import Dialect
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.settings import FILE_VARIABLE, read_settings
+from dataimportcron.cluster.registries.settings import FILE_VARIABLE, read_settings
 from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, site_of
 from worker.temporal import Endpoint
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from dataimportcron.host.records import Document
+from dataimportcron.host.state.records import Document
 from dataimportcron.naming import ANNOTATION_DESIRED_DIGEST, ANNOTATION_SUSPEND
 from worker.cli.text import ago, parse_time
 

@@ -13,7 +13,7 @@ from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 
 if TYPE_CHECKING:
     from dataimportcron.api.types import Resource
-    from dataimportcron.host.state import StateFolder
+    from dataimportcron.host.state.folder import StateFolder
     from worker.temporal import Endpoint
 
 _SUFFIXES = frozenset({".yaml", ".yml", ".json"})
@@ -46,7 +46,7 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
         MissingDependencyError: nothing has made one yet.
         PermissionError: it is another user's.
     """
-    from dataimportcron.host.state import StateFolder  # noqa: PLC0415 -- keeps --help quick
+    from dataimportcron.host.state.folder import StateFolder  # noqa: PLC0415 -- keeps --help quick
 
     state = StateFolder.find(arguments.state)
     if not (state.path / "VERSION").exists():

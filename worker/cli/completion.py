@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from dataimportcron.errors import DataImportCronError
-from dataimportcron.host.records import read_records
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.records import read_records
 from worker.cli.kinds import NAMES, SHORT, kind_named
 
 _BASH = """\

@@ -6,8 +6,8 @@ import argparse
 
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.errors import InUseError
-from dataimportcron.host.manifest_folders import refuse_managed
-from dataimportcron.host.store import DEFAULT_NAMESPACE, Store
+from dataimportcron.host.state.manifest_folders import refuse_managed
+from dataimportcron.host.state.store import DEFAULT_NAMESPACE, Store
 from dataimportcron.host.volumes import HostVolumes
 from worker.cli.common import (
     kind_of,

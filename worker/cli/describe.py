@@ -10,9 +10,9 @@ from typing import Any
 from dataimportcron.api.types import DataImportCron, DataVolume
 from dataimportcron.errors import InvalidScheduleError, ObjectNotFoundError
 from dataimportcron.host import clock
-from dataimportcron.host.records import Document, Record
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.records import Document, Record
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.polling import poll_failed, suspended
 from worker.cli import text

@@ -11,8 +11,8 @@ from dataclasses import asdict
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import MissingDependencyError
 from dataimportcron.host import clock
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from worker import logs
 from worker.cli import text
 from worker.cli.common import context_option, endpoint_for, own_temporal, state_option

@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from dataimportcron.host import clock
-from dataimportcron.host.records import Record
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.records import Record
 from worker.cli import text
 from worker.cli.columns import FIRST_TO_GO
 from worker.cli.columns import cells as cells_of

@@ -12,7 +12,7 @@ from dataimportcron.api.types import Resource
 from worker.cli.common import endpoint_for, open_state
 
 if TYPE_CHECKING:
-    from dataimportcron.host.state import StateFolder
+    from dataimportcron.host.state.folder import StateFolder
     from worker.temporal import Endpoint
 
 R = TypeVar("R", bound=Resource)
@@ -60,7 +60,7 @@ class HostCommandHome:
     """The state folder of `dataimportcron up`."""
 
     def __init__(self, state: StateFolder) -> None:
-        from dataimportcron.host.store import Store  # noqa: PLC0415 -- keeps --help quick
+        from dataimportcron.host.state.store import Store  # noqa: PLC0415 -- keeps --help quick
 
         self._state = state
         self._store = Store(state)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError
-from dataimportcron.host.records import Document, Record, read_records
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.records import Document, Record, read_records
 
 ALIASES = {
     "dataimportcron": "DataImportCron",

@@ -12,8 +12,8 @@ from worker.cli.common import context_option
 from worker.cli.text import say
 
 if TYPE_CHECKING:
-    from dataimportcron.cluster.migration import Step
-    from dataimportcron.cluster.mover import Mover, Plan
+    from dataimportcron.cluster.migration.mover import Mover, Plan
+    from dataimportcron.cluster.migration.steps import Step
 
 _DONE: Final = {
     "create": "created",
@@ -46,9 +46,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 async def _run(arguments: argparse.Namespace) -> int:
     # Kubernetes' and Temporal's clients take a second each to import.
-    from dataimportcron.cluster import migration  # noqa: PLC0415 -- see above
-    from dataimportcron.cluster.kubeconfig import connected  # noqa: PLC0415 -- see above
-    from dataimportcron.cluster.mover import Mover  # noqa: PLC0415 -- see above
+    from dataimportcron.cluster.client.kubeconfig import connected  # noqa: PLC0415 -- see above
+    from dataimportcron.cluster.migration import steps as migration  # noqa: PLC0415 -- see above
+    from dataimportcron.cluster.migration.mover import Mover  # noqa: PLC0415 -- see above
     from worker.cluster import IN_CLUSTER, dialect_of  # noqa: PLC0415 -- see above
 
     context = "" if arguments.context == IN_CLUSTER else arguments.context

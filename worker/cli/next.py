@@ -7,7 +7,7 @@ from datetime import datetime
 
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.host import clock
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.store import Store
 from dataimportcron.polling import suspended
 from dataimportcron.schedule import Schedule, next_ticks
 from worker.cli import text

@@ -6,7 +6,7 @@ import argparse
 
 from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError, TransientError
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from worker.cli.common import kind_of, namespace_option, open_state, state_option
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from dataimportcron.api.types import DataImportCron, Resource
 from dataimportcron.errors import InvalidScheduleError
-from dataimportcron.host.state import Settings
+from dataimportcron.host.state.folder import Settings
 from dataimportcron.polling import next_poll_of
 from worker.cli.text import span
 

@@ -20,7 +20,7 @@ from typing import Final
 from dataimportcron.errors import TransientError
 from dataimportcron.host import dev_server
 from dataimportcron.host.files import try_lock
-from dataimportcron.host.state import StateError, StateFolder
+from dataimportcron.host.state.folder import StateError, StateFolder
 from worker.cli.common import endpoint_for, own_temporal, state_option
 
 _PR_SET_PDEATHSIG: Final = 1

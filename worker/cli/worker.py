@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
 from worker import logs
 from worker.build import host_home
 from worker.cli.common import context_option, endpoint_for, state_option

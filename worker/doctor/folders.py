@@ -14,10 +14,10 @@ from typing import Final
 
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.host.cloner import FICLONE
+from dataimportcron.host.disks.folders import HIDDEN, StorageFolders
 from dataimportcron.host.files import try_lock_existing
-from dataimportcron.host.folders import HIDDEN, StorageFolders
-from dataimportcron.host.records import read_records
-from dataimportcron.host.state import StateFolder
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.records import read_records
 from worker.cli.text import size, span
 from worker.doctor.finding import Finding, bad, failed, good, note
 

@@ -13,8 +13,8 @@ from dataimportcron.api.validation import validate
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.host.access import HostAccess
 from dataimportcron.host.source import HostSource
-from dataimportcron.host.state import StateFolder
-from dataimportcron.host.store import Store
+from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.manifests import volume_spec
 from dataimportcron.naming import LABEL_CRON

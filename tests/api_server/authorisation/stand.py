@@ -14,15 +14,15 @@ from activities.population import PopulationActivities
 from dataimportcron.api.crds import SETTINGS, STANDALONE
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
-from dataimportcron.cluster.dialect import standalone
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES
+from dataimportcron.cluster.clones.requester import REQUESTER, belief
+from dataimportcron.cluster.documents.dialect import standalone
 from dataimportcron.cluster.events import ClusterEvents
-from dataimportcron.cluster.kubeconfig import connected
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.requester import REQUESTER, belief
-from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES
 from dataimportcron.errors import ApiUnavailableError
 from dataimportcron.messages import LookupInput, ObjectRef, PopulateInput, Trigger
-from dataimportcron.ports import Clonable, Reservation, Transfer
+from dataimportcron.values import Clonable, Reservation, Transfer
 from deploy.image.build import CHECKOUT
 
 DEPLOY = CHECKOUT / "deploy"

@@ -5,9 +5,9 @@ from temporalio.exceptions import ApplicationError
 
 from dataimportcron.api.types import DataImportCron, DataVolume
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
-from dataimportcron.cluster.requester import REQUESTER
-from dataimportcron.cluster.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, ResourceType
-from dataimportcron.ports import CloneSource, SourceKind
+from dataimportcron.cluster.client.resources import DATA_IMPORT_CRONS, DATA_SOURCES, DATA_VOLUMES, ResourceType
+from dataimportcron.cluster.clones.requester import REQUESTER
+from dataimportcron.values import CloneSource, SourceKind
 from tests.api_server.authorisation.stand import (
     ADMIN,
     DENIED,

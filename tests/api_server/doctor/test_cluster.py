@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from dataimportcron.cluster import requester
-from dataimportcron.cluster.detection import CDI_LEASE
-from dataimportcron.cluster.resources import MUTATING_POLICIES
+from dataimportcron.cluster.client.resources import MUTATING_POLICIES
+from dataimportcron.cluster.clones.clones import requester
+from dataimportcron.cluster.watching.detection import CDI_LEASE
 from tests.api_server.doctor.conftest import DEPLOY, GOLDEN, WORKER, all_findings, define, healed, lease, now, of, only
 from tests.api_server.objects.definitions import definition
 from worker.doctor.cluster import api_server

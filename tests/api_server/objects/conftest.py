@@ -11,12 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import Dialect, beside, standalone
-from dataimportcron.cluster.events import ClusterEvents
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.resources import (
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import (
     CONFIG_MAPS,
     DATA_IMPORT_CRONS,
     DATA_SOURCES,
@@ -25,6 +22,9 @@ from dataimportcron.cluster.resources import (
     PVCS,
     SECRETS,
 )
+from dataimportcron.cluster.documents.dialect import Dialect, beside, standalone
+from dataimportcron.cluster.events import ClusterEvents
+from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.errors import DataImportCronError, NotServedError
 from tests.api_server.objects import definitions
 from tests.cluster.control_plane import control_plane as run_control_plane

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import CONFIG_MAPS, DATA_SOURCES, NODES, PODS, SECRETS, ResourceType
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, DATA_SOURCES, NODES, PODS, SECRETS, ResourceType
 from dataimportcron.errors import (
     AlreadyExistsError,
     ApiUnavailableError,
@@ -66,7 +66,7 @@ async def test_an_object_from_create_to_delete(connection):
 
 
 async def test_a_long_list_comes_page_by_page(connection, monkeypatch):
-    monkeypatch.setattr("dataimportcron.cluster.connection._PAGE", 3)
+    monkeypatch.setattr("dataimportcron.cluster.client.connection._PAGE", 3)
     await asyncio.gather(*(connection.create(DATA_SOURCES, thing(f"d{number}")) for number in range(10)))
     found = await connection.list(DATA_SOURCES, "golden")
     assert [item["metadata"]["name"] for item in found] == [f"d{number}" for number in range(10)]

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from dataimportcron.cluster.detection import CDI_LEASE, CdiWatch, detect, foreign_crds
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.resources import CDIS, LEASES
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import CDIS, LEASES
+from dataimportcron.cluster.watching.detection import CDI_LEASE, CdiWatch, detect, foreign_crds
 from tests.api_server.objects.conftest import now, until
 from tests.support.running import running
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, LEASES
 from dataimportcron.cluster.lease import LeaseElection, Terms
-from dataimportcron.cluster.resources import CONFIG_MAPS, LEASES
 from dataimportcron.errors import ObjectNotFoundError
 from tests.api_server.objects.conftest import now, until, until_async
 from tests.support.running import running
@@ -27,7 +27,7 @@ SHORT = Terms(duration=3, deadline=2, retry=0.3)
 
 async def candidate(kubeconfig, identity):
     """Leads, and says so in a ConfigMap twenty times a second, by writes that any leader could make."""
-    from dataimportcron.cluster.kubeconfig import connected  # noqa: PLC0415 -- of the process, not of the test
+    from dataimportcron.cluster.client.kubeconfig import connected  # noqa: PLC0415 -- of the process, not of the test
 
     async with connected(kubeconfig=kubeconfig) as connection:
         election = election_of(connection, identity)

@@ -12,7 +12,8 @@ from dataimportcron.api.conditions import UpToDateReason
 from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import ConfigMap, DataImportCron, DataSource, DataVolume, ObjectMeta, Secret
-from dataimportcron.cluster.resources import (
+from dataimportcron.cluster.classes.storage_watch import StorageWatch
+from dataimportcron.cluster.client.resources import (
     CONFIG_MAPS,
     DATA_IMPORT_CRONS,
     DATA_SOURCES,
@@ -21,7 +22,6 @@ from dataimportcron.cluster.resources import (
     SECRETS,
     STORAGE_CLASSES,
 )
-from dataimportcron.cluster.storage_watch import StorageWatch
 from dataimportcron.cluster.watch import ClusterWatch
 from dataimportcron.errors import (
     ConflictError,

@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 
 import httpx
 
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.reflector import Reflector
-from dataimportcron.cluster.resources import DATA_SOURCES, ResourceType
-from dataimportcron.cluster.streams import KindStream
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.resources import DATA_SOURCES, ResourceType
+from dataimportcron.cluster.watching.reflector import Reflector
+from dataimportcron.cluster.watching.streams import KindStream
 from tests.api_server.objects import definitions
 from tests.api_server.objects.conftest import until
 from tests.cluster.control_plane import API_SERVER

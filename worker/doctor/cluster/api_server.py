@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from dataimportcron.api.types import CDI_GROUP
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.node_pull import has_image_volumes
-from dataimportcron.cluster.resources import MUTATING_WEBHOOKS, NODES, VALIDATING_WEBHOOKS, Json
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import MUTATING_WEBHOOKS, NODES, VALIDATING_WEBHOOKS, Json
+from dataimportcron.cluster.jobs.node_pull import has_image_volumes
 from worker.doctor.finding import Finding, bad, good
 
 MINIMUM: Final = (1, 29)

@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Final
 
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.detection import detect
-from dataimportcron.cluster.dialect import Dialect
-from dataimportcron.cluster.kubeconfig import connected
-from dataimportcron.cluster.settings import ClusterSettings
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.documents.dialect import Dialect
+from dataimportcron.cluster.registries.settings import ClusterSettings
+from dataimportcron.cluster.watching.detection import detect
 from dataimportcron.errors import DataImportCronError, ForbiddenError, KubeconfigError, MissingDependencyError
 from worker import logs
 from worker.cluster import BESIDE, IN_CLUSTER, cluster_uid, dialect_of, require_settings, site_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.requester import NAME, belief
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.clones.requester import NAME, belief
 from worker.doctor.finding import Finding, bad, good, note
 
 _WHAT = "clones"

@@ -10,20 +10,20 @@ from typing import Final
 from pydantic import ValidationError
 
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.cluster.access import ClusterAccess
-from dataimportcron.cluster.cdi_config import CdiConfigs, effective
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import Dialect
-from dataimportcron.cluster.image_streams import ImageStreams
-from dataimportcron.cluster.node_pull import NodeDigest
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.documents.dialect import Dialect
+from dataimportcron.cluster.jobs.image_streams import ImageStreams
+from dataimportcron.cluster.jobs.node_pull import NodeDigest
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.objects import ClusterObjects
-from dataimportcron.cluster.pods import PodSettings
-from dataimportcron.cluster.settings import ClusterSettings
+from dataimportcron.cluster.registries.access import ClusterAccess
+from dataimportcron.cluster.registries.cdi_config import CdiConfigs, effective
+from dataimportcron.cluster.registries.settings import ClusterSettings
 from dataimportcron.cluster.source import ClusterSource
 from dataimportcron.errors import DataImportCronError, ForbiddenError
 from dataimportcron.polling import source_of
-from dataimportcron.ports import ImageSource
 from dataimportcron.reference import Reference
+from dataimportcron.values import ImageSource
 from worker.cluster import pods_of
 from worker.doctor.finding import Finding, bad, failed, good, note
 from worker.doctor.objects import judge, title

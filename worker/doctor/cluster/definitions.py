@@ -7,9 +7,9 @@ from typing import Final
 
 from dataimportcron.api.crds import SETTINGS
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.detection import is_of_cdi
-from dataimportcron.cluster.resources import CRDS, DATA_VOLUMES, Json
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import CRDS, DATA_VOLUMES, Json
+from dataimportcron.cluster.watching.detection import is_of_cdi
 from worker.doctor.finding import Finding, bad, good
 
 _KUBEVIRT: Final = "kubevirts.kubevirt.io"

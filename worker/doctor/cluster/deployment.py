@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.detection import FRESH
-from dataimportcron.cluster.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, Json
-from dataimportcron.cluster.settings import DEFAULT_FILE, IMAGE_VARIABLE, ClusterSettings, settings_in
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, Json
+from dataimportcron.cluster.registries.settings import DEFAULT_FILE, IMAGE_VARIABLE, ClusterSettings, settings_in
+from dataimportcron.cluster.watching.detection import FRESH
 from dataimportcron.errors import DataImportCronError, ObjectNotFoundError
 from dataimportcron.manifests import parse_time
 from worker.cli.text import span

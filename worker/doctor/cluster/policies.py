@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.pods import Attempt, PodSettings, import_job
-from dataimportcron.cluster.resources import JOBS, PODS, Json, ResourceType
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import JOBS, PODS, Json, ResourceType
+from dataimportcron.cluster.jobs.pods import Attempt, PodSettings, import_job
 from dataimportcron.errors import DataImportCronError, ForbiddenError, PermanentError, QuotaExceededError
 from dataimportcron.polling import source_of
 from worker.doctor.finding import Finding, bad, failed, good, note

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from dataimportcron.api.types import CDI_GROUP, OWN_GROUP
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.detection import CDI_LEASE
-from dataimportcron.cluster.requester import NAME
-from dataimportcron.cluster.resources import MUTATING_POLICIES, MUTATING_POLICY_BINDINGS, SUBJECT_ACCESS_REVIEWS
-from dataimportcron.cluster.settings import ClusterSettings
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import MUTATING_POLICIES, MUTATING_POLICY_BINDINGS, SUBJECT_ACCESS_REVIEWS
+from dataimportcron.cluster.clones.requester import NAME
+from dataimportcron.cluster.registries.settings import ClusterSettings
+from dataimportcron.cluster.watching.detection import CDI_LEASE
 from worker.doctor.finding import Finding, bad, good
 
 _AT_ONCE: Final = 10

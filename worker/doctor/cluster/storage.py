@@ -8,9 +8,9 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.cluster.connection import Connection
-from dataimportcron.cluster.dialect import OWN_LABEL_CRON
-from dataimportcron.cluster.resources import (
+from dataimportcron.cluster.classes.storage import StorageFacts, class_of, is_known
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import (
     DATA_SOURCES,
     EVENTS,
     PVCS,
@@ -19,7 +19,7 @@ from dataimportcron.cluster.resources import (
     Json,
     ResourceType,
 )
-from dataimportcron.cluster.storage import StorageFacts, class_of, is_known
+from dataimportcron.cluster.documents.dialect import OWN_LABEL_CRON
 from dataimportcron.errors import ForbiddenError, NotServedError
 from dataimportcron.manifests import parse_time
 from worker.cli.text import span

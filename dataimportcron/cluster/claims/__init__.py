@@ -1,0 +1,1 @@
+"""PersistentVolumeClaims: made, followed, and who uses them."""

@@ -1,0 +1,106 @@
+"""Who uses a volume or a snapshot, each in one sentence. Pure.
+
+A claim is used by pods, and by whatever is being made from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from dataimportcron import naming
+from dataimportcron.api.conditions import Phase
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.documents.records import is_bound
+from dataimportcron.cluster.jobs.pods import LABEL_VOLUME
+from dataimportcron.values import CloneSource, SourceKind
+
+_ENDED: Final = frozenset({"Succeeded", "Failed"})
+_KINDS: Final = {SourceKind.PVC: PVCS.kind, SourceKind.SNAPSHOT: VOLUME_SNAPSHOTS.kind}
+
+
+def mounting(claim: Json, pods: list[Json]) -> Iterator[str]:
+    """Who has a claim mounted, or will have: its pods that have not ended, but for our own importer's."""
+    own = claim["metadata"]
+    for pod in pods:
+        metadata, spec = pod["metadata"], pod.get("spec") or {}
+        names = {(it.get("persistentVolumeClaim") or {}).get("claimName") for it in spec.get("volumes") or ()}
+        ours = (metadata.get("labels") or {}).get(LABEL_VOLUME) == own["uid"]
+        if own["name"] in names and not ours and (pod.get("status") or {}).get("phase") not in _ENDED:
+            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
+
+
+def cloning(claim: Json, claims: list[Json]) -> Iterator[str]:
+    """The claims that are still being cloned from a claim."""
+    for metadata in _made_from(PVCS.kind, claim["metadata"]["name"], claims):
+        yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being cloned from it"
+
+
+def restoring(snapshot: CloneSource, claims: list[Json]) -> Iterator[str]:
+    """The claims that are still being restored from a snapshot."""
+    for metadata in _made_from(VOLUME_SNAPSHOTS.kind, snapshot.name, claims):
+        yield f"PersistentVolumeClaim {metadata['namespace']}/{metadata['name']} is being restored from it"
+
+
+def _made_from(kind: str, name: str, claims: list[Json]) -> Iterator[Json]:
+    """The metadata of claims whose volume the driver is still making from something."""
+    for claim in claims:
+        spec = claim.get("spec") or {}
+        sources = (spec.get("dataSource") or {}, spec.get("dataSourceRef") or {})
+        named = any((it.get("kind"), it.get("name")) == (kind, name) for it in sources)
+        if named and not is_bound(claim):
+            yield claim["metadata"]
+
+
+def cloning_by_cdi(cloned: CloneSource, sources: list[Json]) -> Iterator[str]:
+    """CDI's notes of its clones, in the namespace of what they read; they go when the clone is done."""
+    for note in sources:
+        source = (note.get("spec") or {}).get("source") or {}
+        if (source.get("kind"), source.get("name")) == (_KINDS[cloned.kind], cloned.name):
+            metadata = note["metadata"]
+            yield f"CDI is cloning it, says VolumeCloneSource {metadata['namespace']}/{metadata['name']}"
+
+
+def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
+    """The snapshots of a claim that are still being taken."""
+    for snapshot in snapshots:
+        source = ((snapshot.get("spec") or {}).get("source") or {}).get("persistentVolumeClaimName")
+        if source == claim["metadata"]["name"] and not (snapshot.get("status") or {}).get("readyToUse"):
+            metadata = snapshot["metadata"]
+            yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
+
+
+def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]:
+    """The DataVolumes that are to be cloned from something, by their own words or by our choice, and are not yet."""
+    for volume in volumes:
+        source, own = volume.spec.source, volume.metadata
+        said = (source.pvc if cloned.kind is SourceKind.PVC else source.snapshot) if source else None
+        named = said is not None and (said.namespace or own.namespace, said.name) == (cloned.namespace, cloned.name)
+        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
+        if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
+            yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
+
+
+def writing(claim: Json, pods: Sequence[Json]) -> Iterator[str]:
+    """The pods that may write to a claim; those of ours that fill others only read it."""
+    own = claim["metadata"]
+    for pod in pods:
+        metadata = pod["metadata"]
+        if (metadata.get("labels") or {}).get(LABEL_VOLUME) not in {None, own["uid"]}:
+            continue
+        if (pod.get("status") or {}).get("phase") not in _ENDED and _may_write(pod.get("spec") or {}, own["name"]):
+            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
+
+
+def _may_write(spec: Json, claim: str) -> bool:
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    for volume in spec.get("volumes") or ():
+        used = volume.get("persistentVolumeClaim") or {}
+        if used.get("claimName") != claim or used.get("readOnly"):
+            continue
+        mounts = [it for each in containers for it in each.get("volumeMounts") or () if it["name"] == volume["name"]]
+        devices = [it for each in containers for it in each.get("volumeDevices") or () if it["name"] == volume["name"]]
+        if devices or any(not it.get("readOnly") for it in mounts):
+            return True
+    return False

@@ -1,0 +1,1 @@
+"""From CDI to us and back, in steps that can be taken again."""

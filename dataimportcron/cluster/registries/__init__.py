@@ -1,0 +1,1 @@
+"""How registries are reached from a cluster: credentials, certificates, proxies, mirrors."""

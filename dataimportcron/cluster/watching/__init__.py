@@ -1,0 +1,1 @@
+"""Following kinds of objects: a list, then what changes."""

@@ -1,0 +1,1 @@
+"""Volumes as files of storage folders, and who uses one."""

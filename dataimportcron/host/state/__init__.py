@@ -1,0 +1,1 @@
+"""Objects as files of the state folder, and of folders that are only read."""
