@@ -8,7 +8,7 @@ import pytest
 
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataSource, DataVolume
-from dataimportcron.cluster.clones.clones import temporaries as module
+from dataimportcron.cluster.clones import temporaries as module
 from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.watching.reflector import Change
 from dataimportcron.errors import ApiUnavailableError

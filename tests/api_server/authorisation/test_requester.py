@@ -6,7 +6,7 @@ import pytest
 
 from dataimportcron.cluster.client.kubeconfig import connected
 from dataimportcron.cluster.client.resources import DATA_VOLUMES, MUTATING_POLICIES, MUTATING_POLICY_BINDINGS
-from dataimportcron.cluster.clones.clones import requester
+from dataimportcron.cluster.clones import requester
 from dataimportcron.cluster.clones.requester import BINDING, NAME, POLICY, REQUESTER, belief
 from dataimportcron.errors import TransientError
 from tests.api_server.authorisation.stand import (

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from dataimportcron.cluster.client.resources import MUTATING_POLICIES
-from dataimportcron.cluster.clones.clones import requester
+from dataimportcron.cluster.clones import requester
 from dataimportcron.cluster.watching.detection import CDI_LEASE
 from tests.api_server.doctor.conftest import DEPLOY, GOLDEN, WORKER, all_findings, define, healed, lease, now, of, only
 from tests.api_server.objects.definitions import definition
