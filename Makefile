@@ -1,6 +1,6 @@
 # Each target installs what it needs (tools/setup.sh), outside the tree, and can be run again. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-cluster test test-cluster check bench soak crds image cluster-up cluster-down requirements clean
+.PHONY: help demo demo-cluster test check bench soak crds image cluster-up cluster-down requirements clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 16
@@ -11,14 +11,11 @@ demo: ## the whole story on real parts, a few minutes (KEEP=1 leaves it running 
 demo-cluster: ## the story on a Kubernetes of this machine, without CDI and beside it (cold, the cluster is built first)
 	@tools/setup.sh cluster python -m demo.cluster
 
-test: ## all tests but those on a node, with seconds per stage (STAGES="unit e2e" runs some; cold, a Kubernetes is built first)
-	@tools/setup.sh test tools/stages.sh $(STAGES)
-
-test-cluster: ## the tests on a real Kubernetes with a node: storage, pods, whole installations
-	@tools/setup.sh test tools/stages.sh cluster
+test: ## all tests, with seconds per stage (STAGES="unit e2e" runs some; cold, a Kubernetes is built first)
+	@tools/setup.sh test tools/stages.py $(STAGES)
 
 check: ## ruff, mypy and the import contracts
-	@tools/setup.sh python tools/stages.sh check
+	@tools/setup.sh python tools/stages.py check
 
 bench: ## figures, as ratios against peers in the same run, most of an hour (python -m benchmarks NAME runs one)
 	@tools/setup.sh bench python -m benchmarks

@@ -18,11 +18,15 @@ def traces() -> dict[str, set[str]]:
         return _found()
 
 
+_OTHERS = "/pytest-of-"
+"""In the path of what other tests mount meanwhile, each of which looks after its own."""
+
+
 def _found() -> dict[str, set[str]]:
     ours = str(folder())
     return {
         "processes": {path.parent.name for path in Path("/proc").glob("[0-9]*/cmdline") if ours in _read(path)},
-        "mounts": set(_read(Path("/proc/self/mountinfo")).splitlines()),
+        "mounts": {line for line in _read(Path("/proc/self/mountinfo")).splitlines() if _OTHERS not in line},
         "loop devices": attached(),
         "links": _lines("ip", "-brief", "link"),
         "network namespaces": _lines("ip", "netns", "list"),
@@ -36,7 +40,9 @@ def _found() -> dict[str, set[str]]:
 
 def attached() -> set[str]:
     """The loop devices."""
-    return _lines("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE")
+    return {
+        line for line in _lines("losetup", "--list", "--noheadings", "--output=NAME,BACK-FILE") if _OTHERS not in line
+    }
 
 
 def assert_no_new_traces(before: dict[str, set[str]]) -> None:

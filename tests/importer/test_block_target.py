@@ -189,7 +189,7 @@ def test_udev_that_looks_at_it_is_waited_for(loop):
     threading.Timer(0.3, os.close, [descriptor]).start()
     began = time.monotonic()
     with lock(loop, None) as target:
-        assert 0.2 < time.monotonic() - began < 4
+        assert 0.2 < time.monotonic() - began < 30
         assert target.folder == Path(tempfile.gettempdir())
 
 

@@ -145,7 +145,7 @@ def test_a_signal_ends_it_at_once(served, bench, number):
         process.send_signal(number)
         *_, last = process.stdout.read().splitlines()
         assert process.wait(10) == 1
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     result = parse_line(last)
     assert (result.reason, result.permanent) == ("Terminated", False)
     assert not bench.marker.exists()
@@ -158,7 +158,7 @@ def test_it_ends_with_its_parent(served, bench):
         began = time.monotonic()
         process.stdin.close()
         assert process.wait(10) == 1
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 4
     assert not bench.marker.exists()
 
 

@@ -71,7 +71,7 @@ def test_a_failure_ends_a_stage_wherever_it_waits(waiting):
     began = time.monotonic()
     with pytest.raises(ValueError, match="broken"):
         stages.wait(lambda: None, 0.01)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
     assert ended.is_set()
 
 

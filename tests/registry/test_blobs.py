@@ -257,5 +257,5 @@ def test_an_abandoned_download_closes_its_connection(lying, faults, reference):
     assert BODY.startswith(next(parts))
     started = time.monotonic()
     parts.close()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 5
     assert read(lying, reference) == BODY

