@@ -29,8 +29,8 @@ import sys
 from pathlib import Path
 from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.host import clock
-from dataimportcron.host.state.folder import LAYOUT, StateFolder
-from dataimportcron.host.state.store import Store
+from dataimportcron.host.state import LAYOUT, StateFolder
+from dataimportcron.host.store import Store
 from dataimportcron.manifests import data_source_of, with_annotations, with_status
 document = json.loads(sys.argv[2])
 assert LAYOUT == 1
