@@ -214,7 +214,9 @@ def main(names: Sequence[str]) -> int:
     over = threading.Event()
     with tempfile.TemporaryDirectory(prefix="dataimportcron-stages-") as folder:
         run = Run(Path(folder))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # SIGINT too: a shell's background jobs ignore it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         threading.Thread(target=run.beat, args=(over,), daemon=True).start()
         threads = [threading.Thread(target=run.lane, args=(lane,), kwargs={"alone": len(lanes) == 1}) for lane in lanes]
         interrupted = False
