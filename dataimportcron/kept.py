@@ -109,7 +109,7 @@ def class_left(item: DataVolume | VolumeSnapshot | None, placement: Placement | 
     """
     noted = item.metadata.annotations.get(naming.ANNOTATION_PLACED_IN, "") if item else ""
     wanted = placement.storage_class if placement else ""
-    return noted if noted and wanted and noted != wanted else ""
+    return noted if wanted and noted != wanted else ""
 
 
 def points_to(data_source: DataSource, name: str, form: SourceKind) -> bool:

@@ -106,8 +106,7 @@ def _failures(known: tuple[PollFailure, ...], decision: Decision, now: datetime)
         )
         known = (retried, *known[1:])
     if decision.verdict is not Verdict.FAILED:
-        over = known and decision.polled and not known[0].ended
-        return (replace(known[0], ended=True), *known[1:]) if over else known
+        return (replace(known[0], ended=True), *known[1:]) if known and decision.polled else known
     if known and not known[0].ended and (known[0].reason, known[0].message) == (decision.reason, decision.message):
         return (replace(known[0], last=now, polls=known[0].polls + 1), *known[1:])
     failure = PollFailure(reason=decision.reason, message=decision.message, first=now, last=now)

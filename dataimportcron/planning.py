@@ -149,7 +149,8 @@ def _plan_import(facts: Facts, cron: DataImportCron, digest: str, next_poll: dat
             verdict=Verdict.IMPORT,
             reason=UpToDateReason.OUTDATED,
             message=UpToDateReason.OUTDATED.message,
-            replaces=other.metadata.name if other else _unmade(facts, name),
+            # One that runs and is not among the imports has no DataVolume yet.
+            replaces=other.metadata.name if other else facts.running if facts.running != name else "",
         )
         cron = with_current_import(cron, name, digest)
     elif erroneous(wanted):
@@ -203,12 +204,6 @@ def _ended(facts: Facts) -> Ended | None:
     return Ended(outcome=Outcome.FAILED, message=failure_of(running))
 
 
-def _unmade(facts: Facts, name: str) -> str:
-    """The import that the workflow waits for and that has no DataVolume yet, if it is another one than `name`."""
-    made = {volume.metadata.name for volume in facts.imports}
-    return facts.running if facts.running not in {name, *made} else ""
-
-
 def _said(reason: UpToDateReason) -> tuple[str, str]:
     """A reason with its own sentence."""
     return reason, reason.message
@@ -241,16 +236,15 @@ def _promote_or_rest(facts: Facts, cron: DataImportCron, kept: Kept, decision: D
     current = cron.status.current_imports
     settled = (
         used is not None
-        and kept.step is KeptStep.USE
         and kept.superfluous is None
         and len(current) == 1
         and (current[0].data_volume_name, current[0].digest) == (decision.data_volume, decision.digest)
         and cron.status.last_imported_pvc is not None
         and cron.status.last_imported_pvc.name == decision.data_volume
         and cron.status.source_format == kept.form
-        and (facts.data_source is not None)
+        and facts.data_source is not None
         and (not manages(facts.data_source) or points_to(facts.data_source, decision.data_volume, kept.form))
-        and (facts.trigger is not Trigger.CHANGE or _labelled(facts, cron, used))
+        and (facts.trigger is not Trigger.CHANGE or _labelled(facts.data_source, cron, used))
     )
     outdated = plan_prune(cron, facts.imports, facts.pointed)
     if settled and not outdated and not plan_prune(cron, facts.snapshots, facts.pointed_snapshots):
@@ -275,7 +269,7 @@ def _new_name(facts: Facts, cron: DataImportCron, digest: str, manifest_digest: 
     """The name of a new import: by the digest, or by the manifest's where another platform's import has that name."""
     name = naming.import_name(cron.spec.managed_data_source, digest)
     taken = any(volume.metadata.name == name for volume in facts.imports)
-    return naming.import_name(cron.spec.managed_data_source, manifest_digest) if taken and manifest_digest else name
+    return naming.import_name(cron.spec.managed_data_source, manifest_digest) if taken else name
 
 
 def _why_anew(facts: Facts, cron: DataImportCron, wanted: DataVolume, digest: str, manifest_digest: str) -> str:
@@ -332,12 +326,11 @@ def manages(data_source: DataSource) -> bool:
     return naming.LABEL_CRON in data_source.metadata.labels
 
 
-def _labelled(facts: Facts, cron: DataImportCron, current: DataVolume | VolumeSnapshot) -> bool:
+def _labelled(data_source: DataSource, cron: DataImportCron, current: DataVolume | VolumeSnapshot) -> bool:
     """Whether the labels of cron, current import and DataSource have flown; a person's change of them is a change."""
-    data_source = facts.data_source
     if claimed(current, cron) != current:
         return False
-    return data_source is None or not manages(data_source) or pointed_to(data_source, cron, current) == data_source
+    return not manages(data_source) or pointed_to(data_source, cron, current) == data_source
 
 
 def clean_up_of(cron: DataImportCron) -> CleanUp:

@@ -38,7 +38,7 @@ def plan_prune(cron: DataImportCron, imports: Iterable[K], pointed: frozenset[st
 
 def _outdated(cron: DataImportCron, imports: Iterable[K]) -> list[K]:
     """The cron's imports beyond importsToKeep, never the current one; 0 is read as 1 for that reason (X-03)."""
-    if (cron.spec.garbage_collect or "Outdated") == "Never":
+    if cron.spec.garbage_collect == "Never":
         return []
     keep = DEFAULT_IMPORTS_TO_KEEP if cron.spec.imports_to_keep is None else max(cron.spec.imports_to_keep, 1)
     current = {entry.data_volume_name for entry in cron.status.current_imports}
