@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from dataimportcron import memory
 from dataimportcron.messages import (
     HISTORY_LENGTH,
@@ -90,12 +92,26 @@ def test_retries_that_temporal_made_unseen_are_counted():
     healed = replace(WAIT, retries_failed=4, last_failed=LATER)
     (entry,) = after(failed(), healed).poll_failures
     assert (entry.polls, entry.first, entry.last) == (5, NOW, LATER)
+    (entry,) = after(failed(), replace(healed, last_failed=None)).poll_failures
+    assert (entry.polls, entry.last) == (5, NOW)
+    assert after(healed).poll_failures == (), "what failed before was never told"
+
+
+def test_older_failures_stay_whatever_becomes_of_the_newest():
+    newest, oldest = after(failed("ImageNotFound"), failed(), failed(), replace(WAIT, retries_failed=1)).poll_failures
+    assert (newest.reason, newest.polls, newest.ended) == ("RegistryUnavailable", 3, True)
+    assert (oldest.reason, oldest.polls, oldest.ended) == ("ImageNotFound", 1, False)
 
 
 def test_a_look_that_asks_nobody_is_no_poll():
     quiet = replace(failed(), polled=False)
     state = memory.decided(CronState(), quiet, Trigger.CHANGE, NOW)
     assert (state.polls, state.poll_failures) == (0, ())
+
+
+def test_polls_are_those_that_asked_and_all_looks_that_were_to_ask():
+    state = memory.decided(after(replace(WAIT, polled=False)), WAIT, Trigger.CHANGE, NOW)
+    assert state.polls == 2
 
 
 def test_what_deletion_needs_outlives_a_decision_without_it():
@@ -134,7 +150,27 @@ def test_an_end_that_is_told_after_a_newer_import_ended_keeps_its_place():
 def test_a_failed_end_that_is_only_seen_is_recorded_with_its_words():
     ended = Ended(outcome=Outcome.FAILED, message="no disk")
     (record,) = memory.decided(importing(), replace(WAIT, ended=ended), Trigger.CHANGE, LATER).history
-    assert (record.outcome, record.message) == (Outcome.FAILED, "no disk")
+    assert (record.outcome, record.message, record.bytes_read) == (Outcome.FAILED, "no disk", 0)
+
+
+def test_an_end_that_nobody_waits_for_is_no_import():
+    assert after(replace(WAIT, ended=Ended(outcome=Outcome.SUCCEEDED))).history == ()
+
+
+@pytest.mark.parametrize("decision", [WAIT, replace(IMPORT, verdict=Verdict.PROMOTE, data_volume="fedora-b"), IMPORT])
+def test_a_decision_about_something_else_leaves_the_running_import(decision):
+    assert after(decision, state=importing()).running == importing().running
+
+
+def test_an_import_that_is_forgotten_is_waited_for_no_more():
+    assert memory.import_forgotten(importing()) == CronState()
+
+
+@pytest.mark.parametrize(("known", "told"), [("run-1", finished(run_id="run-2")), ("", finished("fedora-b"))])
+def test_an_end_of_another_run_or_volume_is_another_import(known, told):
+    ended = replace(WAIT, ended=Ended(outcome=Outcome.SUCCEEDED))
+    seen = memory.decided(importing(known), ended, Trigger.CHANGE, LATER)
+    assert len(memory.import_finished(seen, told, LATER).history) == 2
 
 
 def test_a_promotion_by_an_older_worker_says_that_the_import_ended():

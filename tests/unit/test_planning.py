@@ -12,9 +12,10 @@ from dataimportcron.manifests import (
     import_of,
     pointed_to,
     with_annotations,
+    with_current_import,
     with_status,
 )
-from dataimportcron.messages import Trigger, Verdict
+from dataimportcron.messages import CleanUp, Trigger, Verdict
 from tests.support.facts import NOW, A, B, a_cron, an_import, condition, facts, failing, resolved, settled
 from tests.support.home import DATA_SOURCE, NAME, cron_document
 
@@ -24,6 +25,7 @@ def test_i01_before_a_digest():
     assert plan.decision.verdict is Verdict.WAIT
     assert condition(plan.cron, "Progressing") == ("False", "NoImport", "No current import")
     assert condition(plan.cron, "UpToDate") == ("False", "NoDigest", "No source digest")
+    assert plan.cron.status.last_execution_timestamp is None, "nobody was asked"
 
 
 def test_a02_a_source_that_the_cron_may_not_read():
@@ -48,6 +50,16 @@ def test_i02_a_digest_appears():
     assert condition(plan.cron, "UpToDate") == ("False", "Outdated", "Source digest updated since last import")
     assert plan.cron.metadata.annotations[naming.ANNOTATION_DESIRED_DIGEST] == A
     assert plan.cron.status.last_execution_timestamp == NOW
+    assert plan.decision.polled
+    assert not plan.warning
+    assert plan.decision.clean_up == CleanUp(retention_policy="All", data_source=DATA_SOURCE)
+    keeps = planning.plan(facts(a_cron(retentionPolicy="None"), resolved=resolved(A)))
+    assert keeps.decision.clean_up == CleanUp(retention_policy="None", data_source=DATA_SOURCE)
+
+
+def test_an_import_is_named_by_what_was_asked_for_not_by_what_an_index_leads_to():
+    plan = planning.plan(facts(a_cron(), resolved=resolved(A, B)))
+    assert (plan.decision.data_volume, plan.decision.manifest_digest) == (naming.import_name(DATA_SOURCE, A), B)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +104,7 @@ def test_i08_a_new_digest_keeps_the_old_import_in_use():
     volume = an_import(A)
     cron, data_source = settled(a_cron(), volume)
     plan = planning.plan(facts(cron, resolved=resolved(B), imports=(volume,), data_source=data_source))
-    assert (plan.decision.verdict, plan.decision.digest) == (Verdict.IMPORT, B)
+    assert (plan.decision.verdict, plan.decision.digest, plan.decision.replaces) == (Verdict.IMPORT, B, "")
     assert plan.cron.status.last_imported_pvc.name == volume.metadata.name
 
 
@@ -106,6 +118,13 @@ def test_i09_a_known_digest_is_switched_to_without_an_import():
 def test_i10_a_failing_import_gives_way_to_another_digest():
     volume = failing(an_import(A))
     plan = planning.plan(facts(a_cron(), resolved=resolved(B), imports=(volume,), running=volume.metadata.name))
+    assert (plan.decision.verdict, plan.decision.replaces) == (Verdict.IMPORT, volume.metadata.name)
+
+
+def test_i10_a_current_import_that_has_failed_gives_way_too():
+    volume = failing(an_import(A), Phase.FAILED)
+    cron = with_current_import(a_cron(), volume.metadata.name, A)
+    plan = planning.plan(facts(cron, resolved=resolved(B), imports=(volume,)))
     assert (plan.decision.verdict, plan.decision.replaces) == (Verdict.IMPORT, volume.metadata.name)
 
 
@@ -128,7 +147,10 @@ def test_an_import_that_failed_for_good_waits_for_a_poll(trigger, verdict):
 def test_i13_a_newer_digest_waits_for_a_running_import():
     volume = an_import(A, Phase.IMPORT_IN_PROGRESS)
     plan = planning.plan(facts(a_cron(), resolved=resolved(B), imports=(volume,), running=volume.metadata.name))
-    assert plan.decision.verdict is Verdict.WAIT
+    assert (plan.decision.verdict, plan.decision.message) == (
+        Verdict.WAIT,
+        f"Import {volume.metadata.name} goes first",
+    )
     assert condition(plan.cron, "UpToDate")[:2] == ("False", "Outdated")
     assert condition(plan.cron, "Progressing")[0] == "True"
 
@@ -148,12 +170,14 @@ def test_x01_a_failed_poll_is_said_and_loses_nothing():
     assert condition(plan.cron, "UpToDate") == ("False", "ImageNotFound", "no such tag (check it)")
     assert plan.cron.status.last_imported_pvc == cron.status.last_imported_pvc
     assert plan.warning
+    assert planning.plan(facts(plan.cron, error=error)).warning, "each poll that fails is an event"
 
 
 def test_a_transient_failure_asks_for_a_retry():
     plan = planning.plan(facts(a_cron(), error=TooManyRequestsError("slow", retry_after=30)))
     assert (plan.decision.transient, plan.decision.retry_after) == (True, 30.0)
-    assert planning.plan(facts(a_cron(), error=RegistryUnavailableError("down"))).decision.transient
+    down = planning.plan(facts(a_cron(), error=RegistryUnavailableError("down"))).decision
+    assert (down.transient, down.retry_after, down.data_volume) == (True, 0.0, "")
 
 
 def test_x11_an_index_that_changed_for_others_imports_nothing():
@@ -164,13 +188,15 @@ def test_x11_an_index_that_changed_for_others_imports_nothing():
     assert plan.cron.status.document()["currentImports"] == [{"DataVolumeName": volume.metadata.name, "Digest": B}]
 
 
-def test_dm02_a_moved_data_source_is_moved_back():
+@pytest.mark.parametrize("trigger", [Trigger.CHANGE, Trigger.TICK])
+def test_dm02_a_moved_data_source_is_moved_back(trigger):
     a, b = an_import(A), an_import(B)
     cron, _ = settled(a_cron({naming.ANNOTATION_DESIRED_DIGEST: B, naming.ANNOTATION_SOURCE: "x"}), b)
     plan = planning.plan(
-        facts(cron, trigger=Trigger.CHANGE, imports=(a, b), data_source=pointed_to(data_source_of(cron), cron, a))
+        facts(cron, trigger=trigger, imports=(a, b), data_source=pointed_to(data_source_of(cron), cron, a))
     )
     assert (plan.decision.verdict, plan.decision.data_volume) == (Verdict.PROMOTE, b.metadata.name)
+    assert not plan.decision.polled
 
 
 def test_dm03_an_unlabelled_data_source_is_left_alone():
@@ -192,6 +218,7 @@ def test_a_cron_that_is_being_moved_is_left_alone():
     cron = with_annotations(a_cron(), {naming.ANNOTATION_MOVING: "true"})
     plan = planning.plan(facts(cron, trigger=Trigger.POLL, resolved=resolved(A), rival="other"))
     assert (plan.decision.verdict, plan.decision.reason, plan.decision.next_poll) == (Verdict.WAIT, "Moving", None)
+    assert "dataimportcron migrate" in plan.decision.message
     assert plan.cron is cron
 
 
@@ -200,6 +227,8 @@ def test_a_cron_that_is_being_moved_is_left_alone():
     [
         ({}, {}, Trigger.CHANGE, True),
         ({}, {}, Trigger.TICK, True),
+        ({naming.ANNOTATION_DESIRED_DIGEST: A, naming.ANNOTATION_SOURCE: "SOURCE"}, {}, Trigger.TICK, True),
+        ({naming.ANNOTATION_SOURCE: "SOURCE"}, {}, Trigger.CHANGE, True),
         ({}, {"schedule": ""}, Trigger.CHANGE, False),
         ({}, {"schedule": ""}, Trigger.POLL, True),
         ({naming.ANNOTATION_DESIRED_DIGEST: A}, {}, Trigger.CHANGE, True),
@@ -218,6 +247,7 @@ def test_a_cron_that_is_being_moved_is_left_alone():
             False,
         ),
         ({naming.ANNOTATION_NEXT_CRON_TIME: "2026-11-23T11:00:00Z"}, {"schedule": ""}, Trigger.CHANGE, True),
+        ({naming.ANNOTATION_NEXT_CRON_TIME: "2026-11-23T12:00:00Z"}, {"schedule": ""}, Trigger.CHANGE, True),
         ({naming.ANNOTATION_NEXT_CRON_TIME: "2026-11-23T13:00:00Z"}, {"schedule": ""}, Trigger.CHANGE, False),
     ],
 )
@@ -320,6 +350,7 @@ def test_a_corrected_template_replaces_a_failed_import(trigger):
     plan = planning.plan(facts(a_cron(known, template=template), trigger=trigger, imports=(failed,)))
     name = failed.metadata.name
     assert (plan.decision.verdict, plan.decision.replaces, plan.decision.data_volume) == (Verdict.IMPORT, name, name)
+    assert [entry.data_volume_name for entry in plan.cron.status.current_imports] == [name]
 
 
 def test_a_failed_poll_is_not_forgotten_by_a_change():

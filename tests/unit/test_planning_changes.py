@@ -6,15 +6,17 @@ import pytest
 
 from dataimportcron import naming, planning
 from dataimportcron.api.conditions import Phase
+from dataimportcron.api.meta import Condition
 from dataimportcron.errors import ImageNotFoundError
 from dataimportcron.manifests import (
     claimed,
     pointed_to,
     with_current_import,
     with_labels,
+    with_status,
 )
 from dataimportcron.messages import Ended, Outcome, Trigger, Verdict
-from tests.support.facts import A, a_cron, an_import, condition, facts, failing, settled
+from tests.support.facts import A, B, a_cron, an_import, condition, facts, failing, settled
 from tests.support.home import DATA_SOURCE
 
 
@@ -27,6 +29,10 @@ def test_a_failing_import_makes_no_progress_and_says_why():
     assert plan.warning
     again = planning.plan(facts(plan.cron, imports=(failing_now,), running=failing_now.metadata.name))
     assert not again.warning, "the same words are one event"
+    others = with_status(
+        failing_now, conditions=[Condition(type="Running", status="False", reason="Error", message="x")]
+    )
+    assert planning.plan(facts(plan.cron, imports=(others,), running=name_of(A))).warning
     healed = an_import(A, Phase.IMPORT_IN_PROGRESS)
     plan = planning.plan(facts(plan.cron, imports=(healed,), running=healed.metadata.name))
     assert condition(plan.cron, "Progressing")[:2] == ("True", "ImportProgressing")
@@ -44,7 +50,8 @@ def name_of(digest):
 def test_the_end_of_the_running_import_is_seen_on_its_data_volume(phase, outcome):
     cron = a_cron({naming.ANNOTATION_DESIRED_DIGEST: A})
     running = an_import(A, phase) if phase != Phase.FAILED else failing(an_import(A), phase)
-    plan = planning.plan(facts(cron, trigger=Trigger.CHANGE, imports=(running,), running=running.metadata.name))
+    seen = (an_import(B, Phase.PENDING), running)
+    plan = planning.plan(facts(cron, trigger=Trigger.CHANGE, imports=seen, running=running.metadata.name))
     assert (plan.decision.ended.outcome if plan.decision.ended else None) is outcome
 
 
@@ -54,10 +61,18 @@ def test_a_failed_poll_sees_the_end_of_the_running_import_too():
     assert plan.decision.ended == Ended(outcome=Outcome.SUCCEEDED)
 
 
+def test_a_failed_poll_leaves_the_progress_of_the_running_import_in_sight():
+    imports = (an_import(A), an_import(B, Phase.IMPORT_IN_PROGRESS))
+    plan = planning.plan(facts(a_cron(), imports=imports, running=name_of(B), error=ImageNotFoundError("gone")))
+    assert condition(plan.cron, "Progressing")[:2] == ("True", "ImportProgressing")
+
+
 def test_an_import_of_another_name_that_is_not_made_yet_is_stopped_first():
     cron = a_cron({naming.ANNOTATION_DESIRED_DIGEST: A})
     plan = planning.plan(facts(cron, trigger=Trigger.CHANGE, running="old-name-aaaaaaaaaaaa"))
     assert (plan.decision.verdict, plan.decision.replaces) == (Verdict.IMPORT, "old-name-aaaaaaaaaaaa")
+    own = planning.plan(facts(cron, trigger=Trigger.CHANGE, running=name_of(A)))
+    assert (own.decision.verdict, own.decision.replaces) == (Verdict.IMPORT, ""), "it is not in its own way"
 
 
 def test_another_managed_data_source_takes_the_imports_that_are_there():

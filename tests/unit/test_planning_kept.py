@@ -9,7 +9,8 @@ import pytest
 from dataimportcron import naming, planning, pruning
 from dataimportcron.api.conditions import SNAPSHOT_PROGRESSING, Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
-from dataimportcron.api.types import DataSourceSource
+from dataimportcron.api.types import DataSourceSource, DataSourceSpec
+from dataimportcron.kept import is_ready, points_to, progress_of
 from dataimportcron.manifests import (
     advised_restore_size,
     data_source_of,
@@ -92,6 +93,58 @@ def test_a_data_source_that_points_elsewhere_is_moved_back():
     assert condition(plan.cron, "Ready")[0] == "False"
 
 
+def test_a_data_source_that_a_person_keeps_does_not_matter():
+    snapshot = taken_of(placed(an_import(A)))
+    cron, data_source = done(snapshot, SourceKind.SNAPSHOT)
+    own = with_labels(pointed_to(data_source, cron, taken_of(an_import(B))), {naming.LABEL_CRON: None})
+    plan = look(cron, [], [snapshot], data_source=own)
+    assert (plan.decision.verdict, condition(plan.cron, "Ready")[0]) == (Verdict.WAIT, "True")
+
+
+@pytest.mark.parametrize(
+    ("source", "points"),
+    [
+        ({"pvc": {"name": "a"}}, True),
+        ({"pvc": {"name": "a", "namespace": NAMESPACE}}, True),
+        ({"pvc": {"name": "a", "namespace": "elsewhere"}}, False),
+        ({"pvc": {"name": "b"}}, False),
+        ({"pvc": {"name": "a"}, "snapshot": {"name": "a"}}, False),
+        ({}, False),
+    ],
+)
+def test_what_points_to_an_import(source, points):
+    bare = data_source_of(a_cron())
+    found = bare.model_copy(update={"spec": DataSourceSpec.model_validate({"source": source})})
+    assert points_to(found, "a", SourceKind.PVC) is points
+
+
+def test_a_snapshot_that_is_being_deleted_is_none_to_restore_from():
+    snapshot = taken_of(an_import(A))
+    going = snapshot.model_copy(update={"metadata": snapshot.metadata.model_copy(update={"deletion_timestamp": NOW})})
+    assert is_ready(snapshot)
+    assert not is_ready(going)
+
+
+def test_an_error_without_words_is_no_error_to_tell():
+    document = taken_of(an_import(A)).document() | {"status": {"error": {}}}
+    assert progress_of(VolumeSnapshot.model_validate(document)) == SNAPSHOT_PROGRESSING
+
+
+def test_a_data_source_that_points_to_a_snapshot_in_the_making_is_not_ready():
+    snapshot = taken_of(placed(an_import(A)), ready=False)
+    cron, data_source = done(snapshot, SourceKind.SNAPSHOT)
+    assert condition(look(cron, [], [snapshot], data_source=data_source).cron, "Ready")[0] == "False"
+
+
+def test_the_snapshot_of_another_import_of_the_same_disk_is_no_form_of_this_one():
+    volume = placed(an_import(A))
+    cron, data_source = done(volume, SourceKind.PVC)
+    snapshot = taken_of(volume)
+    other = snapshot.model_copy(update={"metadata": snapshot.metadata.model_copy(update={"name": "renamed-a"})})
+    assert look(cron, [volume], [other], VOLUMES, data_source=data_source).decision.verdict is Verdict.WAIT
+    assert look(cron, [], [other]).decision.data_volume == "renamed-a"
+
+
 def test_the_last_snapshot_that_is_deleted_is_imported_again():
     snapshot = taken_of(placed(an_import(A)))
     cron, data_source = done(snapshot, SourceKind.SNAPSHOT)
@@ -138,7 +191,8 @@ def test_another_storage_class_makes_place_for_a_new_import(form):
     plan = look(cron, volumes, snapshots, now, data_source=data_source)
     name = volume.metadata.name
     assert (plan.decision.verdict, plan.decision.replaces, plan.decision.anew) == (Verdict.IMPORT, name, True)
-    assert condition(plan.cron, "UpToDate")[:2] == ("False", "Outdated")
+    said = f"Import {name} is of storage class fast, and imports go into slow now"
+    assert condition(plan.cron, "UpToDate") == ("False", "Outdated", said)
     busy = look(cron, volumes, snapshots, now, data_source=data_source, in_use="pod a/b uses it")
     assert busy.decision.verdict is Verdict.WAIT
     assert "pod a/b uses it" in busy.decision.message
@@ -158,6 +212,7 @@ def test_an_import_that_waits_for_its_volume_is_begun_anew_in_the_other_class(ph
     volume = placed(an_import(A, phase))
     plan = look(a_cron(), [volume], [], SLOW, running=volume.metadata.name)
     assert plan.decision.verdict is verdict
+    assert [entry.data_volume_name for entry in plan.cron.status.current_imports] == [volume.metadata.name]
 
 
 def test_snapshots_are_pruned_by_themselves():

@@ -5,10 +5,10 @@ import pytest
 from dataimportcron import naming, planning
 from dataimportcron.api.conditions import Phase
 from dataimportcron.errors import ImageNotFoundError
-from dataimportcron.manifests import with_labels
+from dataimportcron.manifests import data_source_of, with_labels
 from dataimportcron.messages import Trigger, Verdict
 from tests.support.facts import NOW, A, B, a_cron, an_import, condition, facts, failing, resolved, settled
-from tests.support.home import DATA_SOURCE
+from tests.support.home import DATA_SOURCE, NAME
 
 READY = ("True", "Ready", f"DataSource {DATA_SOURCE} points to import {DATA_SOURCE}-aaaaaaaaaaaa")
 
@@ -37,6 +37,14 @@ def test_a_failed_poll_or_import_leaves_it_ready_on_what_it_has(failure):
     cron, data_source = settled(a_cron(), good)
     answer = {"error": failure} if failure else {"resolved": resolved(B), "running": broken.metadata.name}
     assert look(cron, imports=(good, broken), data_source=data_source, **answer) == READY
+
+
+def test_it_is_not_ready_while_that_import_is_made_anew_or_when_it_points_nowhere():
+    volume = an_import(A, Phase.IMPORT_IN_PROGRESS)
+    cron, data_source = settled(a_cron(), volume)
+    given = {"resolved": resolved(A), "imports": (volume,), "running": volume.metadata.name}
+    assert look(cron, data_source=data_source, **given)[0] == "False"
+    assert look(cron, data_source=with_labels(data_source_of(cron), {naming.LABEL_CRON: NAME}), **given)[0] == "False"
 
 
 def test_it_is_not_ready_when_its_volume_is_gone():

@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 from dataimportcron import naming, pruning
+from dataimportcron.api.types import DataSourceSource
 from dataimportcron.manifests import (
     data_source_of,
     pointed_to,
@@ -73,6 +74,10 @@ def test_what_any_data_source_points_to_is_never_pruned():
     elsewhere = pin.model_copy(update={"metadata": pin.metadata.model_copy(update={"namespace": "vms", "labels": {}})})
     assert pruning.plan_prune(cron, (a, b), frozenset()) == (a,)
     assert pruning.plan_prune(cron, (a, b), pruning.pointed_by([elsewhere], NAMESPACE)) == ()
+    own = pin.spec.source.pvc.model_copy(update={"namespace": None})
+    bare = elsewhere.model_copy(update={"spec": pin.spec.model_copy(update={"source": DataSourceSource(pvc=own)})})
+    assert pruning.pointed_by([bare], NAMESPACE) == frozenset()
+    assert pruning.pointed_by([bare], "vms") == {a.metadata.name}
 
 
 def test_what_others_point_to_does_not_take_the_place_of_what_is_kept():

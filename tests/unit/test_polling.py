@@ -21,6 +21,13 @@ def test_every_counts_from_the_last_poll_whatever_comes_in_between():
     assert polling.next_poll_of(cron, late, timedelta()) == late
 
 
+def test_every_counts_from_when_the_cron_was_made_before_its_first_poll():
+    cron = DataImportCron.model_validate(cron_document(schedule="@every 6m"))
+    made = cron.metadata.model_copy(update={"creation_timestamp": NOW - timedelta(minutes=2)})
+    cron = cron.model_copy(update={"metadata": made})
+    assert polling.next_poll_of(cron, NOW, timedelta()) == NOW + timedelta(minutes=4)
+
+
 @pytest.mark.parametrize(
     ("name", "ours"),
     [
