@@ -78,6 +78,13 @@ def test_a_bomb_spread_over_layers_is_one(bench, monkeypatch):
         bench.run(MemoryImage([(zipped(tar), tar) for tar in layers]), 512)
 
 
+def test_a_layer_that_is_read_again_needs_no_room_again(bench, monkeypatch):
+    monkeypatch.setattr(run, "_BESIDE_DISK", 4 * MIB)
+    below = tar_of(("disk/a", bytes(2 * MIB)), ("disk/b", b"x" * MIB))
+    bench.run(MemoryImage.of(below, tar_of(whiteout("disk/.wh.a"))), MIB)
+    assert bench.target.read_bytes() == b"x" * MIB
+
+
 def test_an_environment_without_end_is_refused():
     config = {"config": {"Env": [f"V{number}={'x' * 1000}" for number in range(200)]}, "rootfs": {"diff_ids": []}}
     with pytest.raises(InvalidImageError, match="environment of 200690 characters"):
@@ -185,6 +192,8 @@ def whiteout(name):
 def test_the_disk_may_be_in_any_layer(bench, layers, want):
     bench.run(MemoryImage.of(*(tar_of(*members) for members in layers)), 512)
     assert bench.target.read_bytes() == want.ljust(512, b"\0")
+    synced = bench.progress[-2]
+    assert (synced.phase, synced.bytes_read) == (Phase.SYNCING, synced.bytes_total), "a layer that is read twice counts"
 
 
 @pytest.mark.parametrize(
@@ -292,6 +301,18 @@ def test_a_download_that_fails_ends_all_stages(bench):
         bench.run(Breaking.of(tar_of(("disk/d", os.urandom(MIB)))), MIB)
     assert threading.active_count() == before
     assert not bench.marker.exists()
+
+
+class BreakingLate(MemoryImage):
+    def open(self, layer):
+        yield from super().open(layer)
+        raise RegistryUnavailableError("cut off")
+
+
+def test_a_disk_that_does_not_fit_is_refused_before_the_rest_of_the_last_layer_has_come(bench):
+    tar = tar_of(("disk/d", os.urandom(8 * MIB)))
+    with pytest.raises(VolumeTooSmallError):
+        bench.run(BreakingLate([(tar, tar)]), MIB)
 
 
 class Endless(MemoryImage):
