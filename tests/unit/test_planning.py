@@ -6,6 +6,7 @@ import pytest
 
 from dataimportcron import naming, planning, polling
 from dataimportcron.api.conditions import Phase
+from dataimportcron.api.types import NamespacedName
 from dataimportcron.errors import ImageNotFoundError, RegistryUnavailableError, TooManyRequestsError
 from dataimportcron.manifests import (
     data_source_of,
@@ -81,12 +82,32 @@ def test_i03_i04_the_import_runs(phase, progressing):
 def test_i05_a_complete_import_is_promoted_and_then_rests():
     volume = an_import(A)
     plan = planning.plan(facts(a_cron(), resolved=resolved(A), imports=(volume,)))
-    assert plan.decision.verdict is Verdict.PROMOTE
+    decision = plan.decision
+    assert (decision.verdict, decision.reason) == (Verdict.PROMOTE, "ImportSucceeded")
+    assert decision.message == f"Import {volume.metadata.name} is complete"
     assert condition(plan.cron, "UpToDate")[:2] == ("False", "ImportProgressing")
     cron, data_source = settled(plan.cron, volume)
     plan = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=data_source))
     assert plan.decision.verdict is Verdict.WAIT
     assert condition(plan.cron, "UpToDate") == ("True", "UpToDate", "Latest import is up to date")
+
+
+@pytest.mark.parametrize(
+    "behind",
+    [
+        {"last_imported_pvc": None},
+        {"last_imported_pvc": NamespacedName(name="another")},
+        {"source_format": "snapshot"},
+        {"current_imports": []},
+    ],
+)
+def test_an_import_is_promoted_until_the_whole_status_says_so(behind):
+    volume = an_import(A)
+    cron, data_source = settled(a_cron(), volume)
+    plan = planning.plan(
+        facts(with_status(cron, **behind), resolved=resolved(A), imports=(volume,), data_source=data_source)
+    )
+    assert plan.decision.verdict is Verdict.PROMOTE
 
 
 def test_a_quiet_poll_changes_the_time_of_the_poll_and_nothing_else():
@@ -138,10 +159,30 @@ def test_i10_the_same_digest_goes_on_failing_and_says_so():
 @pytest.mark.parametrize(("trigger", "verdict"), [(Trigger.CHANGE, Verdict.WAIT), (Trigger.TICK, Verdict.IMPORT)])
 def test_an_import_that_failed_for_good_waits_for_a_poll(trigger, verdict):
     volume = failing(an_import(A), Phase.FAILED)
-    plan = planning.plan(
-        facts(a_cron(annotations={naming.ANNOTATION_DESIRED_DIGEST: A}), imports=(volume,), trigger=trigger)
-    )
-    assert plan.decision.verdict is verdict
+    cron = with_current_import(a_cron({naming.ANNOTATION_DESIRED_DIGEST: A}), volume.metadata.name, A)
+    plan = planning.plan(facts(cron, imports=(volume,), trigger=trigger))
+    assert (plan.decision.verdict, plan.decision.replaces) == (verdict, "")
+
+
+@pytest.mark.parametrize(
+    ("trigger", "schedule", "current", "verdict"),
+    [
+        (Trigger.TICK, "30 1 * * 1", True, Verdict.IMPORT),
+        (Trigger.CHANGE, "30 1 * * 1", True, Verdict.WAIT),
+        (Trigger.CHANGE, "30 1 * * 1", False, Verdict.IMPORT),
+        (Trigger.CHANGE, "", True, Verdict.IMPORT),
+    ],
+)
+def test_a_volume_that_is_gone_waits_for_a_poll_if_one_comes(trigger, schedule, current, verdict):
+    volume = an_import(A)
+    name = volume.metadata.name
+    cron = a_cron({naming.ANNOTATION_DESIRED_DIGEST: A}, schedule=schedule)
+    cron = with_current_import(cron, name, A) if current else cron
+    plan = planning.plan(facts(cron, imports=(volume,), trigger=trigger, lost=frozenset({name})))
+    said = f"The volume of import {name} is gone"
+    waits = verdict is Verdict.WAIT
+    assert (plan.decision.verdict, plan.decision.replaces) == (verdict, "" if waits else name)
+    assert plan.decision.message == (f"{said}; it is imported again at the next poll" if waits else said)
 
 
 def test_i13_a_newer_digest_waits_for_a_running_import():
@@ -199,12 +240,13 @@ def test_dm02_a_moved_data_source_is_moved_back(trigger):
     assert not plan.decision.polled
 
 
-def test_dm03_an_unlabelled_data_source_is_left_alone():
+@pytest.mark.parametrize("trigger", [Trigger.CHANGE, Trigger.TICK])
+def test_dm03_an_unlabelled_data_source_is_left_alone(trigger):
     volume = an_import(A)
     cron, data_source = settled(a_cron(), volume)
     bare = data_source.model_copy(update={"metadata": data_source.metadata.model_copy(update={"labels": {}})})
     other = bare.model_copy(update={"spec": data_source_of(cron).spec})
-    plan = planning.plan(facts(cron, resolved=resolved(A), imports=(volume,), data_source=other))
+    plan = planning.plan(facts(cron, trigger=trigger, resolved=resolved(A), imports=(volume,), data_source=other))
     assert plan.decision.verdict is Verdict.WAIT
 
 
@@ -285,11 +327,13 @@ def test_a_look_between_a_tick_and_its_late_poll_keeps_the_poll():
     assert polling.next_poll_of(cron, poll, window) == poll + timedelta(days=7)
 
 
-def test_p10_requests_are_consumed():
+@pytest.mark.parametrize("answer", [{"resolved": resolved(A)}, {"error": ImageNotFoundError("gone")}])
+def test_p10_requests_are_consumed(answer):
     cron = a_cron({naming.ANNOTATION_NEXT_CRON_TIME: "2026-01-01T00:00:00Z", naming.ANNOTATION_POLL_REQUESTED: "7"})
-    plan = planning.plan(facts(cron, resolved=resolved(A)))
+    plan = planning.plan(facts(cron, **answer))
     assert naming.ANNOTATION_NEXT_CRON_TIME not in plan.cron.metadata.annotations
     assert not polling.poll_requested(plan.cron, NOW)
+    assert plan.cron.status.last_execution_timestamp == NOW
 
 
 @pytest.mark.parametrize("digest", ["sha256:short", "md5:" + "a" * 32, ""])
@@ -350,7 +394,11 @@ def test_a_corrected_template_replaces_a_failed_import(trigger):
     plan = planning.plan(facts(a_cron(known, template=template), trigger=trigger, imports=(failed,)))
     name = failed.metadata.name
     assert (plan.decision.verdict, plan.decision.replaces, plan.decision.data_volume) == (Verdict.IMPORT, name, name)
+    assert plan.decision.message == f"The template has changed since import {name} failed"
     assert [entry.data_volume_name for entry in plan.cron.status.current_imports] == [name]
+    running = an_import(A, Phase.IMPORT_IN_PROGRESS)
+    given = facts(a_cron(known, template=template), trigger=trigger, imports=(running,), running=name)
+    assert planning.plan(given).decision.verdict is Verdict.WAIT, "one that makes progress is left to it"
 
 
 def test_a_failed_poll_is_not_forgotten_by_a_change():

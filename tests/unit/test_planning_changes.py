@@ -55,6 +55,15 @@ def test_the_end_of_the_running_import_is_seen_on_its_data_volume(phase, outcome
     assert (plan.decision.ended.outcome if plan.decision.ended else None) is outcome
 
 
+def test_an_import_that_failed_for_good_warns_once_although_there_is_an_older_one():
+    good, broken = an_import(A), failing(an_import(B), Phase.FAILED)
+    cron, data_source = settled(a_cron({naming.ANNOTATION_DESIRED_DIGEST: B}), good)
+    given = facts(cron, trigger=Trigger.CHANGE, imports=(good, broken), data_source=data_source)
+    first = planning.plan(given)
+    assert first.warning
+    assert not planning.plan(replace(given, cron=first.cron)).warning
+
+
 def test_a_failed_poll_sees_the_end_of_the_running_import_too():
     running = an_import(A)
     plan = planning.plan(facts(a_cron(), imports=(running,), running=name_of(A), error=ImageNotFoundError("gone")))
@@ -91,6 +100,8 @@ def test_labels_flow_when_something_changed_and_never_at_a_quiet_tick():
     assert planning.plan(replace(given, trigger=Trigger.CHANGE)).decision.verdict is Verdict.PROMOTE
     flown = replace(given, trigger=Trigger.CHANGE, data_source=pointed_to(source, cron, volume))
     assert planning.plan(flown).decision.verdict is Verdict.WAIT
+    unlabelled = replace(flown, imports=(with_labels(volume, {naming.LABEL_CRON: None}),))
+    assert planning.plan(unlabelled).decision.verdict is Verdict.PROMOTE
 
 
 @pytest.mark.parametrize(("before", "after"), [("None", "All"), ("All", "None")])
