@@ -156,7 +156,7 @@ class _Copy:
             for offset in range(start, stop, _CHUNK):
                 data = self._read(min(_CHUNK, stop - offset), offset)
                 self._disk.write(data, offset)
-                if offset + len(data) > end and self._device and not is_zero(data[max(end - offset, 0) :]):
+                if not is_zero(data[max(end - offset, 0) :]):
                     raise VolumeTooSmallError(
                         f"The source device has {self._size} bytes, with data behind the {end} of the target",
                         hint="a larger volume is required",

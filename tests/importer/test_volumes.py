@@ -5,7 +5,9 @@ from contextlib import ExitStack
 
 import pytest
 
+from dataimportcron.errors import TransientError
 from dataimportcron.importer.report import Phase
+from dataimportcron.importer.volumes import VolumeRequest, make_volume
 from tests.importer.conftest import patchwork
 from tests.support.importing import run
 from tests.support.storage import loop_device
@@ -92,15 +94,19 @@ def test_a_file_that_does_not_fit_leaves_the_target_as_it_was(volume):
     assert disk_of(target) == old
 
 
-@pytest.mark.parametrize("tail", [bytes(MIB), bytes(MIB - 1) + b"x"], ids=["zeros", "data"])
-def test_a_device_that_is_larger_than_its_disk(volume, tail):
-    source, target = volume("source", "device", DISK + tail), volume("target", "folder", b"")
-    code, _, result = run("--source", f"volume:{source}", "--target", target, "--size", SIZE)
-    if tail.strip(b"\0"):
+@pytest.mark.parametrize("data_at", [None, 0, MIB - 4096, 2 * MIB - 4097])
+def test_a_device_that_is_larger_than_its_disk(volume, data_at):
+    # It ends in the middle of what is read at once.
+    disk, tail = bytes(4096) + DISK, bytearray(2 * MIB - 4096)
+    if data_at is not None:
+        tail[data_at] = 1
+    source, target = volume("source", "device", disk + tail), volume("target", "folder", b"")
+    code, _, result = run("--source", f"volume:{source}", "--target", target, "--size", len(disk))
+    if data_at is not None:
         assert (code, result.reason) == (2, "VolumeTooSmall")
         assert disk_of(target) == b""
     else:
-        assert (code, disk_of(target)) == (0, DISK)
+        assert (code, disk_of(target)) == (0, disk)
 
 
 @pytest.mark.parametrize("wanted", [SIZE + 12345, SIZE, MIB])
@@ -137,3 +143,12 @@ def test_without_holes(volume):
 def test_a_source_that_is_none(volume, source, reason):
     code, _, result = run("--source", source, "--target", volume("target", "folder", b""), "--size", SIZE)
     assert (code, result.reason) == (2, reason)
+
+
+@pytest.mark.parametrize(("size", "said"), [(MIB, "the source ends within"), (4 * MIB, "the source changed its size")])
+def test_a_source_that_changes_while_it_is_copied(volume, size, said):
+    source, target = volume("source", "folder", os.urandom(3 * MIB)), volume("target", "folder", b"")
+    request = VolumeRequest(source=source, target=target, size=SIZE)
+    with pytest.raises(TransientError, match=said):
+        make_volume(request, lambda _: os.truncate(source / "disk.img", size))
+    assert disk_of(target) == b""
