@@ -28,6 +28,7 @@ def laid(*layers):
         ([["disk/a"], [".wh.disk"], ["disk/b"]], Place(2, "b")),
         ([["disk/a"], [".wh..wh..opq"], ["disk/b"]], Place(2, "b")),
         ([["disk/a"], ["disk/b"], ["disk/.wh.b"]], Place(0, "a")),
+        ([["disk/a"], ["disk/.wh.a"], ["disk/a"], ["etc/x"]], Place(2, "a")),
         ([["disk/a"], ["disk/.wh..wh.plnk"]], Place(0, "a")),
         ([["disk:symbolic link"], ["disk:directory", "disk/a"]], Place(1, "a")),
     ],
@@ -58,3 +59,10 @@ def test_one_file(layers, place):
 def test_refused_by_name(layers, complaint):
     with pytest.raises(InvalidImageError, match=f"Invalid container image.*{complaint}"):
         laid(*layers).only_file()
+
+
+def test_no_more_names_than_anybody_gives_whatever_becomes_of_them():
+    below, hidden, here = ([f"disk/{kind}{number}" for number in range(3334)] for kind in ("a", ".wh.b", "c"))
+    laid(below, [*hidden, *here[:-2]])
+    with pytest.raises(InvalidImageError, match="found more than 10000 names"):
+        laid(below, [*hidden, *here])

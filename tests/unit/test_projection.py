@@ -1,4 +1,4 @@
-"""What statuses say, case by case; the events and conditions of a DataVolume are tested with the activities."""
+"""What statuses and events say, case by case."""
 
 from datetime import timedelta
 
@@ -120,6 +120,36 @@ def test_d10_labels_flow_from_whatever_it_stands_for_once_it_is_ready():
         assert shown(a_source(kind), **found).metadata.labels == {PREFERENCE: "fedora"}
 
 
+COMPLETE = ("False", "Completed", "Import Complete")
+BOUND, BEGUN = ("True", "Bound", "PVC v Bound"), ("False", "TransferRunning", "")
+WAITS, FAULT = ("False", "Unschedulable", "no node"), ("False", "Error", "it broke")
+
+
+@pytest.mark.parametrize(
+    ("phase", "given", "bound_ready_running", "progress"),
+    [
+        (Phase.IMPORT_SCHEDULED, {}, [("False", "Pending", "PVC v Pending"), *2 * [("False", "", "")]], "7.00%"),
+        (Phase.PENDING, {"reason": "Unschedulable", "message": "no node"}, [WAITS, WAITS, WAITS], "7.00%"),
+        (Phase.IMPORT_IN_PROGRESS, {"progress": "12.00%"}, [BOUND, BEGUN, ("True", "", "")], "12.00%"),
+        (Phase.IMPORT_IN_PROGRESS, {"reason": "Error", "message": "it broke"}, [BOUND, FAULT, FAULT], "7.00%"),
+        (Phase.SUCCEEDED, {"progress": "99.00%"}, [BOUND, ("True", "", ""), COMPLETE], "100.0%"),
+    ],
+)
+def test_a_data_volume_in_each_of_its_phases(phase, given, bound_ready_running, progress):
+    after = projection.data_volume_status(with_status(named_v(), progress="7.00%"), phase, NOW, **given)
+    assert (after.status.phase, after.status.claim_name, after.status.progress) == (phase, "v", progress)
+    assert [condition(after, kind) for kind in ("Bound", "Ready", "Running")] == bound_ready_running
+
+
+def test_progress_that_nobody_knows_is_said_so():
+    assert projection.data_volume_status(named_v(), Phase.PENDING, NOW).status.progress == "N/A"
+
+
+def named_v(phase=""):
+    volume = an_import(A, phase)
+    return volume.model_copy(update={"metadata": volume.metadata.model_copy(update={"name": "v"})})
+
+
 @pytest.mark.parametrize(
     ("phase", "source", "words"),
     [
@@ -132,9 +162,7 @@ def test_d10_labels_flow_from_whatever_it_stands_for_once_it_is_ready():
     ],
 )
 def test_k18_each_phase_has_its_event(phase, source, words):
-    volume = an_import(A, phase)
-    volume = volume.model_copy(update={"metadata": volume.metadata.model_copy(update={"name": "v"})})
-    assert projection.phase_event(volume, CloneSource.parse(source) if source else None) == words
+    assert projection.phase_event(named_v(phase), CloneSource.parse(source) if source else None) == words
 
 
 def test_only_running_says_that_an_import_fails_or_waits():
@@ -143,7 +171,10 @@ def test_only_running_says_that_an_import_fails_or_waits():
     volume = with_status(an_import(A, Phase.PENDING), conditions=[bound, pulling])
     assert not projection.erroneous(volume)
     assert projection.failure_of(volume) == projection.waiting_for(volume) == "over"
-    assert projection.failure_of(with_status(volume, conditions=[bound])) == "Import failed"
+    silent = with_status(volume, conditions=[bound, pulling.model_copy(update={"status": "False", "message": ""})])
+    assert (projection.failure_of(silent), projection.waiting_for(silent)) == ("Import failed", "")
+    waiting = with_status(volume, conditions=[Condition(type="Running", status="False", reason="Pending")])
+    assert not projection.erroneous(waiting)
     waits = projection.progressing(volume)
     assert (waits.status, waits.message) == ("False", "Import DataVolume phase Pending: over")
     assert projection.progressing(with_status(volume, phase="ImportInProgress")).message == "Import is progressing"
