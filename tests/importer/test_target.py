@@ -19,9 +19,9 @@ from dataimportcron.errors import (
 from dataimportcron.importer.targets.lock import lock, place
 from dataimportcron.importer.targets.marker import Marker
 from dataimportcron.importer.targets.storage import storage_errors
-from tests.importer.conftest import MemoryImage, tar_of
+from tests.importer.conftest import MemoryImage, Workbench, tar_of
 from tests.support.importing import run
-from tests.support.storage import denied, loop_device, mounted
+from tests.support.storage import as_its_owner, denied, loop_device, mounted, public_folder
 
 MIB = 1 << 20
 MARKER = Marker(
@@ -179,10 +179,13 @@ def test_a_folder_that_is_missing_is_named(tmp_path, missing):
         pytest.fail("held nothing")
 
 
-def test_a_file_that_was_handed_over_half_way_can_be_written_again(bench):
-    bench.disk(b"old", 512)
-    bench.target.chmod(0o444)
-    assert bench.disk(b"new", 512) == b"new".ljust(512, b"\0")
+def test_a_file_that_was_handed_over_half_way_can_be_written_again():
+    with public_folder() as folder:
+        bench = Workbench(folder)
+        bench.disk(b"old", 512)
+        bench.target.chmod(0o444)
+        with as_its_owner(folder):
+            assert bench.disk(b"new", 512) == b"new".ljust(512, b"\0")
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

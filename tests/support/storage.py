@@ -73,6 +73,21 @@ def denied(path: Path) -> Iterator[None]:
             _own(str(path))
 
 
+@contextmanager
+def as_its_owner(folder: Path) -> Iterator[None]:
+    """A folder and its files belong to whom the modes of files stop, which they do not stop root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, 65534, -1)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
 def as_root(*command: str) -> list[str]:
     """The command, run by root."""
     return [*(() if os.geteuid() == 0 else ("sudo", "-n", "--")), *command]
