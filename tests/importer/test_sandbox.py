@@ -21,7 +21,7 @@ def files(tmp_path):
     return tmp_path
 
 
-def run(files, program, *arguments, **changes):
+def run(files, program, *arguments, through=(), **changes):
     limits = {
         "parent": os.getpid(),
         "memory": 256 * MIB,
@@ -31,7 +31,7 @@ def run(files, program, *arguments, **changes):
         "writable": (str(files / "writable"),),
     }
     command = sandbox.command(sandbox.Limits(**limits | changes), program, *map(str, arguments))
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=files, timeout=30)
+    return subprocess.run([*through, *command], capture_output=True, text=True, check=False, cwd=files, timeout=30)
 
 
 def shell(files, script, **changes):
@@ -100,6 +100,11 @@ def test_limits(files, what):
     code, complaint = ENDS[what]
     assert done.returncode == code
     assert complaint in done.stderr
+
+
+def test_a_limit_that_is_lower_already_stays(files):
+    lower = ("/bin/dash", "-c", 'ulimit -n 32; exec "$@"', "dash")
+    assert shell(files, "ulimit -Hn; ulimit -n", through=lower).stdout == "32\n32\n"
 
 
 def test_a_program_that_knows_nothing_of_limits_is_ended_by_them(files):
