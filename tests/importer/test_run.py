@@ -334,4 +334,4 @@ def test_the_rate_is_kept(bench):
     image = MemoryImage.of(tar_of(("disk/d", os.urandom(400_000))), chunk=20_000)
     began = time.monotonic()
     bench.run(image, MIB, rate=1_000_000)
-    assert 0.35 < time.monotonic() - began
+    assert time.monotonic() - began > 0.35

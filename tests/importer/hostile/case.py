@@ -49,8 +49,8 @@ class Case:
         says: a regular expression that the message holds.
         reason: the CamelCase word of the refusal.
         size: bytes of the volume.
-        cpu: seconds of processor time that the refusal may take; three times what it takes on a busy machine, since what
-            it guards against takes hours.
+        cpu: seconds of processor time that the refusal may take: three times what it takes on a busy machine, since
+            what it guards against takes hours.
         low_limits: for what a layer has beside its disk, and of the members that it is packed in.
     """
 
