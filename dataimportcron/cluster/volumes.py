@@ -8,7 +8,7 @@ from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.cluster.claims.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims.claims import Claims
-from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
+from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting
 from dataimportcron.cluster.classes.placements import Placements
 from dataimportcron.cluster.classes.provisioners import FILESYSTEM
 from dataimportcron.cluster.client.connection import Connection
@@ -152,12 +152,9 @@ class ClusterVolumes:
     async def in_use(self, namespace: str, name: str, kind: SourceKind = SourceKind.PVC) -> str:
         """See the port."""
         source = CloneSource(namespace=namespace, name=name, kind=kind)
-        volumes = await self._objects.list(DataVolume)
         if kind is SourceKind.SNAPSHOT:
-            return (
-                next(restoring(source, await self._connection.list(PVCS, namespace)), "")
-                or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
-                or next(wanting(source, volumes), "")
+            return next(restoring(source, await self._connection.list(PVCS, namespace)), "") or next(
+                cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), ""
             )
         claim = await self._claims.find(namespace, name)
         if claim is None:
@@ -167,7 +164,6 @@ class ClusterVolumes:
             or next(cloning(claim, await self._connection.list(PVCS, namespace)), "")
             or next(snapshotting(claim, await self._optional(VOLUME_SNAPSHOTS, namespace)), "")
             or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
-            or next(wanting(source, volumes), "")
         )
 
     async def _optional(self, resource: ResourceType, namespace: str) -> list[Json]:

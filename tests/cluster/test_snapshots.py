@@ -88,8 +88,8 @@ class Cron:
         self.digest = DigestActivities(self.objects, source, self.volumes, authorizer, events)
         self.prepare = DataVolumeActivities(self.objects, self.volumes, authorizer, events)
         self.population = PopulationActivities(self.objects, source, self.volumes, importer, cloner, authorizer, events)
-        self.data_source = DataSourceActivities(self.objects, self.volumes, events)
-        self.retention = RetentionActivities(self.objects, self.volumes, events)
+        self.data_source = DataSourceActivities(self.objects, self.volumes, authorizer, events)
+        self.retention = RetentionActivities(self.objects, self.volumes, authorizer, events)
         self.ref = None
 
     async def apply(self, url):

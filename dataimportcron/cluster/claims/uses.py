@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from dataimportcron import naming
-from dataimportcron.api.conditions import Phase
-from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.documents.records import is_bound
 from dataimportcron.cluster.jobs.pods import LABEL_VOLUME
@@ -69,17 +66,6 @@ def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
         if source == claim["metadata"]["name"] and not (snapshot.get("status") or {}).get("readyToUse"):
             metadata = snapshot["metadata"]
             yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
-
-
-def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]:
-    """The DataVolumes that are to be cloned from something, by their own words or by our choice, and are not yet."""
-    for volume in volumes:
-        source, own = volume.spec.source, volume.metadata
-        said = (source.pvc if cloned.kind is SourceKind.PVC else source.snapshot) if source else None
-        named = said is not None and (said.namespace or own.namespace, said.name) == (cloned.namespace, cloned.name)
-        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
-        if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
-            yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
 
 
 def writing(claim: Json, pods: Sequence[Json]) -> Iterator[str]:
