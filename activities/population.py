@@ -16,6 +16,7 @@ from temporalio import activity
 
 from activities.failures import application_error, translated
 from activities.writing import update
+from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import (
@@ -26,10 +27,10 @@ from dataimportcron.errors import (
     ObjectError,
     ObjectNotFoundError,
 )
-from dataimportcron.manifests import image_source, volume_spec, with_status
+from dataimportcron.manifests import image_source, volume_spec, with_annotations, with_status
 from dataimportcron.messages import Populated, PopulateInput
 from dataimportcron.ports import Authorizer, Cloner, Events, Importer, Objects, Source, Volumes
-from dataimportcron.projection import CLONE_PHASES, data_volume_status, phase_event
+from dataimportcron.projection import CLONE_PHASES, CLONE_TYPES, data_volume_status, phase_event
 from dataimportcron.reference import Reference
 from dataimportcron.values import CloneSource, ImageSource, Transfer, VolumeSpec
 
@@ -161,7 +162,7 @@ class PopulationActivities:
         finally:
             await _stop(reporter)
         # A volume that is whole is said to be, even if a cancellation comes now: the answer must be what stands.
-        ending = asyncio.create_task(self._write_success(populate, volume, source))
+        ending = asyncio.create_task(self._write_success(populate, volume, source, done))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
@@ -191,9 +192,17 @@ class PopulationActivities:
             else:
                 told = transfer.message
 
-    async def _write_success(self, populate: PopulateInput, volume: DataVolume, source: CloneSource | None) -> None:
-        done = await self._write(volume, lambda fresh: data_volume_status(fresh, Phase.SUCCEEDED, populate.now))
-        await self._events.emit(done, "Normal", *phase_event(done, source))
+    async def _write_success(
+        self, populate: PopulateInput, volume: DataVolume, source: CloneSource | None, done: Transfer
+    ) -> None:
+        way = CLONE_TYPES.get(done.phase)
+
+        def change(fresh: DataVolume) -> DataVolume:
+            complete = data_volume_status(fresh, Phase.SUCCEEDED, populate.now)
+            return with_annotations(complete, {naming.ANNOTATION_CLONE_TYPE: way}) if way else complete
+
+        written = await self._write(volume, change)
+        await self._events.emit(written, "Normal", *phase_event(written, source))
 
     async def _write_failure(
         self, populate: PopulateInput, volume: DataVolume, phase: Phase, error: DataImportCronError

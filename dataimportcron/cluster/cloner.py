@@ -89,7 +89,8 @@ class ClusterCloner:
             # Whoever made it may have ended just then.
             await self._filling.tidy(found)
             await self._tidy(volume, source)
-            return Transfer(phase="Complete")
+            way = noted_way(found, source)
+            return Transfer(phase=way.phase if way else "Complete")
         wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
         try:
             plan = await self._clones.plan(wanted, source, volume.size)

@@ -56,7 +56,7 @@ async def test_every_way_into_another_namespace(home, golden, namespace):
     assert home.sums(*specs, namespace=namespace) == [(64 * MIB, golden, 0)] * 3
     assert await home.left() == []
     again = await home.clone("files", specs[0])
-    assert (again.phase, again.done) == ("Complete", 0)
+    assert (again.phase, again.done) == ("CSIClone", 0)
 
 
 async def test_from_a_snapshot(home, golden, namespace):
