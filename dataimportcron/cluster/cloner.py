@@ -17,7 +17,7 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims, require_own
 from dataimportcron.cluster.classes.provisioners import BLOCK
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.handover import Handover
 from dataimportcron.cluster.clones.plans import ClonePlan, is_block, is_plain, noted_way, on_the_node_of
@@ -26,7 +26,7 @@ from dataimportcron.cluster.documents.records import COMPLETE, Record, is_bound,
 from dataimportcron.cluster.jobs.filling import Filling
 from dataimportcron.cluster.jobs.holdups import HoldUp, hold_up
 from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
-from dataimportcron.cluster.jobs.waiting import Waiting
+from dataimportcron.cluster.jobs.waiting import Waiting, events_about
 from dataimportcron.cluster.registries.cdi_config import effective, preallocates
 from dataimportcron.errors import (
     AlreadyExistsError,
@@ -209,9 +209,8 @@ class ClusterCloner:
                 raise ConflictError(f"{PVCS.called(own['namespace'], own['name'])} was made anew while it was filled")
             if is_bound(claim):
                 return claim
-            selector = f"involvedObject.uid={own['uid']}"
-            events = await self._connection.list(EVENTS, own["namespace"], field_selector=selector)
-            work.waiting.tell(hold_up(None, claim, events), work.plan.way.phase)
+            found = hold_up(None, [claim], await events_about(self._connection, claim))
+            work.waiting.tell(found, work.plan.way.phase)
             await asyncio.sleep(_LOOK)
 
     async def _take_snapshot(self, work: _Work) -> None:

@@ -87,7 +87,7 @@ class Filling:
         if job is None:
             attempt, settings = await plan()
             job = await self._attempts.begin(attempt, settings, claim, Waiting(report).tell)
-        return await Following(self._connection, job, claim, report).run()
+        return await Following(self._connection, job, report).run()
 
     async def _stop(self, claim: Json) -> None:
         """Remove the importer and wait until it is gone: nobody else may write the claim before that."""
