@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 
@@ -94,8 +94,6 @@ class PopulationActivities:
         if refusal:
             raise CloneWithoutSourceError(refusal)
         wanted = volume_spec(volume)
-        if not wanted.size:
-            wanted = replace(wanted, size=await self._size_of(source))
 
         async def run(report: Callable[[Transfer], None]) -> Transfer:
             return await self._cloner.run(source, wanted, report)
@@ -116,12 +114,6 @@ class PopulationActivities:
 
         await self._give_notice(volume, wanted)
         return await self._populate(populate, volume, Phase.IMPORT_IN_PROGRESS, run)
-
-    async def _size_of(self, source: CloneSource) -> int:
-        found = await self._volumes.clonable(source)
-        if found.reason:
-            raise CloneWithoutSourceError(found.message)
-        return found.size
 
     async def _give_notice(self, volume: DataVolume, wanted: VolumeSpec) -> None:
         notice = await self._volumes.notice(wanted)

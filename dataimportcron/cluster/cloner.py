@@ -16,14 +16,15 @@ from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims, require_own
 from dataimportcron.cluster.classes.provisioners import BLOCK
+from dataimportcron.cluster.classes.storage import is_block
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.handover import Handover
-from dataimportcron.cluster.clones.plans import ClonePlan, is_block, is_plain, noted_way, on_the_node_of
+from dataimportcron.cluster.clones.plans import ClonePlan, is_plain, noted_way, on_the_node_of
 from dataimportcron.cluster.clones.temporaries import Temporaries
-from dataimportcron.cluster.documents.records import COMPLETE, Record, is_bound, is_made, record_after, record_of
-from dataimportcron.cluster.jobs.filling import Filling
+from dataimportcron.cluster.documents.records import is_bound, is_made, record_after, record_of
+from dataimportcron.cluster.jobs.filling import Filling, attempt_for
 from dataimportcron.cluster.jobs.holdups import HoldUp, hold_up
 from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
 from dataimportcron.cluster.jobs.waiting import Waiting, events_about
@@ -114,7 +115,7 @@ class ClusterCloner:
             return
         require_own(claim, volume.uid)
         size = await self._claims.size_of(wanted, claim)
-        job = _job(claim, size, verb="blank", url=BLANK)
+        job = replace(attempt_for(claim, wanted, size), verb="blank", url=BLANK)
         if is_block(claim):
             job = replace(job, source_claim=job.claim)
         result = await self._filling.run(claim, lambda: self._complete(job, wanted), lambda _: None)
@@ -176,7 +177,7 @@ class ClusterCloner:
             temporary = await self._claims.make(on_the_node_of(planned, target), work.tell)
             result = await self._fill(work, temporary)
             record = record_after(result, work.volume.uid, result.virtual_size, "")
-            temporary = await self._note(await self._bound(work, temporary), record)
+            temporary = await self._filling.note(await self._bound(work, temporary), record)
             await self._filling.tidy(temporary)
         work.report(Transfer(phase="Rebind"))
         moved = await self._handover.move(temporary, target, work.tell)
@@ -185,7 +186,7 @@ class ClusterCloner:
     async def _fill(self, work: _Work, claim: Json) -> Result:
         """Fill a claim in the plan's way; it is bound then."""
         plan, result = work.plan, _as_planned(work.plan)
-        job = _job(claim, plan.disk, verb="clone")
+        job = replace(attempt_for(claim, work.wanted, plan.disk), verb="clone")
         if not claim["spec"].get("volumeName"):
             await self._take_snapshot(work)
         if plan.restored is not None:
@@ -250,28 +251,14 @@ class ClusterCloner:
             certificates={},
             environment={},
         )
-        job = replace(
-            job,
-            preallocate=preallocates(wanted.document(), config),
-            priority_class=wanted.spec.priority_class_name or "",
-            service_account=wanted.spec.service_account_name or "",
-        )
-        return job, settings
+        return replace(job, preallocate=preallocates(wanted.document(), config)), settings
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _record(self, claim: Json, volume: VolumeSpec, result: Result) -> None:
         """Say that a claim is complete, with what its Job has said, which is no longer needed."""
-        await self._note(claim, record_after(result, volume.uid, result.virtual_size, ""))
+        await self._filling.note(claim, record_after(result, volume.uid, result.virtual_size, ""))
         await self._filling.tidy(claim)
-
-    async def _note(self, claim: Json, record: Record) -> Json:
-        own = claim["metadata"]
-        patch: Json = {"metadata": {"uid": own["uid"], "annotations": {COMPLETE: record.to_json()}}}
-        try:
-            return await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
-        except ObjectNotFoundError as error:
-            raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
 
     async def _tidy(self, volume: VolumeSpec, source: CloneSource) -> None:
         """Remove what was made for a clone; what stays because the API server does not answer is swept up later."""
@@ -291,21 +278,6 @@ class _Work:
         self.report = report
         self.waiting = Waiting(report)
         self.tell: Tell = self.waiting.tell
-
-
-def _job(claim: Json, size: int, *, verb: str, url: str = "") -> Attempt:
-    """A Job that fills a claim."""
-    own = claim["metadata"]
-    return Attempt(
-        namespace=own["namespace"],
-        claim=own["name"],
-        claim_uid=own["uid"],
-        number=0,
-        url=url,
-        verb=verb,
-        size=size,
-        block=is_block(claim),
-    )
 
 
 def _as_planned(plan: ClonePlan) -> Result:

@@ -20,14 +20,14 @@ from dataimportcron.cluster.client.resources import (
     Json,
     ResourceType,
 )
-from dataimportcron.cluster.clones.clones import Clones, disk_in
-from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot, missing
+from dataimportcron.cluster.clones.clones import Clones
+from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot
 from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.documents.plain_volumes import is_plain_volume
 from dataimportcron.cluster.documents.records import is_whole, owner_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.places import Places
-from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import ConflictError, NotServedError, ObjectNotFoundError
 from dataimportcron.ports import Objects
 from dataimportcron.values import (
     ClaimState,
@@ -79,7 +79,7 @@ class ClusterVolumes:
         return Volume(
             namespace=namespace,
             name=name,
-            size=record.size if record is not None else disk_in(claim, await self._claims.facts(claim["spec"])),
+            size=await self._clones.disk_of(claim),
             digest=record.digest if record is not None else "",
             location=f"PersistentVolumeClaim {namespace}/{name}",
             storage_class=claim["spec"].get("storageClassName") or "",
@@ -94,25 +94,17 @@ class ClusterVolumes:
 
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
+        found = await self._clones.find(source)
+        if found is None:
+            return Clonable.missing(source)
         if source.kind is SourceKind.SNAPSHOT:
-            return await self._clonable_snapshot(source)
-        claim = await self._claims.find(source.namespace, source.name)
-        if claim is None:
-            return missing(source)
+            return clonable_snapshot(found, (await self._clones.restored(source, found)).disk)
         try:
             owner = await self._objects.get(DataVolume, source.namespace, source.name)
         except ObjectNotFoundError:
             owner = None
         pods = await self._connection.list(PODS, source.namespace)
-        return clonable_claim(claim, owner, pods, disk_in(claim, await self._claims.facts(claim["spec"])))
-
-    async def _clonable_snapshot(self, source: CloneSource) -> Clonable:
-        try:
-            snapshot = await self._connection.get(VOLUME_SNAPSHOTS, source.name, source.namespace)
-            origin = await self._clones.origin(source)
-        except (ObjectNotFoundError, NotServedError, CloneWithoutSourceError):
-            return missing(source)
-        return clonable_snapshot(snapshot, origin.disk)
+        return clonable_claim(found, owner, pods, await self._clones.disk_of(found))
 
     async def adopt(self, volume: DataVolume) -> bool:
         """See the port. Beside CDI a claim stands for its DataVolume, and cannot be somebody else's."""

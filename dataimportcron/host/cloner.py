@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -45,7 +46,7 @@ class HostCloner:
             return Transfer(phase="Complete", done=volume.size, total=volume.size)
         found = await self._volumes.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
         if found is None:
-            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} does not exist")
+            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} doesn't exist")
         loop = asyncio.get_running_loop()
         stop = threading.Event()
 
@@ -81,6 +82,7 @@ class HostCloner:
         with storage_errors(volume), source.open("rb") as file:
             # A raw disk is as large as its file, which a machine's owner may have enlarged.
             size = os.fstat(file.fileno()).st_size if found.format == RAW else found.size
+            volume = replace(volume, size=volume.size or size)
             if volume.size < size:
                 raise VolumeTooSmallError(
                     f"Volume {volume.namespace}/{volume.name} of {volume.size} bytes is smaller than its source "

@@ -10,12 +10,12 @@ What was handed over is never taken back: from then on somebody else may have wr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import OWN_GROUP
-from dataimportcron.cluster.claims.uses import cloning, snapshotting
+from dataimportcron.cluster.claims.uses import cloning, holding, snapshotting
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.cluster.documents.records import annotations_of, is_bound
@@ -43,7 +43,6 @@ _SECRETS: Final = (
     "controllerPublishSecretRef",
     "controllerExpandSecretRef",
 )
-_ENDED: Final = frozenset({"Succeeded", "Failed"})
 _LOOK: Final = 0.2
 """Seconds between two looks."""
 
@@ -263,16 +262,6 @@ def immovable(volume: Json, filled: Json, target: Json) -> str:
         return f"the volume has {size}, and {wanted_size} are wanted"
     missing = sorted(set(wants.get("accessModes") or ()) - set(has.get("accessModes") or ()))
     return f"the volume cannot be {', '.join(missing)}" if missing else ""
-
-
-def holding(claim: Json, pods: list[Json]) -> Iterator[str]:
-    """The pods on nodes that have a claim mounted, or are about to; unlike `uses.mounting`, whoever made them."""
-    own = claim["metadata"]
-    for pod in pods:
-        spec, metadata = pod.get("spec") or {}, pod["metadata"]
-        names = {(it.get("persistentVolumeClaim") or {}).get("claimName") for it in spec.get("volumes") or ()}
-        if own["name"] in names and spec.get("nodeName") and (pod.get("status") or {}).get("phase") not in _ENDED:
-            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
 
 
 def _given(volume: Json, filled: Json, target: Json) -> Json:

@@ -15,7 +15,7 @@ from typing import Final
 from dataimportcron import naming
 from dataimportcron.cluster.claims.claim_watch import SELECTED_NODE
 from dataimportcron.cluster.classes.profiles import snapshot_class
-from dataimportcron.cluster.classes.provisioners import BLOCK, COPY, CSI_CLONE, FILESYSTEM, SNAPSHOT
+from dataimportcron.cluster.classes.provisioners import COPY, CSI_CLONE, FILESYSTEM, SNAPSHOT
 from dataimportcron.cluster.classes.storage import StorageFacts, class_of
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.clones.handover import reference
@@ -363,8 +363,3 @@ def _restoring(origin: Origin, place: Place) -> Json:
 def is_plain(claim: Json) -> bool:
     """Whether nothing but a pod of ours can fill a claim."""
     return not (claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"))
-
-
-def is_block(claim: Json) -> bool:
-    """Whether a claim is a block device."""
-    return bool(claim["spec"].get("volumeMode") == BLOCK)
