@@ -17,7 +17,7 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from dataimportcron.api.crds import SETTINGS
-from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
+from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
 from dataimportcron.cluster.claims.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims.claims import Claims
@@ -26,7 +26,7 @@ from dataimportcron.cluster.classes.profile_keeper import ProfileKeeper
 from dataimportcron.cluster.classes.storage_watch import StorageWatch
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.kubeconfig import connected
-from dataimportcron.cluster.client.resources import NAMESPACES, Json
+from dataimportcron.cluster.client.resources import NAMESPACES
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.documents.dialect import Dialect, beside, standalone
@@ -243,10 +243,7 @@ async def cluster_home(
     pods, cluster = pod_settings(settings), settings.site or await cluster_uid(connection)
     claims = Claims(connection, owned=not dialect.beside, overheads=settings.filesystem_overhead)
 
-    async def claim(volume: DataVolume) -> Json:
-        return (await claims.planned(volume)).body
-
-    objects = ClusterObjects(connection, dialect, namespace=settings.namespace, claim=claim)
+    objects = ClusterObjects(connection, dialect, namespace=settings.namespace, claim=claims.planned)
     election = LeaseElection(
         connection,
         namespace=os.environ.get(_NAMESPACE_VARIABLE) or _NAME,

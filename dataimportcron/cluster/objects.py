@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
+from dataimportcron.cluster.classes.storage import Claim
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, Json, ResourceType
 from dataimportcron.cluster.documents.dialect import Dialect, StatusPlace
@@ -65,7 +66,7 @@ class ClusterObjects:
         dialect: Dialect,
         *,
         namespace: str = "",
-        claim: Callable[[DataVolume], Awaitable[Json]] | None = None,
+        claim: Callable[[DataVolume], Awaitable[Claim]] | None = None,
         watch_timeout: float = 290.0,
     ) -> None:
         self._connection = connection
@@ -246,7 +247,7 @@ class ClusterObjects:
         if self._claim is None:
             raise InvalidObjectError(f"DataVolume {volume.metadata.name} has no claim: none can be made here")
         # Of its own metadata it has the DataVolume's, in the models' spelling: CDI's words, which must not stand there.
-        spec = (await self._claim(volume))["spec"]
+        spec = (await self._claim(volume)).body["spec"]
         place: Json = {"name": volume.metadata.name, "namespace": volume.metadata.namespace}
         return {"metadata": place | claim_metadata(volume.document(), self._dialect), "spec": spec}
 
