@@ -17,7 +17,7 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims, require_own
 from dataimportcron.cluster.classes.provisioners import BLOCK
 from dataimportcron.cluster.classes.storage import is_block
-from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.connection import Connection, remove
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.handover import Handover
@@ -146,10 +146,9 @@ class ClusterCloner:
             begun = noted_way(claim, plan.origin.source) is plan.way
             if begun or (plan.temporary is None and plan.way.copies and is_plain(claim)):
                 return claim
-            own = claim["metadata"]
             await self._filling.tidy(claim)
             await self._temporaries.remove_of(claim)
-            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
+            await remove(self._connection, PVCS, claim)
 
     async def _placed(self, work: _Work, target: Json) -> Json:
         """The target as soon as its volume may be made: a user's pod may have to choose the node first."""

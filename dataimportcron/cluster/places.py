@@ -17,7 +17,7 @@ from dataimportcron.cluster.claims.claim_watch import SELECTED_NODE
 from dataimportcron.cluster.claims.claims import Claims, is_of
 from dataimportcron.cluster.classes.provisioners import FILESYSTEM
 from dataimportcron.cluster.classes.storage import class_of, owner_reference
-from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.connection import Connection, remove
 from dataimportcron.cluster.client.resources import PVCS, PVS, STORAGE_CLASSES, Json
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.documents.records import annotations_of, is_bound, is_lost, is_made
@@ -173,11 +173,10 @@ class Places:
 
     async def _take_static_volume(self, volume: DataVolume, claim: Json) -> bool:
         """Note that a claim has the volume that was reserved for it; one that has got another is made anew."""
-        own = claim["metadata"]
         if not is_bound(claim):
             return False
         if claim["spec"].get("volumeName") not in json.loads(annotations_of(claim)[STATIC_VOLUMES]):
-            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
+            await remove(self._connection, PVCS, claim)
             return False
         return await self._own(volume, claim, {STATIC_VOLUMES: None})
 

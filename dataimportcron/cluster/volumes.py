@@ -11,7 +11,7 @@ from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting
 from dataimportcron.cluster.classes.placements import Placements
 from dataimportcron.cluster.classes.provisioners import FILESYSTEM
-from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.connection import Connection, remove
 from dataimportcron.cluster.client.resources import (
     PODS,
     PVCS,
@@ -27,7 +27,7 @@ from dataimportcron.cluster.documents.plain_volumes import is_plain_volume
 from dataimportcron.cluster.documents.records import is_whole, owner_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.places import Places
-from dataimportcron.errors import ConflictError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import NotServedError, ObjectNotFoundError
 from dataimportcron.ports import Objects
 from dataimportcron.values import (
     ClaimState,
@@ -124,10 +124,7 @@ class ClusterVolumes:
             return
         await self._temporaries.remove_of(claim)
         await self._attempts.remove(claim)
-        try:
-            await self._connection.delete(PVCS, name, namespace, uid=claim["metadata"]["uid"])
-        except ConflictError:
-            return  # another one of that name lives now
+        await remove(self._connection, PVCS, claim)
 
     async def notice(self, volume: VolumeSpec) -> str:
         """See the port."""

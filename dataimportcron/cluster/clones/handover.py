@@ -16,7 +16,7 @@ from typing import Final
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import OWN_GROUP
 from dataimportcron.cluster.claims.uses import cloning, holding, snapshotting
-from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.connection import Connection, remove
 from dataimportcron.cluster.client.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json, ResourceType
 from dataimportcron.cluster.documents.records import annotations_of, is_bound
 from dataimportcron.cluster.jobs.holdups import HoldUp
@@ -88,7 +88,7 @@ class Handover:
         elif filled["spec"].get("volumeName") not in {None, target["spec"]["volumeName"]}:
             tell(_needless(filled, target))
         await self._wait_unused(filled, tell)
-        await self._remove(filled)
+        await remove(self._connection, PVCS, filled)
         return target
 
     async def is_moved(self, target: Json) -> bool:
@@ -143,7 +143,7 @@ class Handover:
             raise ConflictError(f"{_called(filled)} is not bound to a volume yet")
         volume = await self._find(PVS, name)
         if volume is None:
-            await self._remove(filled)
+            await remove(self._connection, PVCS, filled)
             raise ConflictError(f"PersistentVolume {name} of {_called(filled)} is gone; it is filled anew")
         holder = (volume["spec"].get("claimRef") or {}).get("uid")
         if holder == _uid(target):
@@ -167,7 +167,7 @@ class Handover:
                 f"{_called(filled)} names PersistentVolume {volume['metadata']['name']}, which is of claim {whose}",
                 hint="see who has made the first claim; nothing of the second was touched",
             )
-        await self._remove(filled)
+        await remove(self._connection, PVCS, filled)
         raise ConflictError(_gone_with_its_target(volume, target))
 
     async def _wait_bound(self, filled: Json, target: Json, volume: Json, tell: Callable[[HoldUp], None]) -> Json:
@@ -180,10 +180,10 @@ class Handover:
         while True:
             now = await self._find(PVCS, target["metadata"]["name"], target["metadata"]["namespace"])
             if now is None or _uid(now) != _uid(target):
-                await self._remove(filled)
+                await remove(self._connection, PVCS, filled)
                 raise ConflictError(_gone_with_its_target(volume, target))
             if (now["spec"].get("volumeName") or name) != name:
-                await self._remove(filled)
+                await remove(self._connection, PVCS, filled)
                 raise ForeignVolumeError(
                     f"{_called(target)} was bound to another volume while it took PersistentVolume {name} over",
                     hint="delete it; it is made and filled anew",
@@ -230,14 +230,6 @@ class Handover:
             or next(cloning(filled, await self._connection.list(PVCS, namespace)), "")
             or next(snapshotting(filled, snapshots), "")
         )
-
-    async def _remove(self, filled: Json) -> None:
-        """Delete the first claim, and never another one of its name."""
-        own = filled["metadata"]
-        try:
-            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
-        except ConflictError:
-            return
 
     async def _find(self, resource: ResourceType, name: str, namespace: str = "") -> Json | None:
         try:

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.connection import Connection, remove
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json, ResourceType
 from dataimportcron.cluster.documents.records import ATTEMPT, attempt_of
 from dataimportcron.cluster.jobs.holdups import HoldUp
@@ -85,7 +85,7 @@ class Attempts:
         own, target = job["metadata"], claim["metadata"]
         now = await self._connection.get(PVCS, target["name"], target["namespace"])
         if now["metadata"]["uid"] != target["uid"] or not own["name"].endswith(f"-{attempt_of(now)}"):
-            await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
+            await remove(self._connection, JOBS, job)
             raise ConflictError(f"{_name(claim)} is being filled by another attempt than Job {own['name']}")
         patch: Json = {"metadata": {"uid": own["uid"]}, "spec": {"suspend": False}}
         try:
@@ -95,16 +95,15 @@ class Attempts:
 
     async def remove(self, claim: Json) -> None:
         """Have all Jobs of a claim removed, and with them their pods and files, without waiting for it."""
-        for own in (it["metadata"] for it in await self._list(JOBS, claim)):
-            await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
+        for job in await self._list(JOBS, claim):
+            await remove(self._connection, JOBS, job)
 
     async def clear(self, claim: Json, tell: Callable[[HoldUp], None]) -> None:
         """Remove all Jobs of a claim, and wait until none of their pods can write any more."""
-        namespace = claim["metadata"]["namespace"]
         while True:
             jobs = await self._list(JOBS, claim)
-            for job in (it["metadata"] for it in jobs if not it["metadata"].get("deletionTimestamp")):
-                await self._connection.delete(JOBS, job["name"], namespace, uid=job["uid"], propagation="Foreground")
+            for job in (it for it in jobs if not it["metadata"].get("deletionTimestamp")):
+                await remove(self._connection, JOBS, job, propagation="Foreground")
             pods = await self._list(PODS, claim)
             if not jobs and not pods:
                 return
