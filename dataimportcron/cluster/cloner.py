@@ -17,8 +17,9 @@ from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims, require_own
 from dataimportcron.cluster.classes.provisioners import BLOCK
 from dataimportcron.cluster.classes.storage import is_block
-from dataimportcron.cluster.client.connection import Connection, remove
+from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.verbs import remove
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.handover import Handover
 from dataimportcron.cluster.clones.plans import ClonePlan, is_plain, noted_way, on_the_node_of

@@ -21,6 +21,7 @@ from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Res
 from dataimportcron.cluster.classes.storage import Claim
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, Json, ResourceType
+from dataimportcron.cluster.client.verbs import patch_as_read
 from dataimportcron.cluster.documents.dialect import Dialect, StatusPlace
 from dataimportcron.cluster.documents.differences import merge_patch
 from dataimportcron.cluster.documents.plain_volumes import LABEL, as_data_volume, claim_metadata, is_plain_volume
@@ -338,10 +339,8 @@ class ClusterObjects:
         return self._dialect.exchanged(document)
 
     async def _patch(self, kind: type[Resource], metadata: Json, patch: Json, subresource: str = "") -> Json:
-        preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = patch | {"metadata": {**patch.get("metadata", {}), **preconditions}}
-        resource, namespace = self._dialect.resource(kind), metadata.get("namespace", "")
-        return await self._connection.patch(resource, metadata["name"], namespace, body, subresource=subresource)
+        resource, read = self._dialect.resource(kind), {"metadata": metadata}
+        return await patch_as_read(self._connection, resource, read, patch, subresource=subresource)
 
     async def delete(self, resource: Resource, *, unchanged: bool = False) -> None:
         """See the port; what it owns goes in the background."""

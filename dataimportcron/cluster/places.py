@@ -17,8 +17,9 @@ from dataimportcron.cluster.claims.claim_watch import SELECTED_NODE
 from dataimportcron.cluster.claims.claims import Claims, is_of
 from dataimportcron.cluster.classes.provisioners import FILESYSTEM
 from dataimportcron.cluster.classes.storage import class_of, owner_reference
-from dataimportcron.cluster.client.connection import Connection, remove
+from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, PVS, STORAGE_CLASSES, Json
+from dataimportcron.cluster.client.verbs import patch_as_read, remove
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.documents.records import annotations_of, is_bound, is_lost, is_made
 from dataimportcron.cluster.jobs.holdups import HoldUp
@@ -189,16 +190,9 @@ class Places:
         noted = {naming.ANNOTATION_POPULATED_FOR: volume.metadata.name} | (annotations or {})
         if owners == (own.get("ownerReferences") or []) and noted.items() <= annotations_of(claim).items():
             return True
-        patch: Json = {
-            "metadata": {
-                "uid": own["uid"],
-                "resourceVersion": own["resourceVersion"],
-                "ownerReferences": owners,
-                "annotations": noted,
-            }
-        }
+        patch: Json = {"metadata": {"ownerReferences": owners, "annotations": noted}}
         try:
-            await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+            await patch_as_read(self._connection, PVCS, claim, patch)
         except ObjectNotFoundError as error:
             raise ConflictError(error.message) from error
         return True

@@ -11,15 +11,14 @@ from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting
 from dataimportcron.cluster.classes.placements import Placements
 from dataimportcron.cluster.classes.provisioners import FILESYSTEM
-from dataimportcron.cluster.client.connection import Connection, remove
+from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import (
     PODS,
     PVCS,
     VOLUME_CLONE_SOURCES,
     VOLUME_SNAPSHOTS,
-    Json,
-    ResourceType,
 )
+from dataimportcron.cluster.client.verbs import list_served, remove
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot
 from dataimportcron.cluster.clones.temporaries import Temporaries
@@ -27,7 +26,7 @@ from dataimportcron.cluster.documents.plain_volumes import is_plain_volume
 from dataimportcron.cluster.documents.records import is_whole, owner_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.places import Places
-from dataimportcron.errors import NotServedError, ObjectNotFoundError
+from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.ports import Objects
 from dataimportcron.values import (
     ClaimState,
@@ -143,7 +142,7 @@ class ClusterVolumes:
         source = CloneSource(namespace=namespace, name=name, kind=kind)
         if kind is SourceKind.SNAPSHOT:
             return next(restoring(source, await self._connection.list(PVCS, namespace)), "") or next(
-                cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), ""
+                cloning_by_cdi(source, await list_served(self._connection, VOLUME_CLONE_SOURCES, namespace)), ""
             )
         claim = await self._claims.find(namespace, name)
         if claim is None:
@@ -151,13 +150,6 @@ class ClusterVolumes:
         return (
             next(mounting(claim, await self._connection.list(PODS, namespace)), "")
             or next(cloning(claim, await self._connection.list(PVCS, namespace)), "")
-            or next(snapshotting(claim, await self._optional(VOLUME_SNAPSHOTS, namespace)), "")
-            or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
+            or next(snapshotting(claim, await list_served(self._connection, VOLUME_SNAPSHOTS, namespace)), "")
+            or next(cloning_by_cdi(source, await list_served(self._connection, VOLUME_CLONE_SOURCES, namespace)), "")
         )
-
-    async def _optional(self, resource: ResourceType, namespace: str) -> list[Json]:
-        """Objects of a kind that not every cluster has."""
-        try:
-            return await self._connection.list(resource, namespace)
-        except NotServedError:
-            return []

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from time import monotonic
@@ -29,7 +29,6 @@ from dataimportcron.cluster.client.peers import notice_a_dead_peer
 from dataimportcron.cluster.client.resources import PODS, Json, ResourceType
 from dataimportcron.errors import (
     ApiUnavailableError,
-    ConflictError,
     ExpiredVersionError,
     ForbiddenError,
     NotServedError,
@@ -375,15 +374,6 @@ class Connection:
         if isinstance(error, ForbiddenError) and monotonic() - self._lost < _DOUBT:
             raise ApiUnavailableError(f"{error.message} (it was away, and may not have read its rules yet)") from error
         raise error
-
-
-async def remove(
-    connection: Connection, resource: ResourceType, thing: Json, *, propagation: str = "Background"
-) -> None:
-    """Delete just this object; it is no error if it is gone, or if another one of its name lives now."""
-    own = thing["metadata"]
-    with suppress(ConflictError):
-        await connection.delete(resource, own["name"], own["namespace"], uid=own["uid"], propagation=propagation)
 
 
 def _query(**parameters: str) -> dict[str, str]:

@@ -16,8 +16,9 @@ from typing import Final
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import OWN_GROUP
 from dataimportcron.cluster.claims.uses import cloning, holding, snapshotting
-from dataimportcron.cluster.client.connection import Connection, remove
-from dataimportcron.cluster.client.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.verbs import find, list_served, patch_as_read, remove
 from dataimportcron.cluster.documents.records import annotations_of, is_bound
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.errors import (
@@ -25,8 +26,6 @@ from dataimportcron.errors import (
     ForeignVolumeError,
     InUseError,
     InvalidObjectError,
-    NotServedError,
-    ObjectNotFoundError,
 )
 
 KIND: Final = "Handover"
@@ -107,7 +106,7 @@ class Handover:
         name = (target.get("spec") or {}).get("volumeName")
         if not name or not _awaits_handover(target) or not is_bound(target):
             return None
-        volume = await self._find(PVS, name)
+        volume = await find(self._connection, PVS, name)
         if volume is None or _holder(volume) != _uid(target) or HANDED_OVER not in annotations_of(volume):
             return None
         namespace, _, first = annotations_of(volume)[HANDED_OVER].partition("/")
@@ -127,7 +126,7 @@ class Handover:
                 await asyncio.sleep(_LOOK)
                 continue
             try:
-                return await self._connection.patch(PVS, volume["metadata"]["name"], "", _given(volume, filled, target))
+                return await patch_as_read(self._connection, PVS, volume, _given(filled, target))
             except ConflictError:
                 continue  # the volume is looked at again
 
@@ -141,7 +140,7 @@ class Handover:
         name = (filled.get("spec") or {}).get("volumeName")
         if not name:
             raise ConflictError(f"{_called(filled)} is not bound to a volume yet")
-        volume = await self._find(PVS, name)
+        volume = await find(self._connection, PVS, name)
         if volume is None:
             await remove(self._connection, PVCS, filled)
             raise ConflictError(f"PersistentVolume {name} of {_called(filled)} is gone; it is filled anew")
@@ -178,7 +177,7 @@ class Handover:
         """
         name = volume["metadata"]["name"]
         while True:
-            now = await self._find(PVCS, target["metadata"]["name"], target["metadata"]["namespace"])
+            now = await find(self._connection, PVCS, target["metadata"]["name"], target["metadata"]["namespace"])
             if now is None or _uid(now) != _uid(target):
                 await remove(self._connection, PVCS, filled)
                 raise ConflictError(_gone_with_its_target(volume, target))
@@ -209,7 +208,7 @@ class Handover:
             ConflictError: it is not.
         """
         own = target["metadata"]
-        now = await self._find(PVCS, own["name"], own["namespace"])
+        now = await find(self._connection, PVCS, own["name"], own["namespace"])
         if now is None or _uid(now) != own["uid"] or now["metadata"].get("deletionTimestamp"):
             raise ConflictError(f"{_called(target)} was deleted while its volume was filled")
         if now["spec"].get("volumeName"):
@@ -221,21 +220,12 @@ class Handover:
     async def _user(self, filled: Json) -> str:
         """Who reads or writes by a claim, in one sentence; "" if nobody does."""
         namespace = filled["metadata"]["namespace"]
-        try:
-            snapshots = await self._connection.list(VOLUME_SNAPSHOTS, namespace)
-        except NotServedError:
-            snapshots = []
+        snapshots = await list_served(self._connection, VOLUME_SNAPSHOTS, namespace)
         return (
             next(holding(filled, await self._connection.list(PODS, namespace)), "")
             or next(cloning(filled, await self._connection.list(PVCS, namespace)), "")
             or next(snapshotting(filled, snapshots), "")
         )
-
-    async def _find(self, resource: ResourceType, name: str, namespace: str = "") -> Json | None:
-        try:
-            return await self._connection.get(resource, name, namespace)
-        except ObjectNotFoundError:
-            return None
 
 
 def immovable(volume: Json, filled: Json, target: Json) -> str:
@@ -256,15 +246,11 @@ def immovable(volume: Json, filled: Json, target: Json) -> str:
     return f"the volume cannot be {', '.join(missing)}" if missing else ""
 
 
-def _given(volume: Json, filled: Json, target: Json) -> Json:
-    """The write that makes the target the volume's claim, if nobody has written to the volume since."""
+def _given(filled: Json, target: Json) -> Json:
+    """The write that makes the target a volume's claim."""
     own = target["metadata"]
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": own["namespace"], "name": own["name"]}
-    metadata = {
-        "uid": _uid(volume),
-        "resourceVersion": volume["metadata"]["resourceVersion"],
-        "annotations": {_BOUND_BY_CONTROLLER: None, HANDED_OVER: _place(filled)},
-    }
+    metadata = {"annotations": {_BOUND_BY_CONTROLLER: None, HANDED_OVER: _place(filled)}}
     spec = {
         "claimRef": claim | {"uid": own["uid"], "resourceVersion": None},
         # A claim that waits for its first consumer is bound without one if its volume is of its class.

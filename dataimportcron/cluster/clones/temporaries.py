@@ -14,8 +14,9 @@ from typing import Final
 from dataimportcron import naming
 from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.types import DataVolume, Resource
-from dataimportcron.cluster.client.connection import Connection, remove
+from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.cluster.client.verbs import remove
 from dataimportcron.cluster.clones.plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.documents.records import LABEL_CLONE, annotations_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts

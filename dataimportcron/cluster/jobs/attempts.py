@@ -12,8 +12,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from dataimportcron.cluster.client.connection import Connection, remove
+from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json, ResourceType
+from dataimportcron.cluster.client.verbs import patch_as_read, remove
 from dataimportcron.cluster.documents.records import ATTEMPT, attempt_of
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, Attempt, PodSettings, files_of, import_job
@@ -119,22 +120,14 @@ class Attempts:
 
     async def _take_number(self, claim: Json) -> int:
         own, before = claim["metadata"], attempt_of(claim)
-        version = own["resourceVersion"]
+        patch: Json = {"metadata": {"annotations": {ATTEMPT: str(before + 1)}}}
         for _ in range(_SWAPS):
-            patch: Json = {
-                "metadata": {
-                    "uid": own["uid"],
-                    "resourceVersion": version,
-                    "annotations": {ATTEMPT: str(before + 1)},
-                }
-            }
             try:
-                await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+                await patch_as_read(self._connection, PVCS, claim, patch)
             except ConflictError:
-                now = await self._connection.get(PVCS, own["name"], own["namespace"])
-                if now["metadata"]["uid"] != own["uid"] or attempt_of(now) != before:
+                claim = await self._connection.get(PVCS, own["name"], own["namespace"])
+                if claim["metadata"]["uid"] != own["uid"] or attempt_of(claim) != before:
                     break
-                version = now["metadata"]["resourceVersion"]
             else:
                 return before + 1
         raise ConflictError(f"{_name(claim)} is being filled by another worker")
