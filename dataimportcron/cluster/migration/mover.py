@@ -24,7 +24,7 @@ from dataimportcron.cluster.client.resources import (
 )
 from dataimportcron.cluster.client.verbs import find
 from dataimportcron.cluster.documents import plain_volumes
-from dataimportcron.cluster.documents.dialect import OWN_LABEL_CRON, Dialect
+from dataimportcron.cluster.documents.dialect import Dialect
 from dataimportcron.cluster.documents.records import ATTEMPT, COMPLETE, Record
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.migration.steps import ANNOTATION_MIGRATED, OWN_CRONS, Action, Facts, Step
@@ -116,7 +116,6 @@ class Mover:
         return Facts(
             namespace=namespace,
             name=name,
-            own_label=OWN_LABEL_CRON,
             theirs=theirs,
             ours=ours,
             data_source=await find(self._connection, DATA_SOURCES, source, namespace) if source else None,
