@@ -7,6 +7,7 @@ from typing import TypeVar
 from temporalio import activity
 
 from activities.failures import translated
+from activities.uses import Uses
 from activities.writing import update
 from dataimportcron import naming, planning
 from dataimportcron.api.conditions import UpToDateReason
@@ -27,7 +28,7 @@ from dataimportcron.manifests import (
     with_restore_size,
 )
 from dataimportcron.messages import Decision, PromoteInput, Verdict
-from dataimportcron.ports import Events, Objects, Volumes
+from dataimportcron.ports import Authorizer, Events, Objects, Volumes
 from dataimportcron.projection import data_source_status, report
 from dataimportcron.values import SourceKind
 
@@ -37,10 +38,11 @@ R = TypeVar("R", bound=Resource)
 class DataSourceActivities:
     """Moves DataSources."""
 
-    def __init__(self, objects: Objects, volumes: Volumes, events: Events) -> None:
+    def __init__(self, objects: Objects, volumes: Volumes, authorizer: Authorizer, events: Events) -> None:
         self._objects = objects
         self._volumes = volumes
         self._events = events
+        self._uses = Uses(objects, volumes, authorizer)
 
     @activity.defn
     @translated
@@ -134,11 +136,9 @@ class DataSourceActivities:
 
     async def _remove(self, cron: DataImportCron, item: DataVolume | VolumeSnapshot) -> None:
         """Delete a form of an import that is kept in another; what somebody uses stays until he has done."""
-        metadata = item.metadata
-        kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
-        user = await self._volumes.in_use(metadata.namespace, metadata.name, kind)
+        user = await self._uses.of(item)
         if user:
-            await self._events.emit(cron, "Normal", "InUse", f"{item.kind} {metadata.name} stays for now: {user}")
+            await self._events.emit(cron, "Normal", "InUse", f"{item.kind} {item.metadata.name} stays for now: {user}")
             return
         if isinstance(item, DataVolume):
             # What filled it has ended; one that fills another of its name by now must not be stopped with it.

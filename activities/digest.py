@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from temporalio import activity
 
 from activities.failures import translated
+from activities.uses import Uses
 from dataimportcron import naming, planning, polling, pruning
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
@@ -49,6 +50,7 @@ class DigestActivities:
         self._volumes = volumes
         self._authorizer = authorizer
         self._events = events
+        self._uses = Uses(objects, volumes, authorizer)
         self._known: dict[str, tuple[Sequence[DataVolume], Imports[DataVolume]]] = {}
 
     @activity.defn
@@ -188,12 +190,8 @@ class DigestActivities:
         """Who uses the current import, where that has to make place for one of another storage class; else ""."""
         current = {entry.data_volume_name for entry in cron.status.current_imports}
         for item in imports:
-            metadata = item.metadata
-            if metadata.name in current and class_left(item, placement):
-                kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
-                user = await self._volumes.in_use(metadata.namespace, metadata.name, kind)
-                if user:
-                    return user
+            if item.metadata.name in current and class_left(item, placement) and (user := await self._uses.of(item)):
+                return user
         return ""
 
     async def _lives(self, namespace: str, name: str) -> bool:

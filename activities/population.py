@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 
@@ -16,6 +16,7 @@ from temporalio import activity
 
 from activities.failures import application_error, translated
 from activities.writing import update
+from dataimportcron import naming
 from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.errors import (
@@ -26,10 +27,10 @@ from dataimportcron.errors import (
     ObjectError,
     ObjectNotFoundError,
 )
-from dataimportcron.manifests import image_source, volume_spec, with_status
+from dataimportcron.manifests import image_source, volume_spec, with_annotations, with_status
 from dataimportcron.messages import Populated, PopulateInput
 from dataimportcron.ports import Authorizer, Cloner, Events, Importer, Objects, Source, Volumes
-from dataimportcron.projection import CLONE_PHASES, data_volume_status, phase_event
+from dataimportcron.projection import CLONE_PHASES, CLONE_TYPES, data_volume_status, phase_event
 from dataimportcron.reference import Reference
 from dataimportcron.values import CloneSource, ImageSource, Transfer, VolumeSpec
 
@@ -93,8 +94,6 @@ class PopulationActivities:
         if refusal:
             raise CloneWithoutSourceError(refusal)
         wanted = volume_spec(volume)
-        if not wanted.size:
-            wanted = replace(wanted, size=await self._size_of(source))
 
         async def run(report: Callable[[Transfer], None]) -> Transfer:
             return await self._cloner.run(source, wanted, report)
@@ -115,12 +114,6 @@ class PopulationActivities:
 
         await self._give_notice(volume, wanted)
         return await self._populate(populate, volume, Phase.IMPORT_IN_PROGRESS, run)
-
-    async def _size_of(self, source: CloneSource) -> int:
-        found = await self._volumes.clonable(source)
-        if found.reason:
-            raise CloneWithoutSourceError(found.message)
-        return found.size
 
     async def _give_notice(self, volume: DataVolume, wanted: VolumeSpec) -> None:
         notice = await self._volumes.notice(wanted)
@@ -161,7 +154,7 @@ class PopulationActivities:
         finally:
             await _stop(reporter)
         # A volume that is whole is said to be, even if a cancellation comes now: the answer must be what stands.
-        ending = asyncio.create_task(self._write_success(populate, volume, source))
+        ending = asyncio.create_task(self._write_success(populate, volume, source, done))
         try:
             await asyncio.shield(ending)
         except asyncio.CancelledError:
@@ -191,9 +184,17 @@ class PopulationActivities:
             else:
                 told = transfer.message
 
-    async def _write_success(self, populate: PopulateInput, volume: DataVolume, source: CloneSource | None) -> None:
-        done = await self._write(volume, lambda fresh: data_volume_status(fresh, Phase.SUCCEEDED, populate.now))
-        await self._events.emit(done, "Normal", *phase_event(done, source))
+    async def _write_success(
+        self, populate: PopulateInput, volume: DataVolume, source: CloneSource | None, done: Transfer
+    ) -> None:
+        way = CLONE_TYPES.get(done.phase)
+
+        def change(fresh: DataVolume) -> DataVolume:
+            complete = data_volume_status(fresh, Phase.SUCCEEDED, populate.now)
+            return with_annotations(complete, {naming.ANNOTATION_CLONE_TYPE: way}) if way else complete
+
+        written = await self._write(volume, change)
+        await self._events.emit(written, "Normal", *phase_event(written, source))
 
     async def _write_failure(
         self, populate: PopulateInput, volume: DataVolume, phase: Phase, error: DataImportCronError

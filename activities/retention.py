@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from temporalio import activity
 
 from activities.failures import translated
+from activities.uses import Uses
 from dataimportcron import naming
-from dataimportcron.api.conditions import ENDED, Phase
+from dataimportcron.api.conditions import Phase
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
 from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.manifests import with_annotations
 from dataimportcron.messages import CleanedUp, CleanUpInput, DropInput, PromoteInput, Pruned
-from dataimportcron.ports import Events, Objects, Volumes
+from dataimportcron.ports import Authorizer, Events, Objects, Volumes
 from dataimportcron.pruning import plan_prune, pointed_by
-from dataimportcron.values import CloneSource, SourceKind
+from dataimportcron.values import SourceKind
 
 
 class RetentionActivities:
     """Deletes imports, and says what it keeps: a volume that somebody uses is never removed for its age."""
 
-    def __init__(self, objects: Objects, volumes: Volumes, events: Events) -> None:
+    def __init__(self, objects: Objects, volumes: Volumes, authorizer: Authorizer, events: Events) -> None:
         self._objects = objects
         self._volumes = volumes
         self._events = events
+        self._uses = Uses(objects, volumes, authorizer)
 
     @activity.defn
     @translated
     async def prune_imports(self, promote: PromoteInput) -> Pruned:
-        """Delete the imports beyond importsToKeep; what somebody uses or clones from is kept and said."""
+        """Delete the imports beyond importsToKeep; what somebody uses, or may clone from and will, is kept and said."""
         namespace = promote.cron.namespace
         try:
             cron = await self._objects.get(DataImportCron, namespace, promote.cron.name)
@@ -38,17 +38,16 @@ class RetentionActivities:
             return Pruned()
         if cron.metadata.uid != promote.cron.uid:
             return Pruned()
-        everything = await self._objects.list(DataVolume)
-        here = tuple(volume for volume in everything if volume.metadata.namespace == namespace)
+        volumes = await self._objects.list(DataVolume, namespace)
         snapshots = await self._objects.list(VolumeSnapshot, namespace)
         sources = await self._objects.list(DataSource)
         victims: list[DataVolume | VolumeSnapshot] = [
-            *plan_prune(cron, here, pointed_by(sources, namespace)),
+            *plan_prune(cron, volumes, pointed_by(sources, namespace)),
             *plan_prune(cron, snapshots, pointed_by(sources, namespace, SourceKind.SNAPSHOT)),
         ]
         removed, kept = [], []
         for victim in victims:
-            user = await self._user_of(victim, everything)
+            user = await self._uses.of(victim)
             if user:
                 kept.append(f"{victim.metadata.name}: {user}")
                 await self._events.emit(cron, "Warning", "InUse", f"Import {victim.metadata.name} is kept: {user}")
@@ -103,10 +102,9 @@ class RetentionActivities:
             if cron.metadata.uid == end.cron.uid:
                 return CleanedUp(object_exists=True)
         removed, kept = [], []
-        everything = await self._objects.list(DataVolume)
         for resource in await self._left_behind(end):
             what = f"{resource.kind} {resource.metadata.name}"
-            user = "" if isinstance(resource, DataSource) else await self._user_of(resource, everything)
+            user = "" if isinstance(resource, DataSource) else await self._uses.of(resource)
             if user:
                 kept.append(f"{what}: {user}")
                 await self._events.emit(resource, "Warning", "InUse", f"Kept when DataImportCron {name} ended: {user}")
@@ -114,12 +112,6 @@ class RetentionActivities:
             await self._objects.delete(resource)
             removed.append(what)
         return CleanedUp(object_exists=False, removed=tuple(removed), kept=tuple(kept))
-
-    async def _user_of(self, item: DataVolume | VolumeSnapshot, everything: Sequence[DataVolume]) -> str:
-        """Who needs the volume of a DataVolume, or a snapshot, in one sentence; "" when surely nobody does."""
-        kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
-        source = CloneSource(namespace=item.metadata.namespace, name=item.metadata.name, kind=kind)
-        return _cloned_by(source, everything) or await self._volumes.in_use(source.namespace, source.name, kind)
 
     async def _left_behind(self, end: CleanUpInput) -> list[DataSource | DataVolume | VolumeSnapshot]:
         """What goes with the cron: by the policy that it had last, all that it manages, or what it did not finish."""
@@ -138,13 +130,3 @@ class RetentionActivities:
 
 def _is_import(resource: Resource) -> bool:
     return naming.ANNOTATION_DIGEST in resource.metadata.annotations
-
-
-def _cloned_by(source: CloneSource, volumes: Sequence[DataVolume]) -> str:
-    """The unfinished clone that reads a source, queued or running (X-05), in one sentence; "" if there is none."""
-    key = str(source)
-    for volume in volumes:
-        unfinished = volume.status.phase not in ENDED
-        if unfinished and volume.metadata.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == key:
-            return f"DataVolume {volume.metadata.namespace}/{volume.metadata.name} is being cloned from it"
-    return ""

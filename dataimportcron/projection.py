@@ -187,6 +187,9 @@ CLONE_PHASES = {
 }
 """Phases of a clone by what its transfer says that it does; all else is CloneInProgress (K-18)."""
 
+CLONE_TYPES = {"CSIClone": "csi-clone", "SnapshotClone": "snapshot", "HostClone": "copy"}
+"""How a clone was made, in CDI's words, by what its transfer says at its end."""
+
 RUNNING_PHASES = frozenset({Phase.IMPORT_IN_PROGRESS, Phase.CLONE_IN_PROGRESS, *CLONE_PHASES.values()})
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from dataimportcron.errors import CloneWithoutSourceError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageSource:
@@ -72,7 +74,7 @@ class VolumeSpec:
         namespace: of its DataVolume.
         name: of its DataVolume.
         uid: of its DataVolume.
-        size: of the disk, in bytes.
+        size: of the disk, in bytes; of a clone 0 where it shall have its source's.
         storage_class: "" for the default.
         overlay: a clone shall hold only what differs from its source, which it needs for as long as it lives.
     """
@@ -190,6 +192,12 @@ class Clonable:
     size: int = 0
     reason: str = ""
     message: str = ""
+
+    @classmethod
+    def missing(cls, source: CloneSource) -> Self:
+        """Of a source that is not there, in CDI's words."""
+        message = f"The source {source.kind} {source.name} doesn't exist"
+        return cls(reason=CloneWithoutSourceError.reason, message=message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

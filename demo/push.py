@@ -17,6 +17,8 @@ from typing import IO, Any, cast
 import httpx
 from backports.zstd import ZstdFile
 
+from demo.images import to_qcow2
+
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
@@ -203,3 +205,12 @@ def _parts(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while part := file.read(_CHUNK):
             yield part
+
+
+def push_disk(client: httpx.Client, repository: str, raw: Path, *, qcow2: bool) -> str:
+    """Push a raw disk as the only layer of `latest`, as it is or as a compressed qcow2; returns the image's digest."""
+    disk = raw
+    if qcow2:
+        disk = raw.with_suffix(".qcow2")
+        to_qcow2(raw, disk, compressed=True)
+    return push(client, repository, "latest", Image(layers=(disk_layer(disk, raw.parent, name=disk.name),)))

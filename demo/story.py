@@ -16,8 +16,8 @@ from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.naming import import_name
 from demo.boot import boot
 from demo.host import Host
-from demo.images import boot_line, bootable_disk, to_qcow2
-from demo.push import Image, delete_tag, disk_layer, push
+from demo.images import boot_line, bootable_disk
+from demo.push import delete_tag, push_disk
 from demo.telling import Telling
 
 SAMPLES = Path(__file__).parent.parent / "deploy" / "samples"
@@ -47,12 +47,7 @@ class Story(Telling):
         """Make a bootable disk and push it as `latest`; returns its digest and the raw disk."""
         raw = self.work / f"{version}.raw"
         bootable_disk(raw, version, payload_mib=payload_mib)
-        disk = raw
-        if qcow2:
-            disk = self.work / f"{version}.qcow2"
-            to_qcow2(raw, disk, compressed=True)
-        layer = disk_layer(disk, self.work, name=disk.name)
-        return push(self.client, REPOSITORY, "latest", Image(layers=(layer,))), raw
+        return push_disk(self.client, REPOSITORY, raw, qcow2=qcow2), raw
 
     def first_import(self) -> None:
         """The documentation's YAML, not one character changed."""

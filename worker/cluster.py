@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -17,7 +18,7 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from dataimportcron.api.crds import SETTINGS
-from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION, DataVolume
+from dataimportcron.api.types import CDI_GROUP, OWN_GROUP, VERSION
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
 from dataimportcron.cluster.claims.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims.claims import Claims
@@ -26,7 +27,7 @@ from dataimportcron.cluster.classes.profile_keeper import ProfileKeeper
 from dataimportcron.cluster.classes.storage_watch import StorageWatch
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.kubeconfig import connected
-from dataimportcron.cluster.client.resources import NAMESPACES, Json
+from dataimportcron.cluster.client.resources import NAMESPACES
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.documents.dialect import Dialect, beside, standalone
@@ -242,11 +243,7 @@ async def cluster_home(
         await require_settings(connection)
     pods, cluster = pod_settings(settings), settings.site or await cluster_uid(connection)
     claims = Claims(connection, owned=not dialect.beside, overheads=settings.filesystem_overhead)
-
-    async def claim(volume: DataVolume) -> Json:
-        return (await claims.planned(volume)).body
-
-    objects = ClusterObjects(connection, dialect, namespace=settings.namespace, claim=claim)
+    objects = ClusterObjects(connection, dialect, namespace=settings.namespace, claim=claims.planned)
     election = LeaseElection(
         connection,
         namespace=os.environ.get(_NAMESPACE_VARIABLE) or _NAME,
@@ -255,10 +252,9 @@ async def cluster_home(
         now=clock.now,
     )
     storage = None if settings.namespace else StorageWatch(connection, config=not dialect.beside)
-    profiles = (
-        None
-        if dialect.beside or storage is None
-        else ProfileKeeper(
+    profiles = None
+    if storage is not None and not dialect.beside:
+        profiles = ProfileKeeper(
             connection,
             storage,
             overheads=settings.filesystem_overhead,
@@ -266,7 +262,6 @@ async def cluster_home(
             now=clock.now,
             may_write=lambda: election.is_leading and not objects.refusal,
         )
-    )
     followed = None if dialect.beside else ClaimWatch(connection, namespace=settings.namespace)
     access = ClusterAccess(objects, settings, claims.cdi)
     home = ClusterHome(
@@ -288,34 +283,35 @@ async def cluster_home(
         site=settings.site or site_of(cluster),
         cluster=cluster,
     )
-
-    def cdi_changed(found: Presence) -> None:
-        if bool(found) is bool(cdi):
-            objects.refusal = ""
-            return
-        came = f"KubeVirt CDI has come to this cluster: {found.why}" if found else "KubeVirt CDI has left this cluster"
-        objects.refusal = f"{came}; nothing is written until the worker is started again"
-        health.waits_for = objects.refusal
-        logger.error("%s", objects.refusal)
-
-    following = [asyncio.create_task(objects.run())]
+    temporaries = Temporaries(connection)
+    objects.listen(temporaries.hear)
+    following = [objects.run(), temporaries.keep_swept(settings.namespace, may_write=lambda: not objects.refusal)]
     for watch in (storage, followed):
         if watch is not None:
             watch.listen(objects.wake)
-            following.append(asyncio.create_task(watch.run()))
+            following.append(watch.run())
     if not settings.mode:
-        following.append(asyncio.create_task(CdiWatch(connection, now=clock.now, tell=cdi_changed).run()))
-    temporaries = Temporaries(connection)
-    objects.listen(temporaries.hear)
-    sweeping = temporaries.keep_swept(settings.namespace, may_write=lambda: not objects.refusal)
-    following.append(asyncio.create_task(sweeping))
+        tell = partial(_cdi_changed, objects, health, bool(cdi))
+        following.append(CdiWatch(connection, now=clock.now, tell=tell).run())
+    tasks = [asyncio.create_task(it) for it in following]
     try:
         logger.info("serving cluster %s, %s", cluster, f"beside CDI: {cdi.why}" if cdi else "without CDI")
         yield home
     finally:
-        for task in following:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*following, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _cdi_changed(objects: ClusterObjects, health: Health, was_there: bool, found: Presence) -> None:
+    """Write nothing more once CDI has come to the cluster, or has left it."""
+    if bool(found) is was_there:
+        objects.refusal = ""
+        return
+    came = f"KubeVirt CDI has come to this cluster: {found.why}" if found else "KubeVirt CDI has left this cluster"
+    objects.refusal = f"{came}; nothing is written until the worker is started again"
+    health.waits_for = objects.refusal
+    logger.error("%s", objects.refusal)
 
 
 async def serve_cluster(context: str) -> None:

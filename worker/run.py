@@ -75,8 +75,8 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
         home.objects, home.source, home.volumes, home.authorizer, home.events, jitter=home.poll_jitter
     )
     data_volume = DataVolumeActivities(home.objects, home.volumes, home.authorizer, home.events)
-    data_source = DataSourceActivities(home.objects, home.volumes, home.events)
-    retention = RetentionActivities(home.objects, home.volumes, home.events)
+    data_source = DataSourceActivities(home.objects, home.volumes, home.authorizer, home.events)
+    retention = RetentionActivities(home.objects, home.volumes, home.authorizer, home.events)
     population = PopulationActivities(
         home.objects, home.source, home.volumes, home.importer, home.cloner, home.authorizer, home.events
     )

@@ -16,17 +16,19 @@ from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims, require_own
 from dataimportcron.cluster.classes.provisioners import BLOCK
+from dataimportcron.cluster.classes.storage import is_block
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import EVENTS, PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.verbs import remove
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.handover import Handover
-from dataimportcron.cluster.clones.plans import ClonePlan, is_block, is_plain, noted_way, on_the_node_of
+from dataimportcron.cluster.clones.plans import ClonePlan, is_plain, noted_way, on_the_node_of
 from dataimportcron.cluster.clones.temporaries import Temporaries
-from dataimportcron.cluster.documents.records import COMPLETE, Record, is_bound, is_made, record_after, record_of
-from dataimportcron.cluster.jobs.filling import Filling
+from dataimportcron.cluster.documents.records import is_bound, is_made, record_after, record_of
+from dataimportcron.cluster.jobs.filling import Filling, attempt_for
 from dataimportcron.cluster.jobs.holdups import HoldUp, hold_up
 from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
-from dataimportcron.cluster.jobs.waiting import Waiting
+from dataimportcron.cluster.jobs.waiting import Waiting, events_about
 from dataimportcron.cluster.registries.cdi_config import effective, preallocates
 from dataimportcron.errors import (
     AlreadyExistsError,
@@ -89,7 +91,8 @@ class ClusterCloner:
             # Whoever made it may have ended just then.
             await self._filling.tidy(found)
             await self._tidy(volume, source)
-            return Transfer(phase="Complete")
+            way = noted_way(found, source)
+            return Transfer(phase=way.phase if way else "Complete")
         wanted = await self._objects.get(DataVolume, volume.namespace, volume.name)
         try:
             plan = await self._clones.plan(wanted, source, volume.size)
@@ -113,7 +116,7 @@ class ClusterCloner:
             return
         require_own(claim, volume.uid)
         size = await self._claims.size_of(wanted, claim)
-        job = _job(claim, size, verb="blank", url=BLANK)
+        job = replace(attempt_for(claim, wanted, size), verb="blank", url=BLANK)
         if is_block(claim):
             job = replace(job, source_claim=job.claim)
         result = await self._filling.run(claim, lambda: self._complete(job, wanted), lambda _: None)
@@ -144,10 +147,9 @@ class ClusterCloner:
             begun = noted_way(claim, plan.origin.source) is plan.way
             if begun or (plan.temporary is None and plan.way.copies and is_plain(claim)):
                 return claim
-            own = claim["metadata"]
             await self._filling.tidy(claim)
             await self._temporaries.remove_of(claim)
-            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
+            await remove(self._connection, PVCS, claim)
 
     async def _placed(self, work: _Work, target: Json) -> Json:
         """The target as soon as its volume may be made: a user's pod may have to choose the node first."""
@@ -175,7 +177,7 @@ class ClusterCloner:
             temporary = await self._claims.make(on_the_node_of(planned, target), work.tell)
             result = await self._fill(work, temporary)
             record = record_after(result, work.volume.uid, result.virtual_size, "")
-            temporary = await self._note(await self._bound(work, temporary), record)
+            temporary = await self._filling.note(await self._bound(work, temporary), record)
             await self._filling.tidy(temporary)
         work.report(Transfer(phase="Rebind"))
         moved = await self._handover.move(temporary, target, work.tell)
@@ -184,7 +186,7 @@ class ClusterCloner:
     async def _fill(self, work: _Work, claim: Json) -> Result:
         """Fill a claim in the plan's way; it is bound then."""
         plan, result = work.plan, _as_planned(work.plan)
-        job = _job(claim, plan.disk, verb="clone")
+        job = replace(attempt_for(claim, work.wanted, plan.disk), verb="clone")
         if not claim["spec"].get("volumeName"):
             await self._take_snapshot(work)
         if plan.restored is not None:
@@ -208,9 +210,8 @@ class ClusterCloner:
                 raise ConflictError(f"{PVCS.called(own['namespace'], own['name'])} was made anew while it was filled")
             if is_bound(claim):
                 return claim
-            selector = f"involvedObject.uid={own['uid']}"
-            events = await self._connection.list(EVENTS, own["namespace"], field_selector=selector)
-            work.waiting.tell(hold_up(None, claim, events), work.plan.way.phase)
+            found = hold_up(None, [claim], await events_about(self._connection, claim))
+            work.waiting.tell(found, work.plan.way.phase)
             await asyncio.sleep(_LOOK)
 
     async def _take_snapshot(self, work: _Work) -> None:
@@ -250,28 +251,14 @@ class ClusterCloner:
             certificates={},
             environment={},
         )
-        job = replace(
-            job,
-            preallocate=preallocates(wanted.document(), config),
-            priority_class=wanted.spec.priority_class_name or "",
-            service_account=wanted.spec.service_account_name or "",
-        )
-        return job, settings
+        return replace(job, preallocate=preallocates(wanted.document(), config)), settings
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def _record(self, claim: Json, volume: VolumeSpec, result: Result) -> None:
         """Say that a claim is complete, with what its Job has said, which is no longer needed."""
-        await self._note(claim, record_after(result, volume.uid, result.virtual_size, ""))
+        await self._filling.note(claim, record_after(result, volume.uid, result.virtual_size, ""))
         await self._filling.tidy(claim)
-
-    async def _note(self, claim: Json, record: Record) -> Json:
-        own = claim["metadata"]
-        patch: Json = {"metadata": {"uid": own["uid"], "annotations": {COMPLETE: record.to_json()}}}
-        try:
-            return await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
-        except ObjectNotFoundError as error:
-            raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
 
     async def _tidy(self, volume: VolumeSpec, source: CloneSource) -> None:
         """Remove what was made for a clone; what stays because the API server does not answer is swept up later."""
@@ -291,21 +278,6 @@ class _Work:
         self.report = report
         self.waiting = Waiting(report)
         self.tell: Tell = self.waiting.tell
-
-
-def _job(claim: Json, size: int, *, verb: str, url: str = "") -> Attempt:
-    """A Job that fills a claim."""
-    own = claim["metadata"]
-    return Attempt(
-        namespace=own["namespace"],
-        claim=own["name"],
-        claim_uid=own["uid"],
-        number=0,
-        url=url,
-        verb=verb,
-        size=size,
-        block=is_block(claim),
-    )
 
 
 def _as_planned(plan: ClonePlan) -> Result:

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims, require_own
-from dataimportcron.cluster.classes.provisioners import BLOCK
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import NODES, PVCS, Json
-from dataimportcron.cluster.documents.records import COMPLETE, is_made, labels_from, record_after
-from dataimportcron.cluster.jobs.filling import Filling
+from dataimportcron.cluster.client.resources import NODES, Json
+from dataimportcron.cluster.documents.records import is_made, labels_from, record_after
+from dataimportcron.cluster.jobs.filling import Filling, attempt_for
 from dataimportcron.cluster.jobs.image_streams import ImageStreams
 from dataimportcron.cluster.jobs.node_pull import has_image_volumes
 from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
 from dataimportcron.cluster.jobs.waiting import Waiting
 from dataimportcron.cluster.registries.cdi_config import effective, preallocates
-from dataimportcron.errors import (
-    ConflictError,
-    ForbiddenError,
-    InvalidObjectError,
-    ObjectNotFoundError,
-)
+from dataimportcron.errors import ConflictError, ForbiddenError, InvalidObjectError
 from dataimportcron.importer.report import Result
 from dataimportcron.manifests import with_labels
 from dataimportcron.ports import Objects
@@ -82,7 +77,7 @@ class ClusterImporter:
         self, image: ImageSource, digest: str, wanted: DataVolume, claim: Json
     ) -> tuple[Attempt, PodSettings]:
         """What the Job is to do, from the DataVolume and the settings of today."""
-        document, config = wanted.document(), await self._claims.cdi.current()
+        config = await self._claims.cdi.current()
         url = image.url
         if image.image_stream and not url:
             url = f"docker://{(await self._streams.resolve(image)).image}"
@@ -91,23 +86,16 @@ class ClusterImporter:
         elif not url.startswith("oci-archive:"):
             raise InvalidObjectError(f"{url} is not read in a cluster", hint="write docker://…")
         node_pull = image.pull_method == "node"
-        plan = Attempt(
-            namespace=claim["metadata"]["namespace"],
-            claim=claim["metadata"]["name"],
-            claim_uid=claim["metadata"]["uid"],
-            number=0,
+        plan = replace(
+            attempt_for(claim, wanted, await self._claims.size_of(wanted, claim)),
             url=url,
             digest="" if url.startswith("docker://") else digest,
-            size=await self._claims.size_of(wanted, claim),
             node_pull=node_pull,
             image_volume=node_pull and await self._image_volumes(),
             architecture=image.architecture,
-            block=claim["spec"].get("volumeMode") == BLOCK,
-            preallocate=preallocates(document, config),
+            preallocate=preallocates(wanted.document(), config),
             secret=image.secret,
             cert_config_map=image.cert_config_map,
-            priority_class=wanted.spec.priority_class_name or "",
-            service_account=wanted.spec.service_account_name or "",
         )
         return plan, effective(self._settings, config)
 
@@ -120,17 +108,10 @@ class ClusterImporter:
 
     async def _record(self, claim: Json, volume: VolumeSpec, wanted: DataVolume, result: Result, digest: str) -> None:
         """Say that the claim is complete, with the labels that its image asks for (L-05, L-06), and tidy up."""
-        own = claim["metadata"]
         labels = await self._label(wanted, labels_from(result.env))
         record = record_after(result, volume.uid, await self._claims.size_of(wanted, claim), digest)
-        annotations = {COMPLETE: record.to_json()}
-        if self._claims.owned and preallocates(wanted.document(), await self._claims.cdi.current()):
-            annotations[_PREALLOCATED] = "true"
-        patch: Json = {"metadata": {"uid": own["uid"], "labels": labels, "annotations": annotations}}
-        try:
-            await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
-        except ObjectNotFoundError as error:
-            raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
+        dense = self._claims.owned and preallocates(wanted.document(), await self._claims.cdi.current())
+        await self._filling.note(claim, record, labels=labels, annotations={_PREALLOCATED: "true"} if dense else {})
         await self._filling.tidy(claim)
 
     async def _label(self, wanted: DataVolume, asked: dict[str, str]) -> dict[str, str]:

@@ -18,8 +18,10 @@ from pydantic import ValidationError
 
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume, Resource
+from dataimportcron.cluster.classes.storage import Claim
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, Json, ResourceType
+from dataimportcron.cluster.client.verbs import patch_as_read
 from dataimportcron.cluster.documents.dialect import Dialect, StatusPlace
 from dataimportcron.cluster.documents.differences import merge_patch
 from dataimportcron.cluster.documents.plain_volumes import LABEL, as_data_volume, claim_metadata, is_plain_volume
@@ -65,7 +67,7 @@ class ClusterObjects:
         dialect: Dialect,
         *,
         namespace: str = "",
-        claim: Callable[[DataVolume], Awaitable[Json]] | None = None,
+        claim: Callable[[DataVolume], Awaitable[Claim]] | None = None,
         watch_timeout: float = 290.0,
     ) -> None:
         self._connection = connection
@@ -246,7 +248,7 @@ class ClusterObjects:
         if self._claim is None:
             raise InvalidObjectError(f"DataVolume {volume.metadata.name} has no claim: none can be made here")
         # Of its own metadata it has the DataVolume's, in the models' spelling: CDI's words, which must not stand there.
-        spec = (await self._claim(volume))["spec"]
+        spec = (await self._claim(volume)).body["spec"]
         place: Json = {"name": volume.metadata.name, "namespace": volume.metadata.namespace}
         return {"metadata": place | claim_metadata(volume.document(), self._dialect), "spec": spec}
 
@@ -337,10 +339,8 @@ class ClusterObjects:
         return self._dialect.exchanged(document)
 
     async def _patch(self, kind: type[Resource], metadata: Json, patch: Json, subresource: str = "") -> Json:
-        preconditions = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = patch | {"metadata": {**patch.get("metadata", {}), **preconditions}}
-        resource, namespace = self._dialect.resource(kind), metadata.get("namespace", "")
-        return await self._connection.patch(resource, metadata["name"], namespace, body, subresource=subresource)
+        resource, read = self._dialect.resource(kind), {"metadata": metadata}
+        return await patch_as_read(self._connection, resource, read, patch, subresource=subresource)
 
     async def delete(self, resource: Resource, *, unchanged: bool = False) -> None:
         """See the port; what it owns goes in the background."""

@@ -19,6 +19,7 @@ from dataimportcron.cluster.classes.provisioners import FILESYSTEM
 from dataimportcron.cluster.classes.storage import class_of, owner_reference
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, PVS, STORAGE_CLASSES, Json
+from dataimportcron.cluster.client.verbs import patch_as_read, remove
 from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.documents.records import annotations_of, is_bound, is_lost, is_made
 from dataimportcron.cluster.jobs.holdups import HoldUp
@@ -173,11 +174,10 @@ class Places:
 
     async def _take_static_volume(self, volume: DataVolume, claim: Json) -> bool:
         """Note that a claim has the volume that was reserved for it; one that has got another is made anew."""
-        own = claim["metadata"]
         if not is_bound(claim):
             return False
         if claim["spec"].get("volumeName") not in json.loads(annotations_of(claim)[STATIC_VOLUMES]):
-            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
+            await remove(self._connection, PVCS, claim)
             return False
         return await self._own(volume, claim, {STATIC_VOLUMES: None})
 
@@ -190,16 +190,9 @@ class Places:
         noted = {naming.ANNOTATION_POPULATED_FOR: volume.metadata.name} | (annotations or {})
         if owners == (own.get("ownerReferences") or []) and noted.items() <= annotations_of(claim).items():
             return True
-        patch: Json = {
-            "metadata": {
-                "uid": own["uid"],
-                "resourceVersion": own["resourceVersion"],
-                "ownerReferences": owners,
-                "annotations": noted,
-            }
-        }
+        patch: Json = {"metadata": {"ownerReferences": owners, "annotations": noted}}
         try:
-            await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+            await patch_as_read(self._connection, PVCS, claim, patch)
         except ObjectNotFoundError as error:
             raise ConflictError(error.message) from error
         return True

@@ -8,7 +8,7 @@ from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.cluster.claims.claim_watch import ClaimWatch
 from dataimportcron.cluster.claims.claims import Claims
-from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
+from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting
 from dataimportcron.cluster.classes.placements import Placements
 from dataimportcron.cluster.classes.provisioners import FILESYSTEM
 from dataimportcron.cluster.client.connection import Connection
@@ -17,17 +17,16 @@ from dataimportcron.cluster.client.resources import (
     PVCS,
     VOLUME_CLONE_SOURCES,
     VOLUME_SNAPSHOTS,
-    Json,
-    ResourceType,
 )
-from dataimportcron.cluster.clones.clones import Clones, disk_in
-from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot, missing
+from dataimportcron.cluster.client.verbs import list_served, remove
+from dataimportcron.cluster.clones.clones import Clones
+from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot
 from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.documents.plain_volumes import is_plain_volume
 from dataimportcron.cluster.documents.records import is_whole, owner_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.places import Places
-from dataimportcron.errors import CloneWithoutSourceError, ConflictError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import ObjectNotFoundError
 from dataimportcron.ports import Objects
 from dataimportcron.values import (
     ClaimState,
@@ -79,7 +78,7 @@ class ClusterVolumes:
         return Volume(
             namespace=namespace,
             name=name,
-            size=record.size if record is not None else disk_in(claim, await self._claims.facts(claim["spec"])),
+            size=await self._clones.disk_of(claim),
             digest=record.digest if record is not None else "",
             location=f"PersistentVolumeClaim {namespace}/{name}",
             storage_class=claim["spec"].get("storageClassName") or "",
@@ -94,25 +93,17 @@ class ClusterVolumes:
 
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
+        found = await self._clones.find(source)
+        if found is None:
+            return Clonable.missing(source)
         if source.kind is SourceKind.SNAPSHOT:
-            return await self._clonable_snapshot(source)
-        claim = await self._claims.find(source.namespace, source.name)
-        if claim is None:
-            return missing(source)
+            return clonable_snapshot(found, (await self._clones.restored(source, found)).disk)
         try:
             owner = await self._objects.get(DataVolume, source.namespace, source.name)
         except ObjectNotFoundError:
             owner = None
         pods = await self._connection.list(PODS, source.namespace)
-        return clonable_claim(claim, owner, pods, disk_in(claim, await self._claims.facts(claim["spec"])))
-
-    async def _clonable_snapshot(self, source: CloneSource) -> Clonable:
-        try:
-            snapshot = await self._connection.get(VOLUME_SNAPSHOTS, source.name, source.namespace)
-            origin = await self._clones.origin(source)
-        except (ObjectNotFoundError, NotServedError, CloneWithoutSourceError):
-            return missing(source)
-        return clonable_snapshot(snapshot, origin.disk)
+        return clonable_claim(found, owner, pods, await self._clones.disk_of(found))
 
     async def adopt(self, volume: DataVolume) -> bool:
         """See the port. Beside CDI a claim stands for its DataVolume, and cannot be somebody else's."""
@@ -132,10 +123,7 @@ class ClusterVolumes:
             return
         await self._temporaries.remove_of(claim)
         await self._attempts.remove(claim)
-        try:
-            await self._connection.delete(PVCS, name, namespace, uid=claim["metadata"]["uid"])
-        except ConflictError:
-            return  # another one of that name lives now
+        await remove(self._connection, PVCS, claim)
 
     async def notice(self, volume: VolumeSpec) -> str:
         """See the port."""
@@ -152,12 +140,9 @@ class ClusterVolumes:
     async def in_use(self, namespace: str, name: str, kind: SourceKind = SourceKind.PVC) -> str:
         """See the port."""
         source = CloneSource(namespace=namespace, name=name, kind=kind)
-        volumes = await self._objects.list(DataVolume)
         if kind is SourceKind.SNAPSHOT:
-            return (
-                next(restoring(source, await self._connection.list(PVCS, namespace)), "")
-                or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
-                or next(wanting(source, volumes), "")
+            return next(restoring(source, await self._connection.list(PVCS, namespace)), "") or next(
+                cloning_by_cdi(source, await list_served(self._connection, VOLUME_CLONE_SOURCES, namespace)), ""
             )
         claim = await self._claims.find(namespace, name)
         if claim is None:
@@ -165,14 +150,6 @@ class ClusterVolumes:
         return (
             next(mounting(claim, await self._connection.list(PODS, namespace)), "")
             or next(cloning(claim, await self._connection.list(PVCS, namespace)), "")
-            or next(snapshotting(claim, await self._optional(VOLUME_SNAPSHOTS, namespace)), "")
-            or next(cloning_by_cdi(source, await self._optional(VOLUME_CLONE_SOURCES, namespace)), "")
-            or next(wanting(source, volumes), "")
+            or next(snapshotting(claim, await list_served(self._connection, VOLUME_SNAPSHOTS, namespace)), "")
+            or next(cloning_by_cdi(source, await list_served(self._connection, VOLUME_CLONE_SOURCES, namespace)), "")
         )
-
-    async def _optional(self, resource: ResourceType, namespace: str) -> list[Json]:
-        """Objects of a kind that not every cluster has."""
-        try:
-            return await self._connection.list(resource, namespace)
-        except NotServedError:
-            return []

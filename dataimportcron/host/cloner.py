@@ -13,6 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -22,6 +23,7 @@ from dataimportcron.host.disks import qemu_img
 from dataimportcron.host.disks.qemu_img import Stopped
 from dataimportcron.host.files import try_lock
 from dataimportcron.host.volumes import QCOW2, RAW, HostVolumes, storage_errors
+from dataimportcron.importer.extents import extents
 from dataimportcron.values import CloneSource, SourceKind, Transfer, Volume, VolumeSpec
 
 FICLONE = 0x40049409
@@ -45,7 +47,7 @@ class HostCloner:
             return Transfer(phase="Complete", done=volume.size, total=volume.size)
         found = await self._volumes.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
         if found is None:
-            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} does not exist")
+            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} doesn't exist")
         loop = asyncio.get_running_loop()
         stop = threading.Event()
 
@@ -81,6 +83,7 @@ class HostCloner:
         with storage_errors(volume), source.open("rb") as file:
             # A raw disk is as large as its file, which a machine's owner may have enlarged.
             size = os.fstat(file.fileno()).st_size if found.format == RAW else found.size
+            volume = replace(volume, size=volume.size or size)
             if volume.size < size:
                 raise VolumeTooSmallError(
                     f"Volume {volume.namespace}/{volume.name} of {volume.size} bytes is smaller than its source "
@@ -142,7 +145,7 @@ def _copy(
 
 def _copy_extents(source: int, size: int, move: Callable[[int, int], int], tell: Callable[[int, int], None]) -> int:
     written = 0
-    for start, end in _extents(source, size):
+    for start, end in extents(source, size):
         at = start
         while at < end:
             moved = move(at, min(_CHUNK, end - at))
@@ -170,20 +173,6 @@ class _Teller:
         if monotonic() >= self._due:
             self._due = monotonic() + _REPORT_EVERY
             self._report(Transfer(phase=self._phase, done=done, total=self._total, written=written))
-
-
-def _extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The ranges of a file that hold data."""
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:
-                return
-            raise
-        end = os.lseek(descriptor, start, os.SEEK_HOLE)
-        yield start, end
 
 
 def _move_in_kernel(source: int, target: int, at: int, count: int) -> int:

@@ -19,7 +19,6 @@ from pathlib import Path
 
 from dataimportcron.api.types import DataVolume, DataVolumeSpec
 from dataimportcron.errors import (
-    CloneWithoutSourceError,
     DataImportCronError,
     ForeignFileError,
     InUseError,
@@ -155,10 +154,7 @@ class HostVolumes:
     async def clonable(self, source: CloneSource) -> Clonable:
         """See the port."""
         found = await self.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
-        if found is not None:
-            return Clonable(size=found.size)
-        message = f"The source {source.kind} {source.name} doesn't exist"
-        return Clonable(reason=CloneWithoutSourceError.reason, message=message)
+        return Clonable(size=found.size) if found is not None else Clonable.missing(source)
 
     async def adopt(self, volume: DataVolume) -> bool:
         """See the port. Nobody else fills volumes on a host."""

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Final
 
 from dataimportcron.errors import MissingDependencyError, TransientError, VolumeTooSmallError
-from dataimportcron.importer.disk.sparse import extents, is_zero
+from dataimportcron.importer.disk.sparse import is_zero
 from dataimportcron.importer.disk.writer import Disk
+from dataimportcron.importer.extents import extents
 from dataimportcron.importer.libc import keep_freed_memory
 from dataimportcron.importer.report import SUCCEEDED, Phase, Progress, Result
 from dataimportcron.importer.targets.kinds import Target

@@ -18,8 +18,8 @@ from dataimportcron.importer.report import Progress, parse_line
 from dataimportcron.naming import import_name
 from demo.cluster.clones import Clones
 from demo.cluster.installation import STANDALONE, Installation, condition
-from demo.images import bootable_disk, to_qcow2
-from demo.push import Image, delete_tag, disk_layer, push
+from demo.images import bootable_disk
+from demo.push import delete_tag, push_disk
 from demo.telling import Telling
 from deploy.image.build import CHECKOUT
 
@@ -63,12 +63,7 @@ class Story(Telling):
         """Make a bootable disk and push it as `latest`; returns the name of the claim that shall hold it."""
         raw = self.work / f"{version}.raw"
         bootable_disk(raw, version)
-        disk = raw
-        if qcow2:
-            disk = self.work / f"{version}.qcow2"
-            to_qcow2(raw, disk, compressed=True)
-        layer = disk_layer(disk, self.work, name=disk.name)
-        name = import_name(DATA_SOURCE, push(self.client, REPOSITORY, "latest", Image(layers=(layer,))))
+        name = import_name(DATA_SOURCE, push_disk(self.client, REPOSITORY, raw, qcow2=qcow2))
         with raw.open("rb") as file:
             self._disks[name] = (raw.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
         self._versions[name] = version

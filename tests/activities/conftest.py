@@ -38,8 +38,8 @@ class Steps:
         self.population = PopulationActivities(
             objects, home.source, home.home.volumes, home.importer, home.home.cloner, home.home.authorizer, events
         )
-        self.data_source = DataSourceActivities(objects, home.home.volumes, events)
-        self.retention = RetentionActivities(objects, home.home.volumes, events)
+        self.data_source = DataSourceActivities(objects, home.home.volumes, home.home.authorizer, events)
+        self.retention = RetentionActivities(objects, home.home.volumes, home.home.authorizer, events)
 
     async def look(self, ref, trigger=Trigger.TICK, **values):
         return await self.run(self.digest.look_up_digest, LookupInput(cron=ref, trigger=trigger, now=NOW, **values))

@@ -206,7 +206,7 @@ async def test_x05_what_a_clone_reads_is_kept_and_said(steps, home):
     assert (ready.step, ready.source) == (Step.CLONE, f"{NAMESPACE}/{old.data_volume}")
     pruned = await steps.run(steps.retention.prune_imports, promote)
     assert pruned.removed == ()
-    assert "elsewhere/clone is being cloned from it" in pruned.kept[0]
+    assert "elsewhere/clone is to be cloned from it" in pruned.kept[0]
     await steps.clone(queued, ready)
     assert (await steps.run(steps.retention.prune_imports, promote)).removed == (old.data_volume,)
 

@@ -37,6 +37,12 @@ class Stopped:
         return call
 
 
+def retention(home, before, meanwhile):
+    """The activities of a worker that is stopped."""
+    stopped = Stopped(home.home.objects, before, meanwhile)
+    return RetentionActivities(stopped, home.home.volumes, home.home.authorizer, home.home.events)
+
+
 async def two_imports(steps, home, **spec):
     ref = home.apply(**spec)
     decisions = []
@@ -65,7 +71,7 @@ async def test_a_late_promotion_never_moves_the_data_source_back(steps, home):
         home.release(b"one")
         await steps.look(ref)
         stopped = Stopped(home.home.objects, before, newer_comes)
-        late = DataSourceActivities(stopped, home.home.volumes, home.home.events)
+        late = DataSourceActivities(stopped, home.home.volumes, home.home.authorizer, home.home.events)
         with suppress(ApplicationError):  # a conflict is tried again
             await steps.run(late.update_data_source, promotion(ref, old))
         if stopped.calls < before:
@@ -87,9 +93,7 @@ async def test_a_late_pruning_never_deletes_what_has_been_promoted_since(steps, 
         await steps.look(ref)
         await steps.run(steps.data_source.update_data_source, promotion(ref, old, hours=1))
 
-    late = RetentionActivities(
-        Stopped(home.home.objects, "delete", the_old_digest_returns), home.home.volumes, home.home.events
-    )
+    late = retention(home, "delete", the_old_digest_returns)
     with pytest.raises(ApplicationError, match="changed since it was read"):
         await steps.run(late.prune_imports, promotion(ref, new))
     assert home.points_to() == old.data_volume
@@ -109,7 +113,7 @@ async def test_a_late_drop_never_deletes_an_import_that_has_succeeded_since(step
     async def it_succeeds():
         await steps.run(steps.population.import_data_volume, populate)
 
-    late = RetentionActivities(Stopped(home.home.objects, "patch", it_succeeds), home.home.volumes, home.home.events)
+    late = retention(home, "patch", it_succeeds)
     drop = DropInput(cron=ref, data_volume=decision.data_volume)
     with pytest.raises(ApplicationError, match="changed since it was read"):
         await steps.run(late.drop_import, drop)
@@ -213,7 +217,7 @@ async def test_x15_no_error_but_not_found_leads_to_clean_up(steps, home, error):
         raise error
 
     for before in (1, "get"):
-        late = RetentionActivities(Stopped(home.home.objects, before, trouble), home.home.volumes, home.home.events)
+        late = retention(home, before, trouble)
         clean_up = CleanUp(retention_policy="None", data_source=DATA_SOURCE)
         with pytest.raises((ApplicationError, type(error))):
             await steps.run(late.clean_up, CleanUpInput(cron=ref, clean_up=clean_up, now=NOW))

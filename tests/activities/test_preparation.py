@@ -171,3 +171,20 @@ async def test_k18_phases_and_events_of_a_clone(home, steps, prepare, monkeypatc
     assert reasons(home)[-1] == ("Normal", "CloneSucceeded")
     last = home.store.record(DataVolume, NAMESPACE, "clone").events[-1]["message"]
     assert last == f"Successfully cloned from {NAMESPACE}/{source} into {NAMESPACE}/clone"
+    assert "cdi.kubevirt.io/cloneType" not in volume(home).metadata.annotations
+
+
+@pytest.mark.parametrize("made", [("CSIClone", "csi-clone"), ("SnapshotClone", "snapshot"), ("HostClone", "copy")])
+async def test_k18_how_a_clone_was_made_is_on_it(home, steps, prepare, monkeypatch, made):
+    done, said = made
+    await imported(home, steps)
+    apply(home, **of_data_source())
+    ready = await prepare()
+
+    async def clone(*_):
+        return Transfer(phase=done)
+
+    monkeypatch.setattr(home.home.cloner, "run", clone)
+    populate = PopulateInput(namespace=NAMESPACE, name="clone", now=NOW, uid=ready.uid, source=ready.source)
+    await steps.run(steps.population.clone_data_volume, populate)
+    assert volume(home).metadata.annotations["cdi.kubevirt.io/cloneType"] == said

@@ -47,11 +47,11 @@ class Meddled:
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
-    async def patch(self, *arguments):
+    async def patch(self, *arguments, **options):
         meddle, self._meddle = self._meddle, None
         if meddle is not None and not self._after:
             await meddle()
-        answer = await self._connection.patch(*arguments)
+        answer = await self._connection.patch(*arguments, **options)
         if meddle is not None and self._after:
             await meddle()
         return answer

@@ -15,10 +15,11 @@ import pytest
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.client.kubeconfig import connected
-from dataimportcron.cluster.client.resources import CONFIG_MAPS, JOBS, NAMESPACES, PODS, PVCS
+from dataimportcron.cluster.client.resources import CONFIG_MAPS, EVENTS, JOBS, NAMESPACES, PODS, PVCS
 from dataimportcron.cluster.documents.dialect import standalone
 from dataimportcron.cluster.documents.records import ATTEMPT, COMPLETE, attempt_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts
+from dataimportcron.cluster.jobs.filling import Filling
 from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, Attempt
 from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.volumes import ClusterVolumes
@@ -223,6 +224,26 @@ async def test_no_node_takes_the_pod(cluster, api):
     assert "no nodes available" in told.message
     await cluster.ends(await cluster.pod(), DONE)
     await task
+
+
+async def test_a_claim_that_is_read_and_cannot_be_made_is_named(cluster):
+    spec = await cluster.volume()
+    claim = await cluster.claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
+    place = {"name": "restored", "namespace": cluster.namespace}
+    read = await cluster.connection.create(PVCS, {"metadata": place, "spec": claim["spec"]})
+    about = {"kind": "PersistentVolumeClaim", **place, "uid": read["metadata"]["uid"]}
+    said = {"reason": "ProvisioningFailed", "message": "its snapshot is gone", "type": "Warning"}
+    await cluster.connection.create(EVENTS, {"metadata": place, "involvedObject": about, **said})
+
+    async def plan():
+        return replace(plan_of(claim), source_claim="restored"), SETTINGS
+
+    task = asyncio.create_task(Filling(cluster.connection).run(claim, plan, cluster.said.append))
+    told = await cluster.told("Pending")
+    assert told.message == f"PersistentVolumeClaim {cluster.namespace}/restored is pending: its snapshot is gone"
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_a_quota_holds_the_pod_up_until_it_is_raised(cluster, api):

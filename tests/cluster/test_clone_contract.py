@@ -51,7 +51,7 @@ class OfObjects:
         try:
             made = await self._objects.get(DataVolume, NAMESPACE, wanted.name)
         except ObjectNotFoundError:
-            resources = {"requests": {"storage": str(wanted.size)}}
+            resources = {"requests": {"storage": str(wanted.size)} if wanted.size else {}}
             storage = {"resources": resources, "volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"]}
             document = {
                 "metadata": {"name": wanted.name, "namespace": NAMESPACE},

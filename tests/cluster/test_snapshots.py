@@ -75,10 +75,7 @@ class Cron:
         self.label = dialect.label(naming.LABEL_CRON)
         claims = Claims(connection, owned=not dialect.beside, overheads={"": "0.5"})
 
-        async def planned(volume):
-            return (await claims.planned(volume)).body
-
-        self.objects = ClusterObjects(connection, dialect, namespace=namespace, claim=planned)
+        self.objects = ClusterObjects(connection, dialect, namespace=namespace, claim=claims.planned)
         self.volumes = ClusterVolumes(connection, self.objects, claims, Placements(storage))
         events = ClusterEvents(connection, dialect, now=lambda: NOW)
         pods = PodSettings(image=program)
@@ -88,8 +85,8 @@ class Cron:
         self.digest = DigestActivities(self.objects, source, self.volumes, authorizer, events)
         self.prepare = DataVolumeActivities(self.objects, self.volumes, authorizer, events)
         self.population = PopulationActivities(self.objects, source, self.volumes, importer, cloner, authorizer, events)
-        self.data_source = DataSourceActivities(self.objects, self.volumes, events)
-        self.retention = RetentionActivities(self.objects, self.volumes, events)
+        self.data_source = DataSourceActivities(self.objects, self.volumes, authorizer, events)
+        self.retention = RetentionActivities(self.objects, self.volumes, authorizer, events)
         self.ref = None
 
     async def apply(self, url):

@@ -102,6 +102,12 @@ async def test_clone_has_the_bytes_then_zeros(volumes, cloner, source, size):
     assert done.done == done.total == len(original)
 
 
+async def test_a_clone_without_a_size_has_its_sources(volumes, cloner, source):
+    await cloner.run(SOURCE, spec("clone", 0), ignore)
+    found = await volumes.find("golden", "clone")
+    assert (found.size, content(found)) == (source.size, content(source))
+
+
 async def test_clone_is_its_own_file(volumes, cloner, source):
     before = content(source)
     await cloner.run(SOURCE, spec("clone"), ignore)

@@ -80,6 +80,30 @@ def test_the_way_of_a_clone(origin, place, way):
     assert way_of(replace(ORIGIN, **origin), replace(PLACE, **place)) is way
 
 
+@pytest.mark.parametrize(
+    ("origin", "place", "said"),
+    [
+        ({}, {}, ""),
+        ({"driver": ""}, {"driver": "", "strategy": "copy"}, ""),
+        ({}, {"strategy": "snapshot", "snapshot_class": ""}, "No compatible volumesnapshotclass found"),
+        ({"driver": ""}, {"driver": ""}, "Provisioners are incompatible"),
+        ({}, {"mode": "Block"}, "The volume modes of source and target are incompatible"),
+        ({}, {"size": 3 * GIB}, "No volume expansion is possible"),
+        ({"source": SNAPSHOT}, {"snapshot_class": "", "strategy": "snapshot"}, ""),
+        (
+            {"source": SNAPSHOT},
+            {"driver": "other"},
+            "The storageclass provisioner does not match the volumesnapshotcontent driver",
+        ),
+        ({"source": SNAPSHOT}, {"size": 3 * GIB, "strategy": "copy"}, "No volume expansion is possible"),
+    ],
+)
+def test_why_a_pod_copies_is_said_on_the_claim_in_cdis_words(origin, place, said):
+    origin, place = replace(ORIGIN, **origin), replace(PLACE, restoring_class="csi", **place)
+    made = plan(way_of(origin, place), origin=origin, place=place)
+    assert made.target["metadata"]["annotations"].get("cdi.kubevirt.io/cloneFallbackReason", "") == said
+
+
 def test_a_place_is_read_from_what_is_known_of_the_cluster():
     classes = [
         {"metadata": {"name": "csi"}, "provisioner": "csi.test", "allowVolumeExpansion": True},
@@ -98,15 +122,23 @@ def test_a_place_is_read_from_what_is_known_of_the_cluster():
 
 
 @pytest.mark.parametrize(
-    ("way", "source"),
+    ("way", "source", "kind"),
     [
-        (Way.CSI_CLONE, {"kind": "PersistentVolumeClaim", "name": "fedora"}),
-        (Way.SNAPSHOT, {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "clone-u1"}),
-        (Way.RESTORE, {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "fedora"}),
-        (Way.COPY, None),
+        (Way.CSI_CLONE, {"kind": "PersistentVolumeClaim", "name": "fedora"}, "csi-clone"),
+        (
+            Way.SNAPSHOT,
+            {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "clone-u1"},
+            "snapshot",
+        ),
+        (
+            Way.RESTORE,
+            {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "fedora"},
+            "snapshot",
+        ),
+        (Way.COPY, None, "copy"),
     ],
 )
-def test_in_one_namespace_the_target_is_the_clone(way, source):
+def test_in_one_namespace_the_target_is_the_clone(way, source, kind):
     made = plan(way, origin=replace(ORIGIN, capacity=3 * GIB))
     assert (made.temporary, made.restored) == (None, None)
     assert made.target["spec"].get("dataSource") == source
@@ -118,6 +150,7 @@ def test_in_one_namespace_the_target_is_the_clone(way, source):
         "kept": "yes",
         ANNOTATION_WAY: way.value,
         naming.ANNOTATION_CLONE_SOURCE: "golden/fedora",
+        "cdi.kubevirt.io/cloneType": kind,
     }
     assert made.target["metadata"]["ownerReferences"] == [OWNER]
 

@@ -31,31 +31,31 @@ UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedul
 
 
 def test_nothing_is_wrong():
-    assert hold_up(None, PENDING, []) is None
-    assert hold_up(pod(reason="ContainerCreating"), CLAIM, [event("p", "Scheduled", "to node")]) is None
+    assert hold_up(None, [PENDING], []) is None
+    assert hold_up(pod(reason="ContainerCreating"), [CLAIM], [event("p", "Scheduled", "to node")]) is None
 
 
 @pytest.mark.parametrize("reason", ["ErrImagePull", "ImagePullBackOff", "InvalidImageName"])
 def test_an_image_cannot_be_pulled(reason):
-    found = hold_up(pod(reason=reason, message="not found"), CLAIM, [])
+    found = hold_up(pod(reason=reason, message="not found"), [CLAIM], [])
     assert found == HoldUp(reason="ImagePullFailed", message="failed to pull image ours@sha256:0: not found")
 
 
 def test_the_image_of_a_volume_cannot_be_pulled():
-    found = hold_up(pod(reason="ErrImagePull", message='"quay.io/fedora@sha256:1": not found'), CLAIM, [])
+    found = hold_up(pod(reason="ErrImagePull", message='"quay.io/fedora@sha256:1": not found'), [CLAIM], [])
     assert found.message.startswith("failed to pull image quay.io/fedora@sha256:1: ")
 
 
 def test_a_quota_refuses_the_pod():
-    found = hold_up(None, PENDING, [event("j", "FailedCreate", 'pods "x" is forbidden: exceeded quota: q')])
+    found = hold_up(None, [PENDING], [event("j", "FailedCreate", 'pods "x" is forbidden: exceeded quota: q')])
     assert (found.reason, found.passing) == ("ErrExceededQuota", False)
     assert "exceeded quota: q" in found.message
-    found = hold_up(None, PENDING, [event("j", "FailedCreate", "violates PodSecurity")])
+    found = hold_up(None, [PENDING], [event("j", "FailedCreate", "violates PodSecurity")])
     assert found.reason == "FailedCreate"
 
 
 def test_no_node_takes_the_pod():
-    found = hold_up(pod(UNSCHEDULABLE), CLAIM, [])
+    found = hold_up(pod(UNSCHEDULABLE), [CLAIM], [])
     assert found == HoldUp(reason="Unschedulable", message="Importer pod cannot be scheduled: 0/1 nodes", passing=True)
 
 
@@ -64,10 +64,17 @@ def test_a_claim_that_stays_pending_is_the_cause_of_a_pod_that_cannot_be_schedul
         event("c", "ProvisioningFailed", 'storageclass "x" not found'),
         event("c", "ExternalProvisioning", "soon"),
     ]
-    found = hold_up(pod(UNSCHEDULABLE), PENDING, events)
+    found = hold_up(pod(UNSCHEDULABLE), [PENDING], events)
     assert (found.reason, found.passing) == ("Pending", True)
     assert found.message == 'PersistentVolumeClaim golden/fedora-1 is pending: storageclass "x" not found'
-    assert hold_up(pod(UNSCHEDULABLE), CLAIM, events).reason == "Unschedulable"
+    assert hold_up(pod(UNSCHEDULABLE), [CLAIM], events).reason == "Unschedulable"
+
+
+def test_a_claim_that_is_to_be_read_is_the_cause_too():
+    read = {"metadata": {"name": "restore-1", "namespace": "golden", "uid": "r"}, "status": {"phase": "Pending"}}
+    events = [event("r", "ProvisioningFailed", "snapshot is gone")]
+    found = hold_up(pod(UNSCHEDULABLE), [CLAIM, read], events)
+    assert found.message == "PersistentVolumeClaim golden/restore-1 is pending: snapshot is gone"
 
 
 def test_a_missing_config_map_and_the_newest_words():
@@ -76,12 +83,12 @@ def test_a_missing_config_map_and_the_newest_words():
         event("p", "FailedMount", 'configmap "certs" not found', "2026-01-01T00:00:09Z"),
         event("other", "FailedMount", "of another", "2026-01-01T00:00:10Z"),
     ]
-    found = hold_up(pod(reason="ContainerCreating"), CLAIM, events)
+    found = hold_up(pod(reason="ContainerCreating"), [CLAIM], events)
     assert found.message == 'The importer\'s pod cannot start: configmap "certs" not found'
 
 
 def test_a_lost_volume():
-    assert hold_up(pod(), {**CLAIM, "status": {"phase": "Lost"}}, []).reason == "ClaimLost"
+    assert hold_up(pod(), [{**CLAIM, "status": {"phase": "Lost"}}], []).reason == "ClaimLost"
 
 
 def test_what_passes_is_told_when_it_has_lasted():

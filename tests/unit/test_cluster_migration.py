@@ -47,7 +47,6 @@ def before():
     return Facts(
         namespace="images",
         name="fedora",
-        own_label=LABEL,
         theirs=theirs(),
         data_source=an_object("fedora", labels=cdis, spec={"source": {"pvc": {"name": NEW}}}),
         volumes=(an_object(OLD, labels=cdis, spec=volume, status={"phase": "Succeeded"}),),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting, wanting
+from dataimportcron.cluster.claims.uses import cloning, cloning_by_cdi, mounting, restoring, snapshotting
 from dataimportcron.cluster.documents.records import (
     ATTEMPT,
     COMPLETE,
@@ -161,31 +160,6 @@ def test_who_is_restored_from_a_snapshot():
         claim_of("queued", "VolumeSnapshot"),
     ]
     assert list(restoring(SNAPSHOT, claims)) == ["PersistentVolumeClaim golden/queued is being restored from it"]
-
-
-def wish(name, phase="", annotations=None, **source):
-    source = {"source": source} if source else {}
-    metadata = {"name": name, "namespace": "vms", "annotations": annotations or {}}
-    return DataVolume.model_validate({"metadata": metadata, "spec": source, "status": {"phase": phase}})
-
-
-def test_who_is_to_be_cloned():
-    wishes = [
-        wish("done", "Succeeded", pvc={"namespace": "golden", "name": "fedora-1"}),
-        wish("elsewhere", pvc={"name": "fedora-1"}),
-        wish("named", "Pending", pvc={"namespace": "golden", "name": "fedora-1"}),
-        wish("chosen", annotations={"dataimportcron.io/clone-source": "golden/fedora-1"}),
-        wish("restored", snapshot={"namespace": "golden", "name": "fedora-1"}),
-        wish("to-restore", annotations={"dataimportcron.io/clone-source": "snapshot/golden/fedora-1"}),
-    ]
-    assert list(wanting(VOLUME, wishes)) == [
-        "DataVolume vms/named is to be cloned from it",
-        "DataVolume vms/chosen is to be cloned from it",
-    ]
-    assert list(wanting(SNAPSHOT, wishes)) == [
-        "DataVolume vms/restored is to be cloned from it",
-        "DataVolume vms/to-restore is to be cloned from it",
-    ]
 
 
 def test_what_is_being_snapshotted():

@@ -5,6 +5,7 @@ from copy import deepcopy
 import pytest
 
 from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.clones.clones import Clones
 from dataimportcron.cluster.clones.sources import clonable_claim, clonable_snapshot
 from dataimportcron.cluster.documents.records import COMPLETE, Record
 from dataimportcron.values import Clonable
@@ -52,8 +53,8 @@ WITHOUT = "CloneWithoutSource"
     ("metadata", "owner", "found"),
     [
         ({}, None, Clonable(size=9 * MIB)),
-        ({"annotations": RECORD}, None, Clonable(size=7 * MIB)),
-        ({"annotations": RECORD, "ownerReferences": [OWNER]}, None, Clonable(size=7 * MIB)),
+        ({"annotations": RECORD}, None, Clonable(size=9 * MIB)),
+        ({"annotations": RECORD, "ownerReferences": [OWNER]}, None, Clonable(size=9 * MIB)),
         ({"ownerReferences": [OWNER]}, finished("Succeeded"), Clonable(size=9 * MIB)),
         (
             {"ownerReferences": [OWNER]},
@@ -79,6 +80,10 @@ WITHOUT = "CloneWithoutSource"
 )
 def test_a_claim_is_whole_by_its_record_or_because_nobody_fills_it(metadata, owner, found):
     assert clonable_claim(claim(**metadata), owner, [], 9 * MIB) == found
+
+
+async def test_a_recorded_size_is_believed_without_a_question():
+    assert await Clones(None, None).disk_of(claim(annotations=RECORD)) == 7 * MIB
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import argparse
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.errors import InUseError
 from dataimportcron.host.state.manifest_folders import refuse_managed
-from dataimportcron.host.state.store import DEFAULT_NAMESPACE, Store
+from dataimportcron.host.state.reader import DEFAULT_NAMESPACE
+from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
 from worker.cli.common import (
     kind_of,

@@ -75,7 +75,7 @@ def link(ui: str, namespace: str, workflow_id: str, run_id: str) -> str:
     return f"{place}/{run_id}/history" if run_id else place
 
 
-def unanswered(what: str, error: RPCError | WorkflowQueryFailedError | Exception) -> TransientError:
+def unanswered(what: str, error: Exception) -> TransientError:
     """The error for a person when an execution does not answer."""
     unknown = isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
     cure = "its execution has not started yet; try again in a few seconds"

@@ -16,6 +16,7 @@ from dataimportcron.cluster.client.resources import (
     Json,
     ResourceType,
 )
+from dataimportcron.cluster.client.verbs import find
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.cluster.registries.cdi_config import CdiConfigs
 from dataimportcron.errors import (
@@ -52,10 +53,7 @@ class Claims:
 
     async def find(self, namespace: str, name: str) -> Json | None:
         """The claim of that name, None if there is none."""
-        try:
-            return await self._connection.get(PVCS, name, namespace)
-        except ObjectNotFoundError:
-            return None
+        return await find(self._connection, PVCS, name, namespace)
 
     async def planned(self, volume: DataVolume) -> Claim:
         """The claim of a DataVolume as it is to be made.

@@ -5,14 +5,12 @@ A claim is used by pods, and by whatever is being made from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from dataimportcron import naming
-from dataimportcron.api.conditions import Phase
-from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.documents.records import is_bound
+from dataimportcron.cluster.jobs.holdups import claims_of
 from dataimportcron.cluster.jobs.pods import LABEL_VOLUME
 from dataimportcron.values import CloneSource, SourceKind
 
@@ -20,15 +18,50 @@ _ENDED: Final = frozenset({"Succeeded", "Failed"})
 _KINDS: Final = {SourceKind.PVC: PVCS.kind, SourceKind.SNAPSHOT: VOLUME_SNAPSHOTS.kind}
 
 
-def mounting(claim: Json, pods: list[Json]) -> Iterator[str]:
+def mounting(claim: Json, pods: Iterable[Json]) -> Iterator[str]:
     """Who has a claim mounted, or will have: its pods that have not ended, but for our own importer's."""
+    own = claim["metadata"]["uid"]
+    return _using(claim, pods, lambda pod: _filled_by(pod) != own)
+
+
+def holding(claim: Json, pods: Iterable[Json]) -> Iterator[str]:
+    """The pods on nodes that have a claim mounted, or are about to; whoever made them."""
+    return _using(claim, pods, lambda pod: bool(pod["spec"].get("nodeName")))
+
+
+def writing(claim: Json, pods: Iterable[Json]) -> Iterator[str]:
+    """The pods that may write to a claim; those of ours that fill others only read it."""
     own = claim["metadata"]
+    return _using(claim, pods, lambda pod: _filled_by(pod) in {None, own["uid"]} and _may_write(pod, own["name"]))
+
+
+def _using(claim: Json, pods: Iterable[Json], counts: Callable[[Json], bool]) -> Iterator[str]:
+    """The pods that name a claim, have not ended, and count."""
+    name = claim["metadata"]["name"]
     for pod in pods:
-        metadata, spec = pod["metadata"], pod.get("spec") or {}
-        names = {(it.get("persistentVolumeClaim") or {}).get("claimName") for it in spec.get("volumes") or ()}
-        ours = (metadata.get("labels") or {}).get(LABEL_VOLUME) == own["uid"]
-        if own["name"] in names and not ours and (pod.get("status") or {}).get("phase") not in _ENDED:
-            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
+        ended = (pod.get("status") or {}).get("phase") in _ENDED
+        if name in claims_of(pod["spec"]) and not ended and counts(pod):
+            yield f"pod {pod['metadata']['namespace']}/{pod['metadata']['name']} using PersistentVolumeClaim {name}"
+
+
+def _filled_by(pod: Json) -> str | None:
+    """The uid of the claim that a pod of ours fills; None for any other pod."""
+    uid: str | None = (pod["metadata"].get("labels") or {}).get(LABEL_VOLUME)
+    return uid
+
+
+def _may_write(pod: Json, claim: str) -> bool:
+    spec = pod["spec"]
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    for volume in spec.get("volumes") or ():
+        used = volume.get("persistentVolumeClaim") or {}
+        if used.get("claimName") != claim or used.get("readOnly"):
+            continue
+        mounts = [it for each in containers for it in each.get("volumeMounts") or () if it["name"] == volume["name"]]
+        devices = [it for each in containers for it in each.get("volumeDevices") or () if it["name"] == volume["name"]]
+        if devices or any(not it.get("readOnly") for it in mounts):
+            return True
+    return False
 
 
 def cloning(claim: Json, claims: list[Json]) -> Iterator[str]:
@@ -69,38 +102,3 @@ def snapshotting(claim: Json, snapshots: list[Json]) -> Iterator[str]:
         if source == claim["metadata"]["name"] and not (snapshot.get("status") or {}).get("readyToUse"):
             metadata = snapshot["metadata"]
             yield f"VolumeSnapshot {metadata['namespace']}/{metadata['name']} is being taken of it"
-
-
-def wanting(cloned: CloneSource, volumes: Sequence[DataVolume]) -> Iterator[str]:
-    """The DataVolumes that are to be cloned from something, by their own words or by our choice, and are not yet."""
-    for volume in volumes:
-        source, own = volume.spec.source, volume.metadata
-        said = (source.pvc if cloned.kind is SourceKind.PVC else source.snapshot) if source else None
-        named = said is not None and (said.namespace or own.namespace, said.name) == (cloned.namespace, cloned.name)
-        chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(cloned)
-        if (named or chosen) and volume.status.phase != Phase.SUCCEEDED:
-            yield f"DataVolume {own.namespace}/{own.name} is to be cloned from it"
-
-
-def writing(claim: Json, pods: Sequence[Json]) -> Iterator[str]:
-    """The pods that may write to a claim; those of ours that fill others only read it."""
-    own = claim["metadata"]
-    for pod in pods:
-        metadata = pod["metadata"]
-        if (metadata.get("labels") or {}).get(LABEL_VOLUME) not in {None, own["uid"]}:
-            continue
-        if (pod.get("status") or {}).get("phase") not in _ENDED and _may_write(pod.get("spec") or {}, own["name"]):
-            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
-
-
-def _may_write(spec: Json, claim: str) -> bool:
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    for volume in spec.get("volumes") or ():
-        used = volume.get("persistentVolumeClaim") or {}
-        if used.get("claimName") != claim or used.get("readOnly"):
-            continue
-        mounts = [it for each in containers for it in each.get("volumeMounts") or () if it["name"] == volume["name"]]
-        devices = [it for each in containers for it in each.get("volumeDevices") or () if it["name"] == volume["name"]]
-        if devices or any(not it.get("readOnly") for it in mounts):
-            return True
-    return False

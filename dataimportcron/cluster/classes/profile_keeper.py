@@ -19,6 +19,7 @@ from dataimportcron.cluster.classes.profiles import config_status, is_left_behin
 from dataimportcron.cluster.classes.storage_watch import StorageWatch
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CDI_CONFIGS, STORAGE_PROFILES, Json, ResourceType
+from dataimportcron.cluster.client.verbs import patch_as_read
 from dataimportcron.cluster.documents.differences import merge_patch
 from dataimportcron.errors import AlreadyExistsError, ConflictError, DataImportCronError, ObjectNotFoundError
 
@@ -134,10 +135,7 @@ class ProfileKeeper:
 
     async def _patch(self, kind: ResourceType, before: Json, patch: Json, subresource: str = "") -> Json:
         self._require_writing()
-        metadata = before["metadata"]
-        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
-        body = patch | {"metadata": {**patch.get("metadata", {}), **version}}
-        written = await self._connection.patch(kind, metadata["name"], "", body, subresource=subresource)
+        written = await patch_as_read(self._connection, kind, before, patch, subresource=subresource)
         self._watch.saw(kind, written)
         return written
 

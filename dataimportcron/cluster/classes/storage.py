@@ -132,10 +132,19 @@ def disk_size(volume: Json, claim: Json, facts: StorageFacts) -> int:
     storage: Json | None = spec.get("storage")
     if storage is not None:
         return _requested(metadata["name"], storage)
-    requested = _requested(metadata["name"], spec.get("pvc") or {})
-    if claim["spec"].get("volumeMode") == BLOCK:
-        return requested
-    return usable(requested, facts.overhead(str(claim["spec"].get("storageClassName") or "")))
+    return room_in(claim, _requested(metadata["name"], spec.get("pvc") or {}), facts)
+
+
+def room_in(claim: Json, size: int, facts: StorageFacts) -> int:
+    """Bytes of the largest disk in a claim whose volume has `size` bytes."""
+    if is_block(claim):
+        return size
+    return usable(size, facts.overhead(str(claim["spec"].get("storageClassName") or "")))
+
+
+def is_block(claim: Json) -> bool:
+    """Whether a claim is a block device."""
+    return bool(claim["spec"].get("volumeMode") == BLOCK)
 
 
 _PASSED_ON = ("selector", "volumeName", "volumeAttributesClassName", "dataSource", "dataSourceRef")

@@ -27,8 +27,16 @@ from kubernetes.aio.client.rest import RESTResponse
 from dataimportcron.cluster.client.answers import failure, failure_in_watch
 from dataimportcron.cluster.client.peers import notice_a_dead_peer
 from dataimportcron.cluster.client.resources import PODS, Json, ResourceType
-from dataimportcron.errors import ApiUnavailableError, ExpiredVersionError, ForbiddenError, ObjectNotFoundError
+from dataimportcron.errors import (
+    ApiUnavailableError,
+    ExpiredVersionError,
+    ForbiddenError,
+    NotServedError,
+    ObjectNotFoundError,
+)
 
+_JSON: Final = "application/json"
+_METADATA: Final = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 FIELD_MANAGER: Final = "dataimportcron"
@@ -157,11 +165,11 @@ class Connection:
     async def resources_of(self, group: str, version: str) -> frozenset[str]:
         """Names of what the server serves of a group, with subresources: datavolumes, datavolumes/status."""
         path = f"/apis/{group}/{version}" if group else f"/api/{version}"
-        status, body, headers = await self._answer(f"discover {group}/{version}", "GET", path)
-        if status == HTTPStatus.NOT_FOUND:
+        try:
+            found = await self._json(f"discover {group}/{version}", "GET", path)
+        except (ObjectNotFoundError, NotServedError):
             return frozenset()
-        self._require(f"discover {group}/{version}", status, body, headers)
-        return frozenset(item["name"] for item in json.loads(body)["resources"])
+        return frozenset(item["name"] for item in found["resources"])
 
     async def raw(self, path: str) -> Json:
         """What stands at a path, such as /version."""
@@ -255,42 +263,38 @@ class Connection:
 
     # -- logs --------------------------------------------------------------------------------------------------------
 
-    async def log(
-        self, pod: str, namespace: str, container: str = "", *, tail: int | None = None, limit: int | None = None
-    ) -> str:
-        """What a container has printed.
+    async def log(self, pod: str, namespace: str, container: str, *, tail: int) -> str:
+        """The last lines that a container has printed.
 
         Args:
             pod: its name.
             namespace: its namespace.
-            container: "" where the pod has only one.
-            tail: the last so many lines only.
-            limit: at most so many bytes.
+            container: its name.
+            tail: how many lines.
 
         Raises:
             ObjectNotFoundError: there is no such pod.
             InvalidObjectError: the container has not started.
         """
         what = f"read the log of {PODS.called(namespace, pod)}"
-        query = _query(container=container, tailLines=_number(tail), limitBytes=_number(limit))
-        status, body, headers = await self._answer(what, "GET", PODS.path(namespace, pod, "log"), query, accept="*/*")
-        self._require(what, status, body, headers)
-        return body.decode(errors="replace")
+        query = _query(container=container, tailLines=str(tail))
+        stream = self._lines(what, PODS.path(namespace, pod, "log"), query, accept="*/*", silence=_TIMEOUT)
+        async with aclosing(stream) as lines:
+            return b"\n".join([line async for line in lines]).decode(errors="replace")
 
     async def follow_log(
-        self, pod: str, namespace: str, container: str = "", *, since: str = "", silence: float = 300.0
+        self, pod: str, namespace: str, container: str, *, silence: float = 300.0
     ) -> AsyncGenerator[str, None]:
-        """Lines that a container prints, from the start or since an RFC 3339 time, until it ends.
+        """Lines that a container prints, from the start until it ends.
 
         Args:
             pod: its name.
             namespace: its namespace.
-            container: "" where the pod has only one.
-            since: leave out what is older.
+            container: its name.
             silence: seconds without a line after which the connection counts as lost.
         """
         what = f"follow the log of {PODS.called(namespace, pod)}"
-        path, query = PODS.path(namespace, pod, "log"), _query(follow="true", container=container, sinceTime=since)
+        path, query = PODS.path(namespace, pod, "log"), _query(follow="true", container=container)
         async with aclosing(self._lines(what, path, query, accept="*/*", silence=silence)) as lines:
             async for line in lines:
                 yield line.decode(errors="replace")
@@ -305,31 +309,16 @@ class Connection:
         query: Mapping[str, str] | None = None,
         *,
         body: Json | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
+        content_type: str = _JSON,
+        accept: str = _JSON,
     ) -> Json:
-        status, answer, headers = await self._answer(
-            what, method, path, query, body=body, content_type=content_type, accept=accept
-        )
-        self._require(what, status, answer, headers)
-        document: Json = json.loads(answer)
-        return document
-
-    async def _answer(  # noqa: PLR0913 -- the parts of a request
-        self,
-        what: str,
-        method: str,
-        path: str,
-        query: Mapping[str, str] | None = None,
-        *,
-        body: Json | None = None,
-        content_type: str = "application/json",
-        accept: str = "application/json",
-    ) -> tuple[int, bytes, Mapping[str, str]]:
         headers = {"Content-Type": content_type, "Accept": accept}
         timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
         async with self._request(what, method, path, query or {}, headers, body, timeout) as response:
-            return response.status, await response.read(), response.headers
+            answer = await response.read()
+            self._require(what, response.status, answer, response.headers)
+        document: Json = json.loads(answer)
+        return document
 
     async def _lines(
         self, what: str, path: str, query: Mapping[str, str], *, accept: str, silence: float
@@ -387,13 +376,5 @@ class Connection:
         raise error
 
 
-_JSON: Final = "application/json"
-_METADATA: Final = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
-
-
 def _query(**parameters: str) -> dict[str, str]:
     return {name: value for name, value in parameters.items() if value}
-
-
-def _number(value: int | None) -> str:
-    return "" if value is None else str(value)

@@ -85,9 +85,6 @@ IMAGE_STREAMS: Final = ResourceType("image.openshift.io", "v1", "imagestreams", 
 SUBJECT_ACCESS_REVIEWS: Final = ResourceType(
     "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False
 )
-SELF_SUBJECT_ACCESS_REVIEWS: Final = ResourceType(
-    "authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False
-)
 SELF_SUBJECT_REVIEWS: Final = ResourceType(
     "authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", namespaced=False
 )

@@ -10,7 +10,7 @@ from dataimportcron.api.volumes import Resources
 from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.classes.profiles import clone_strategy
 from dataimportcron.cluster.classes.provisioners import BLOCK, COPY, CSI_CLONE, FILESYSTEM, SNAPSHOT
-from dataimportcron.cluster.classes.storage import StorageFacts, class_of, usable
+from dataimportcron.cluster.classes.storage import StorageFacts, class_of, room_in, usable
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CDIS, PVS, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.clones.plans import ClonePlan, Origin, is_plain, noted_way, place_of, plan_of, way_of
@@ -86,23 +86,38 @@ class Clones:
         """What a source is now.
 
         Raises:
-            CloneWithoutSourceError: it is not there, or says too little of itself.
+            CloneWithoutSourceError: it is not there.
         """
-        return await (self._snapshot(source) if source.kind is SourceKind.SNAPSHOT else self._volume(source))
+        found, is_claim = await self.find(source), source.kind is SourceKind.PVC
+        if found is None or (is_claim and found["metadata"].get("deletionTimestamp")):
+            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} doesn't exist")
+        return await (self._volume(source, found) if is_claim else self.restored(source, found))
 
-    async def _volume(self, source: CloneSource) -> Origin:
-        claim = await self._claims.find(source.namespace, source.name)
-        if claim is None or claim["metadata"].get("deletionTimestamp"):
-            raise CloneWithoutSourceError(f"The source pvc {source.namespace}/{source.name} doesn't exist")
-        facts, record = await self._claims.facts(claim["spec"]), record_of(claim)
+    async def find(self, source: CloneSource) -> Json | None:
+        """The claim or the VolumeSnapshot that a source is, None if there is none."""
+        if source.kind is SourceKind.PVC:
+            return await self._claims.find(source.namespace, source.name)
+        try:
+            return await self._connection.get(VOLUME_SNAPSHOTS, source.name, source.namespace)
+        except (ObjectNotFoundError, NotServedError):
+            return None
+
+    async def _volume(self, source: CloneSource, claim: Json) -> Origin:
         return Origin(
             source=source,
             driver=await self._driver(claim),
             mode=claim["spec"].get("volumeMode") or FILESYSTEM,
             capacity=capacity_of(claim),
-            disk=record.size if record else disk_in(claim, facts),
-            recorded=record is not None,
+            disk=await self.disk_of(claim),
+            recorded=record_of(claim) is not None,
         )
+
+    async def disk_of(self, claim: Json) -> int:
+        """Bytes of the disk in a claim; the most that it can have where nobody has recorded them."""
+        record = record_of(claim)
+        if record is not None:
+            return record.size
+        return room_in(claim, capacity_of(claim), await self._claims.facts(claim["spec"]))
 
     async def _driver(self, claim: Json) -> str:
         """Which driver has made the volume of a claim; "" for none."""
@@ -114,12 +129,8 @@ class Clones:
             return ""
         return str((volume["spec"].get("csi") or {}).get("driver") or "")
 
-    async def _snapshot(self, source: CloneSource) -> Origin:
-        try:
-            snapshot = await self._connection.get(VOLUME_SNAPSHOTS, source.name, source.namespace)
-        except (ObjectNotFoundError, NotServedError) as error:
-            missing = f"The source snapshot {source.namespace}/{source.name} doesn't exist"
-            raise CloneWithoutSourceError(missing) from error
+    async def restored(self, source: CloneSource, snapshot: Json) -> Origin:
+        """What is restored from a VolumeSnapshot, as that was read."""
         status, record = snapshot.get("status") or {}, record_of(snapshot)
         facts = await self._claims.facts({})
         named = snapshot["spec"].get("volumeSnapshotClassName")
@@ -182,14 +193,6 @@ def capacity_of(claim: Json) -> int:
     """Bytes of the volume of a claim; what it requests while it has none."""
     capacity = ((claim.get("status") or {}).get("capacity") or {}).get("storage")
     return parse_quantity(str(capacity or claim["spec"]["resources"]["requests"]["storage"]))
-
-
-def disk_in(claim: Json, facts: StorageFacts) -> int:
-    """Bytes that the disk in a claim can have which nobody has recorded."""
-    size = capacity_of(claim)
-    if claim["spec"].get("volumeMode") == BLOCK:
-        return size
-    return usable(size, facts.overhead(str(claim["spec"].get("storageClassName") or "")))
 
 
 def _class_of(driver: str, facts: StorageFacts) -> str:

@@ -10,14 +10,15 @@ What was handed over is never taken back: from then on somebody else may have wr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from dataimportcron.api.quantity import parse_quantity
 from dataimportcron.api.types import OWN_GROUP
-from dataimportcron.cluster.claims.uses import cloning, snapshotting
+from dataimportcron.cluster.claims.uses import cloning, holding, snapshotting
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.cluster.client.resources import PODS, PVCS, PVS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.verbs import find, list_served, patch_as_read, remove
 from dataimportcron.cluster.documents.records import annotations_of, is_bound
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.errors import (
@@ -25,8 +26,6 @@ from dataimportcron.errors import (
     ForeignVolumeError,
     InUseError,
     InvalidObjectError,
-    NotServedError,
-    ObjectNotFoundError,
 )
 
 KIND: Final = "Handover"
@@ -43,7 +42,6 @@ _SECRETS: Final = (
     "controllerPublishSecretRef",
     "controllerExpandSecretRef",
 )
-_ENDED: Final = frozenset({"Succeeded", "Failed"})
 _LOOK: Final = 0.2
 """Seconds between two looks."""
 
@@ -89,7 +87,7 @@ class Handover:
         elif filled["spec"].get("volumeName") not in {None, target["spec"]["volumeName"]}:
             tell(_needless(filled, target))
         await self._wait_unused(filled, tell)
-        await self._remove(filled)
+        await remove(self._connection, PVCS, filled)
         return target
 
     async def is_moved(self, target: Json) -> bool:
@@ -108,7 +106,7 @@ class Handover:
         name = (target.get("spec") or {}).get("volumeName")
         if not name or not _awaits_handover(target) or not is_bound(target):
             return None
-        volume = await self._find(PVS, name)
+        volume = await find(self._connection, PVS, name)
         if volume is None or _holder(volume) != _uid(target) or HANDED_OVER not in annotations_of(volume):
             return None
         namespace, _, first = annotations_of(volume)[HANDED_OVER].partition("/")
@@ -128,7 +126,7 @@ class Handover:
                 await asyncio.sleep(_LOOK)
                 continue
             try:
-                return await self._connection.patch(PVS, volume["metadata"]["name"], "", _given(volume, filled, target))
+                return await patch_as_read(self._connection, PVS, volume, _given(filled, target))
             except ConflictError:
                 continue  # the volume is looked at again
 
@@ -142,9 +140,9 @@ class Handover:
         name = (filled.get("spec") or {}).get("volumeName")
         if not name:
             raise ConflictError(f"{_called(filled)} is not bound to a volume yet")
-        volume = await self._find(PVS, name)
+        volume = await find(self._connection, PVS, name)
         if volume is None:
-            await self._remove(filled)
+            await remove(self._connection, PVCS, filled)
             raise ConflictError(f"PersistentVolume {name} of {_called(filled)} is gone; it is filled anew")
         holder = (volume["spec"].get("claimRef") or {}).get("uid")
         if holder == _uid(target):
@@ -168,7 +166,7 @@ class Handover:
                 f"{_called(filled)} names PersistentVolume {volume['metadata']['name']}, which is of claim {whose}",
                 hint="see who has made the first claim; nothing of the second was touched",
             )
-        await self._remove(filled)
+        await remove(self._connection, PVCS, filled)
         raise ConflictError(_gone_with_its_target(volume, target))
 
     async def _wait_bound(self, filled: Json, target: Json, volume: Json, tell: Callable[[HoldUp], None]) -> Json:
@@ -179,12 +177,12 @@ class Handover:
         """
         name = volume["metadata"]["name"]
         while True:
-            now = await self._find(PVCS, target["metadata"]["name"], target["metadata"]["namespace"])
+            now = await find(self._connection, PVCS, target["metadata"]["name"], target["metadata"]["namespace"])
             if now is None or _uid(now) != _uid(target):
-                await self._remove(filled)
+                await remove(self._connection, PVCS, filled)
                 raise ConflictError(_gone_with_its_target(volume, target))
             if (now["spec"].get("volumeName") or name) != name:
-                await self._remove(filled)
+                await remove(self._connection, PVCS, filled)
                 raise ForeignVolumeError(
                     f"{_called(target)} was bound to another volume while it took PersistentVolume {name} over",
                     hint="delete it; it is made and filled anew",
@@ -210,7 +208,7 @@ class Handover:
             ConflictError: it is not.
         """
         own = target["metadata"]
-        now = await self._find(PVCS, own["name"], own["namespace"])
+        now = await find(self._connection, PVCS, own["name"], own["namespace"])
         if now is None or _uid(now) != own["uid"] or now["metadata"].get("deletionTimestamp"):
             raise ConflictError(f"{_called(target)} was deleted while its volume was filled")
         if now["spec"].get("volumeName"):
@@ -222,29 +220,12 @@ class Handover:
     async def _user(self, filled: Json) -> str:
         """Who reads or writes by a claim, in one sentence; "" if nobody does."""
         namespace = filled["metadata"]["namespace"]
-        try:
-            snapshots = await self._connection.list(VOLUME_SNAPSHOTS, namespace)
-        except NotServedError:
-            snapshots = []
+        snapshots = await list_served(self._connection, VOLUME_SNAPSHOTS, namespace)
         return (
             next(holding(filled, await self._connection.list(PODS, namespace)), "")
             or next(cloning(filled, await self._connection.list(PVCS, namespace)), "")
             or next(snapshotting(filled, snapshots), "")
         )
-
-    async def _remove(self, filled: Json) -> None:
-        """Delete the first claim, and never another one of its name."""
-        own = filled["metadata"]
-        try:
-            await self._connection.delete(PVCS, own["name"], own["namespace"], uid=own["uid"])
-        except ConflictError:
-            return
-
-    async def _find(self, resource: ResourceType, name: str, namespace: str = "") -> Json | None:
-        try:
-            return await self._connection.get(resource, name, namespace)
-        except ObjectNotFoundError:
-            return None
 
 
 def immovable(volume: Json, filled: Json, target: Json) -> str:
@@ -265,25 +246,11 @@ def immovable(volume: Json, filled: Json, target: Json) -> str:
     return f"the volume cannot be {', '.join(missing)}" if missing else ""
 
 
-def holding(claim: Json, pods: list[Json]) -> Iterator[str]:
-    """The pods on nodes that have a claim mounted, or are about to; unlike `uses.mounting`, whoever made them."""
-    own = claim["metadata"]
-    for pod in pods:
-        spec, metadata = pod.get("spec") or {}, pod["metadata"]
-        names = {(it.get("persistentVolumeClaim") or {}).get("claimName") for it in spec.get("volumes") or ()}
-        if own["name"] in names and spec.get("nodeName") and (pod.get("status") or {}).get("phase") not in _ENDED:
-            yield f"pod {metadata['namespace']}/{metadata['name']} using PersistentVolumeClaim {own['name']}"
-
-
-def _given(volume: Json, filled: Json, target: Json) -> Json:
-    """The write that makes the target the volume's claim, if nobody has written to the volume since."""
+def _given(filled: Json, target: Json) -> Json:
+    """The write that makes the target a volume's claim."""
     own = target["metadata"]
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "namespace": own["namespace"], "name": own["name"]}
-    metadata = {
-        "uid": _uid(volume),
-        "resourceVersion": volume["metadata"]["resourceVersion"],
-        "annotations": {_BOUND_BY_CONTROLLER: None, HANDED_OVER: _place(filled)},
-    }
+    metadata = {"annotations": {_BOUND_BY_CONTROLLER: None, HANDED_OVER: _place(filled)}}
     spec = {
         "claimRef": claim | {"uid": own["uid"], "resourceVersion": None},
         # A claim that waits for its first consumer is bound without one if its volume is of its class.

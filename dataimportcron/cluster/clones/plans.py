@@ -15,7 +15,7 @@ from typing import Final
 from dataimportcron import naming
 from dataimportcron.cluster.claims.claim_watch import SELECTED_NODE
 from dataimportcron.cluster.classes.profiles import snapshot_class
-from dataimportcron.cluster.classes.provisioners import BLOCK, CSI_CLONE, FILESYSTEM, SNAPSHOT
+from dataimportcron.cluster.classes.provisioners import COPY, CSI_CLONE, FILESYSTEM, SNAPSHOT
 from dataimportcron.cluster.classes.storage import StorageFacts, class_of
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.clones.handover import reference
@@ -50,9 +50,12 @@ class Way(StrEnum):
     @property
     def phase(self) -> str:
         """As people know it from CDI."""
-        return {Way.CSI_CLONE: "CSIClone", Way.SNAPSHOT: "SnapshotClone", Way.RESTORE: "SnapshotClone"}.get(
-            self, "HostClone"
-        )
+        return {CSI_CLONE: "CSIClone", SNAPSHOT: "SnapshotClone", COPY: "HostClone"}[self.clone_type]
+
+    @property
+    def clone_type(self) -> str:
+        """Which of CDI's three ways it is."""
+        return {Way.CSI_CLONE: CSI_CLONE, Way.SNAPSHOT: SNAPSHOT, Way.RESTORE: SNAPSHOT}.get(self, COPY)
 
     @property
     def by_pod(self) -> Way:
@@ -195,24 +198,31 @@ def place_of(claim: Json, origin: Origin, facts: StorageFacts, *, strategy: str,
 
 
 def way_of(origin: Origin, place: Place) -> Way:
-    """How something is cloned to a place.
-
-    The driver can only where both are its own and of one volume mode, and where the clone is no larger than the source
-    or the driver can enlarge volumes.
-    """
-    by_driver = (
-        bool(origin.driver)
-        and origin.driver == place.driver
-        and origin.mode == place.mode
-        and (place.size <= origin.capacity or place.grows)
-    )
+    """How something is cloned to a place: as its class wants it, or by a pod where that cannot be."""
+    by_driver = not fallback_of(origin, place)
     if origin.source.kind is SourceKind.SNAPSHOT:
         return Way.RESTORE if by_driver else Way.RESTORE_AND_COPY
-    if by_driver and place.strategy == CSI_CLONE:
-        return Way.CSI_CLONE
-    if by_driver and place.strategy == SNAPSHOT and place.snapshot_class:
-        return Way.SNAPSHOT
-    return Way.COPY
+    return Way(place.strategy) if by_driver else Way.COPY
+
+
+def fallback_of(origin: Origin, place: Place) -> str:
+    """Why a place's driver cannot make a clone in the way of its class, in CDI's words; "" if it can, or shall not.
+
+    It can only where both are its own and of one volume mode, and where the clone is no larger than the source or the
+    driver can enlarge volumes. A snapshot is restored whatever the class's way is.
+    """
+    restored = origin.source.kind is SourceKind.SNAPSHOT
+    if place.strategy == COPY and not restored:
+        return ""
+    if place.strategy == SNAPSHOT and not restored and not place.snapshot_class:
+        return "No compatible volumesnapshotclass found"
+    if not origin.driver or origin.driver != place.driver:
+        if restored:
+            return "The storageclass provisioner does not match the volumesnapshotcontent driver"
+        return "Provisioners are incompatible"
+    if origin.mode != place.mode:
+        return "The volume modes of source and target are incompatible"
+    return "" if place.size <= origin.capacity or place.grows else "No volume expansion is possible"
 
 
 def noted_way(claim: Json | None, source: CloneSource) -> Way | None:
@@ -256,8 +266,14 @@ def plan_of(claim: Json, origin: Origin, place: Place, way: Way, uid: str) -> Cl
         snapshot = made(temporary_name(uid), of)
     if way is Way.RESTORE_AND_COPY:
         restored = made(f"restore-{uid}", _restoring(origin, place))
-    notes = annotations_of(claim) | {ANNOTATION_WAY: way.value, naming.ANNOTATION_CLONE_SOURCE: str(source)}
-    target = claim | {"metadata": metadata | {"annotations": notes}, "spec": filled}
+    notes = {
+        ANNOTATION_WAY: way.value,
+        naming.ANNOTATION_CLONE_SOURCE: str(source),
+        naming.ANNOTATION_CLONE_TYPE: way.clone_type,
+    }
+    if way.copies and (fallback := fallback_of(origin, place)):
+        notes[naming.ANNOTATION_CLONE_FALLBACK] = fallback
+    target = claim | {"metadata": metadata | {"annotations": annotations_of(claim) | notes}, "spec": filled}
     return ClonePlan(
         way=way,
         origin=origin,
@@ -347,8 +363,3 @@ def _restoring(origin: Origin, place: Place) -> Json:
 def is_plain(claim: Json) -> bool:
     """Whether nothing but a pod of ours can fill a claim."""
     return not (claim["spec"].get("dataSource") or claim["spec"].get("dataSourceRef"))
-
-
-def is_block(claim: Json) -> bool:
-    """Whether a claim is a block device."""
-    return bool(claim["spec"].get("volumeMode") == BLOCK)

@@ -9,19 +9,14 @@ from dataimportcron.api.conditions import Phase
 from dataimportcron.api.types import DataVolume
 from dataimportcron.cluster.claims.uses import writing
 from dataimportcron.cluster.client.resources import Json
-from dataimportcron.cluster.documents.records import is_bound, is_lost, is_whole, record_of
+from dataimportcron.cluster.documents.records import is_bound, is_lost, is_whole
 from dataimportcron.errors import CloneWithoutSourceError
-from dataimportcron.values import Clonable, CloneSource
+from dataimportcron.values import Clonable
 
 _WITHOUT: Final = CloneWithoutSourceError.reason
 _IN_USE: Final = "CloneSourceInUse"
 _NOT_READY: Final = "SnapshotNotReady"
 _INVALID: Final = "CloneValidationFailed"
-
-
-def missing(source: CloneSource) -> Clonable:
-    """A source that is not there."""
-    return Clonable(reason=_WITHOUT, message=f"The source {source.kind} {source.name} doesn't exist")
 
 
 def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], size: int) -> Clonable:
@@ -31,11 +26,10 @@ def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], 
         claim: the source.
         owner: the DataVolume of that name, None where there is none.
         pods: of its namespace.
-        size: bytes of its disk, where nobody has recorded them.
+        size: bytes of its disk.
     """
-    metadata, record = claim["metadata"], record_of(claim)
-    name = metadata["name"]
-    if metadata.get("deletionTimestamp"):
+    name = claim["metadata"]["name"]
+    if claim["metadata"].get("deletionTimestamp"):
         return Clonable(reason=_WITHOUT, message=f"The source pvc {name} is being deleted")
     if not is_bound(claim):
         lost = "has lost its volume" if is_lost(claim) else "is not bound to a volume yet"
@@ -46,7 +40,7 @@ def clonable_claim(claim: Json, owner: DataVolume | None, pods: Sequence[Json], 
     user = next(writing(claim, pods), "")
     if user:
         return Clonable(reason=_IN_USE, message=user)
-    return Clonable(size=record.size if record else size)
+    return Clonable(size=size)
 
 
 def clonable_snapshot(snapshot: Json, size: int) -> Clonable:

@@ -16,12 +16,13 @@ from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
+from dataimportcron.cluster.client.verbs import remove
 from dataimportcron.cluster.clones.plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.documents.records import LABEL_CLONE, annotations_of, record_of
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.jobs.pods import LABEL_VOLUME
 from dataimportcron.cluster.watching.reflector import Change
-from dataimportcron.errors import ConflictError, DataImportCronError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import DataImportCronError, NotServedError, ObjectNotFoundError
 from dataimportcron.values import CloneSource
 
 logger = logging.getLogger(__name__)
@@ -93,9 +94,8 @@ class Temporaries:
     async def sweep(self, namespace: str = "") -> None:
         """Remove what was made for clones whose DataVolume has ended or surely is gone, and Jobs whose end is noted."""
         for job in await self._connection.list(JOBS, namespace, label_selector=LABEL_VOLUME):
-            own = job["metadata"]
-            if await self._is_noted(own):
-                await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
+            if await self._is_noted(job["metadata"]):
+                await remove(self._connection, JOBS, job)
         for resource, thing in await self._list(namespace, LABEL_CLONE):
             if not await self._is_wanted(thing):
                 own = thing["metadata"]
@@ -136,10 +136,6 @@ class Temporaries:
         return found
 
     async def _remove(self, resource: ResourceType, thing: Json) -> None:
-        own = thing["metadata"]
         if resource is PVCS:
             await self._attempts.remove(thing)
-        try:
-            await self._connection.delete(resource, own["name"], own["namespace"], uid=own["uid"])
-        except ConflictError:
-            return  # another one of that name lives now
+        await remove(self._connection, resource, thing)

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json, ResourceType
+from dataimportcron.cluster.client.verbs import patch_as_read, remove
 from dataimportcron.cluster.documents.records import ATTEMPT, attempt_of
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, Attempt, PodSettings, files_of, import_job
@@ -85,7 +86,7 @@ class Attempts:
         own, target = job["metadata"], claim["metadata"]
         now = await self._connection.get(PVCS, target["name"], target["namespace"])
         if now["metadata"]["uid"] != target["uid"] or not own["name"].endswith(f"-{attempt_of(now)}"):
-            await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
+            await remove(self._connection, JOBS, job)
             raise ConflictError(f"{_name(claim)} is being filled by another attempt than Job {own['name']}")
         patch: Json = {"metadata": {"uid": own["uid"]}, "spec": {"suspend": False}}
         try:
@@ -95,16 +96,15 @@ class Attempts:
 
     async def remove(self, claim: Json) -> None:
         """Have all Jobs of a claim removed, and with them their pods and files, without waiting for it."""
-        for own in (it["metadata"] for it in await self._list(JOBS, claim)):
-            await self._connection.delete(JOBS, own["name"], own["namespace"], uid=own["uid"])
+        for job in await self._list(JOBS, claim):
+            await remove(self._connection, JOBS, job)
 
     async def clear(self, claim: Json, tell: Callable[[HoldUp], None]) -> None:
         """Remove all Jobs of a claim, and wait until none of their pods can write any more."""
-        namespace = claim["metadata"]["namespace"]
         while True:
             jobs = await self._list(JOBS, claim)
-            for job in (it["metadata"] for it in jobs if not it["metadata"].get("deletionTimestamp")):
-                await self._connection.delete(JOBS, job["name"], namespace, uid=job["uid"], propagation="Foreground")
+            for job in (it for it in jobs if not it["metadata"].get("deletionTimestamp")):
+                await remove(self._connection, JOBS, job, propagation="Foreground")
             pods = await self._list(PODS, claim)
             if not jobs and not pods:
                 return
@@ -120,22 +120,14 @@ class Attempts:
 
     async def _take_number(self, claim: Json) -> int:
         own, before = claim["metadata"], attempt_of(claim)
-        version = own["resourceVersion"]
+        patch: Json = {"metadata": {"annotations": {ATTEMPT: str(before + 1)}}}
         for _ in range(_SWAPS):
-            patch: Json = {
-                "metadata": {
-                    "uid": own["uid"],
-                    "resourceVersion": version,
-                    "annotations": {ATTEMPT: str(before + 1)},
-                }
-            }
             try:
-                await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+                await patch_as_read(self._connection, PVCS, claim, patch)
             except ConflictError:
-                now = await self._connection.get(PVCS, own["name"], own["namespace"])
-                if now["metadata"]["uid"] != own["uid"] or attempt_of(now) != before:
+                claim = await self._connection.get(PVCS, own["name"], own["namespace"])
+                if claim["metadata"]["uid"] != own["uid"] or attempt_of(claim) != before:
                     break
-                version = now["metadata"]["resourceVersion"]
             else:
                 return before + 1
         raise ConflictError(f"{_name(claim)} is being filled by another worker")

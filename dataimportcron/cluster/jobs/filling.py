@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from dataimportcron.api.types import DataVolume
+from dataimportcron.cluster.classes.storage import is_block
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import Json
+from dataimportcron.cluster.client.resources import PVCS, Json
+from dataimportcron.cluster.documents.records import COMPLETE, Record
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.jobs.following import Following
 from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
 from dataimportcron.cluster.jobs.waiting import Waiting
-from dataimportcron.errors import DataImportCronError, ImporterDiedError, error_of
+from dataimportcron.errors import ConflictError, DataImportCronError, ImporterDiedError, ObjectNotFoundError, error_of
 from dataimportcron.importer.report import Result
 from dataimportcron.values import Transfer
 
@@ -28,6 +31,22 @@ _STOP_PATIENCE: Final = 60.0
 
 Plan = Callable[[], Awaitable[tuple[Attempt, PodSettings]]]
 """What the next Job is to do, asked only where one is begun; the attempt's number counts for nothing."""
+
+
+def attempt_for(claim: Json, wanted: DataVolume, size: int) -> Attempt:
+    """An attempt to fill a claim with a disk of so many bytes, as far as its DataVolume says how."""
+    own = claim["metadata"]
+    return Attempt(
+        namespace=own["namespace"],
+        claim=own["name"],
+        claim_uid=own["uid"],
+        number=0,
+        url="",
+        size=size,
+        block=is_block(claim),
+        priority_class=wanted.spec.priority_class_name or "",
+        service_account=wanted.spec.service_account_name or "",
+    )
 
 
 class Filling:
@@ -73,6 +92,20 @@ class Filling:
             raise error_of(result.reason, result.message, permanent=result.permanent, retry_after=result.retry_after)
         return result
 
+    async def note(self, claim: Json, record: Record, **metadata: Mapping[str, str]) -> Json:
+        """Say that a claim is complete, with labels and annotations; returns it as it is then.
+
+        Raises:
+            ConflictError: it is gone.
+        """
+        own = claim["metadata"]
+        annotations = {**metadata.pop("annotations", {}), COMPLETE: record.to_json()}
+        patch: Json = {"metadata": {"uid": own["uid"], **metadata, "annotations": annotations}}
+        try:
+            return await self._connection.patch(PVCS, own["name"], own["namespace"], patch)
+        except ObjectNotFoundError as error:
+            raise ConflictError(f"{error.message}: the claim was deleted while it was filled") from error
+
     async def tidy(self, claim: Json) -> None:
         """Remove the Jobs that have ended: a later call must not take one for the attempt that runs."""
         own = claim["metadata"]
@@ -87,7 +120,7 @@ class Filling:
         if job is None:
             attempt, settings = await plan()
             job = await self._attempts.begin(attempt, settings, claim, Waiting(report).tell)
-        return await Following(self._connection, job, claim, report).run()
+        return await Following(self._connection, job, report).run()
 
     async def _stop(self, claim: Json) -> None:
         """Remove the importer and wait until it is gone: nobody else may write the claim before that."""

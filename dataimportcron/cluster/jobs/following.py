@@ -10,11 +10,11 @@ from contextlib import suppress
 from typing import Final
 
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import EVENTS, JOBS, PODS, PVCS, Json
+from dataimportcron.cluster.client.resources import JOBS, PODS, PVCS, Json
 from dataimportcron.cluster.jobs.attempts import failure_of
-from dataimportcron.cluster.jobs.holdups import hold_up, is_pulling
+from dataimportcron.cluster.jobs.holdups import claims_of, hold_up, is_pulling
 from dataimportcron.cluster.jobs.pods import CONTAINER
-from dataimportcron.cluster.jobs.waiting import Waiting
+from dataimportcron.cluster.jobs.waiting import Waiting, events_about
 from dataimportcron.errors import (
     ApiUnavailableError,
     DataImportCronError,
@@ -44,14 +44,13 @@ class Following:
     Args:
         connection: to the API server.
         job: that runs.
-        claim: that it fills.
         report: of the port.
     """
 
-    def __init__(self, connection: Connection, job: Json, claim: Json, report: Callable[[Transfer], None]) -> None:
+    def __init__(self, connection: Connection, job: Json, report: Callable[[Transfer], None]) -> None:
         self._connection = connection
         self._job = job["metadata"]
-        self._claim = claim["metadata"]
+        self._claims = claims_of(job["spec"]["template"]["spec"])
         self._report = report
         self._waiting = Waiting(report)
         self._pod: Json | None = None
@@ -139,10 +138,10 @@ class Following:
         """Say what holds the pod up, and end where the Job has failed without one."""
         try:
             job = await self._connection.get(JOBS, self._job["name"], self._job["namespace"])
-            claim = await self._connection.get(PVCS, self._claim["name"], self._claim["namespace"])
-            things = [job, claim, *([self._pod] if self._pod else [])]
-            events = [event for thing in things for event in await self._events(thing)]
-            found = hold_up(self._pod, claim, events)
+            claims = [await self._connection.get(PVCS, name, self._job["namespace"]) for name in self._claims]
+            things = [job, *claims, *([self._pod] if self._pod else [])]
+            events = await events_about(self._connection, *things)
+            found = hold_up(self._pod, claims, events)
             if self._pod is None and found is not None:
                 await self._nudge()
         except ObjectNotFoundError as error:
@@ -162,10 +161,6 @@ class Following:
             self._nudge_at = time.monotonic() + _NUDGE
             patch: Json = {"metadata": {"annotations": {_NUDGED: str(int(self._nudge_at))}}}
             await self._connection.patch(JOBS, self._job["name"], self._job["namespace"], patch)
-
-    async def _events(self, thing: Json) -> list[Json]:
-        selector = f"involvedObject.uid={thing['metadata']['uid']}"
-        return await self._connection.list(EVENTS, self._job["namespace"], field_selector=selector)
 
     # -- what it says ------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from dataimportcron.cluster.client.resources import Json
-from dataimportcron.cluster.documents.records import is_bound
+from dataimportcron.cluster.documents.records import is_bound, is_lost
 
 PULL_FAILURES = frozenset(
     {
@@ -48,33 +48,23 @@ class HoldUp:
     passing: bool = False
 
 
-def hold_up(pod: Json | None, claim: Json | None, events: Iterable[Json]) -> HoldUp | None:
+def hold_up(pod: Json | None, claims: Sequence[Json], events: Iterable[Json]) -> HoldUp | None:
     """What the pod of a Job waits for; None where it does not wait, or only for what takes its time.
 
     Args:
         pod: of the Job, None while there is none.
-        claim: that it mounts, None where it mounts none.
-        events: of Job, pod and claim, of now and before.
+        claims: that it mounts.
+        events: of Job, pod and claims, of now and before.
     """
-    found = list(_candidates(pod, claim, sorted(events, key=_time, reverse=True)))
+    found = list(_candidates(pod, claims, sorted(events, key=_time, reverse=True)))
     return next((it for it in found if not it.passing), found[0] if found else None)
 
 
-def _candidates(pod: Json | None, claim: Json | None, events: Sequence[Json]) -> Iterator[HoldUp]:
+def _candidates(pod: Json | None, claims: Sequence[Json], events: Sequence[Json]) -> Iterator[HoldUp]:
     if pod is not None:
         yield from _of_containers(pod)
-    if claim is not None and (claim.get("status") or {}).get("phase") == "Lost":
-        yield HoldUp(reason="ClaimLost", message=f"PersistentVolumeClaim {_name(claim)} has lost its volume")
-    if claim is not None and not is_bound(claim):
-        yield from (
-            HoldUp(
-                reason="Pending",
-                message=f"PersistentVolumeClaim {_name(claim)} is pending: {event['message']}",
-                passing=True,
-            )
-            for event in _about(events, claim)
-            if event.get("reason") in _CLAIM_TROUBLES
-        )
+    for claim in claims:
+        yield from _of_claim(claim, events)
     if pod is None:
         yield from _of_creation(events)
         return
@@ -97,6 +87,17 @@ def container_statuses(pod: Json) -> list[Json]:
     """The statuses of all containers of a pod, init containers first."""
     status = pod.get("status") or {}
     return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _of_claim(claim: Json, events: Sequence[Json]) -> Iterator[HoldUp]:
+    if is_lost(claim):
+        yield HoldUp(reason="ClaimLost", message=f"PersistentVolumeClaim {_name(claim)} has lost its volume")
+    if is_bound(claim):
+        return
+    for event in _about(events, claim):
+        if event.get("reason") in _CLAIM_TROUBLES:
+            message = f"PersistentVolumeClaim {_name(claim)} is pending: {event['message']}"
+            yield HoldUp(reason="Pending", message=message, passing=True)
 
 
 def _of_containers(pod: Json) -> Iterator[HoldUp]:
@@ -134,7 +135,7 @@ def _of_scheduling(pod: Json) -> Iterator[HoldUp]:
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             words = str(condition.get("message") or condition.get("reason"))
             message = f"Importer pod cannot be scheduled: {words}"
-            claims = [name for it in pod["spec"].get("volumes") or () if (name := _claim_in(it))]
+            claims = claims_of(pod["spec"])
             if len(claims) > 1 and any(mark in words for mark in _BOUND_TO_NODES):
                 message = (
                     f"No node can mount both PersistentVolumeClaim {' and '.join(claims)}: their volumes are bound to "
@@ -143,8 +144,10 @@ def _of_scheduling(pod: Json) -> Iterator[HoldUp]:
             yield HoldUp(reason="Unschedulable", message=message, passing=True)
 
 
-def _claim_in(volume: Json) -> str:
-    return str((volume.get("persistentVolumeClaim") or {}).get("claimName") or "")
+def claims_of(pod: Json) -> list[str]:
+    """The names of the claims that a pod with this spec mounts."""
+    claims = [it.get("persistentVolumeClaim") or {} for it in pod.get("volumes") or ()]
+    return [str(it["claimName"]) for it in claims if it]
 
 
 def _about(events: Iterable[Json], thing: Json) -> Iterator[Json]:

@@ -15,7 +15,7 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import EVENTS, JOBS, PODS, Json
+from dataimportcron.cluster.client.resources import JOBS, PODS, Json
 from dataimportcron.cluster.jobs.holdups import hold_up
 from dataimportcron.cluster.jobs.pods import (
     IMAGE_CONTAINER,
@@ -27,6 +27,7 @@ from dataimportcron.cluster.jobs.pods import (
     shared_mount,
     shared_volume,
 )
+from dataimportcron.cluster.jobs.waiting import events_about
 from dataimportcron.errors import (
     AlreadyExistsError,
     DataImportCronError,
@@ -138,11 +139,7 @@ class NodeDigest:
     ) -> DataImportCronError | None:
         """Why the pod will not run, None while it may (N-04)."""
         job = await self._connection.get(JOBS, name, image.namespace)
-        events: list[Json] = []
-        for thing in (job, *([pod] if pod else [])):
-            selector = f"involvedObject.uid={thing['metadata']['uid']}"
-            events += await self._connection.list(EVENTS, image.namespace, field_selector=selector)
-        found = hold_up(pod, None, events)
+        found = hold_up(pod, [], await events_about(self._connection, job, *([pod] if pod else [])))
         if found is None or (found.passing and patient):
             return None
         return pull_error(found.message) if found.reason == "ImagePullFailed" else TransientError(found.message)

@@ -1,10 +1,15 @@
-"""Telling what is waited for, but not what is over in a moment: a good import must not look like trouble."""
+"""What is waited for: the events that tell of it, and telling it; but not what is over in a moment.
+
+A good import must not look like trouble.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
+from dataimportcron.cluster.client.connection import Connection
+from dataimportcron.cluster.client.resources import EVENTS, Json
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.values import Transfer
 
@@ -38,3 +43,11 @@ class Waiting:
             self._report(Transfer(phase=phase))
         elif not hold_up.passing or now - self._since >= _MOMENT:
             self._report(Transfer(phase="Waiting", waits_for=hold_up.reason, message=hold_up.message))
+
+
+async def events_about(connection: Connection, *things: Json) -> list[Json]:
+    """The events of some objects of one cluster, as long as they are kept."""
+    events: list[Json] = []
+    for own in (thing["metadata"] for thing in things):
+        events += await connection.list(EVENTS, own["namespace"], field_selector=f"involvedObject.uid={own['uid']}")
+    return events

@@ -21,17 +21,17 @@ from dataimportcron.cluster.client.resources import (
     DATA_VOLUMES,
     PVCS,
     Json,
-    ResourceType,
 )
+from dataimportcron.cluster.client.verbs import find
 from dataimportcron.cluster.documents import plain_volumes
-from dataimportcron.cluster.documents.dialect import OWN_LABEL_CRON, Dialect
+from dataimportcron.cluster.documents.dialect import Dialect
 from dataimportcron.cluster.documents.records import ATTEMPT, COMPLETE, Record
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.migration.steps import ANNOTATION_MIGRATED, OWN_CRONS, Action, Facts, Step
 from dataimportcron.errors import AlreadyExistsError, ConflictError, InUseError, ObjectNotFoundError
 
 Plan = Callable[[Facts], tuple[Step, ...]]
-"""The steps that are left: `migration.to_us` or `migration.to_cdi`."""
+"""The steps that are left: `steps.to_us` or `steps.to_cdi`."""
 
 _PATIENCE: Final = 60.0
 """Seconds until an object must be gone that is being deleted: CDI's controller or the garbage collector ends it."""
@@ -109,26 +109,19 @@ class Mover:
             yield steps[0]
 
     async def _facts(self, namespace: str, name: str) -> Facts:
-        theirs = await self._optional(DATA_IMPORT_CRONS, namespace, name)
-        ours = await self._optional(OWN_CRONS, namespace, name)
+        theirs = await find(self._connection, DATA_IMPORT_CRONS, name, namespace)
+        ours = await find(self._connection, OWN_CRONS, name, namespace)
         source = ((theirs or ours or {}).get("spec") or {}).get("managedDataSource")
         claims = await self._connection.list(PVCS, namespace)
         return Facts(
             namespace=namespace,
             name=name,
-            own_label=OWN_LABEL_CRON,
             theirs=theirs,
             ours=ours,
-            data_source=await self._optional(DATA_SOURCES, namespace, source) if source else None,
+            data_source=await find(self._connection, DATA_SOURCES, source, namespace) if source else None,
             volumes=tuple(await self._connection.list(DATA_VOLUMES, namespace)),
             claims=tuple(it for it in claims if "deletionTimestamp" not in it["metadata"]),
         )
-
-    async def _optional(self, resource: ResourceType, namespace: str, name: str) -> Json | None:
-        try:
-            return await self._connection.get(resource, name, namespace)
-        except ObjectNotFoundError:
-            return None
 
     async def _do(self, step: Step) -> None:
         match step.action:
@@ -196,4 +189,4 @@ class Mover:
                     hint="see that CDI's controller and Kubernetes' garbage collector run, and run this again",
                 )
             await asyncio.sleep(_LOOK)
-            left = await self._optional(step.resource, step.namespace, step.name)
+            left = await find(self._connection, step.resource, step.name, step.namespace)

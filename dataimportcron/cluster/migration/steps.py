@@ -30,9 +30,9 @@ from dataimportcron.cluster.client.resources import (
     Json,
     ResourceType,
 )
-from dataimportcron.cluster.documents.dialect import OWN_LABEL_CLEANUP
+from dataimportcron.cluster.documents.dialect import OWN_LABEL_CLEANUP, OWN_LABEL_CRON
 from dataimportcron.cluster.documents.plain_volumes import ANNOTATION_PHASE
-from dataimportcron.cluster.documents.records import record_of
+from dataimportcron.cluster.documents.records import annotations_of, record_of
 from dataimportcron.errors import AlreadyExistsError, InUseError, InvalidObjectError
 from dataimportcron.manifests import import_of
 from dataimportcron.reference import is_digest
@@ -92,7 +92,6 @@ class Facts:
     Attributes:
         namespace: of all of it.
         name: of the cron, in both groups.
-        own_label: our label for what CDI's label of a cron is for.
         theirs: CDI's cron, None where there is none.
         ours: our cron of the same name, None where there is none.
         data_source: the DataSource that the cron manages, None where there is none.
@@ -102,7 +101,6 @@ class Facts:
 
     namespace: str
     name: str
-    own_label: str
     theirs: Json | None = None
     ours: Json | None = None
     data_source: Json | None = None
@@ -147,7 +145,7 @@ def _steps_to_us(facts: Facts, origin: Json) -> Iterator[Step]:
             patch: Json = {"metadata": {"annotations": {ANNOTATION_MIGRATED: json.dumps(origin, sort_keys=True)}}}
             yield _on(Action.PATCH, OWN_CRONS, facts.ours, "CDI has imported meanwhile", patch)
         yield _on(Action.DELETE, DATA_IMPORT_CRONS, facts.theirs, "CDI polls no more; its images stay (All)")
-    noted = {it["metadata"]["name"]: _annotations(it).get(naming.ANNOTATION_DIGEST, "") for it in _of_cdi(facts)}
+    noted = {it["metadata"]["name"]: annotations_of(it).get(naming.ANNOTATION_DIGEST, "") for it in _of_cdi(facts)}
     imports = {name: digest for name, digest in noted.items() if digest} | origin["imports"]
     volumes = {it["metadata"]["name"]: it for it in facts.volumes}
     for volume in facts.volumes:
@@ -155,15 +153,15 @@ def _steps_to_us(facts: Facts, origin: Json) -> Iterator[Step]:
             yield _on(Action.DELETE, DATA_VOLUMES, volume, "it is unfinished; our cron imports it anew")
     for claim in facts.claims:
         name = claim["metadata"]["name"]
-        if name in imports and facts.own_label not in _labels(claim):
+        if name in imports and OWN_LABEL_CRON not in _labels(claim):
             if name in volumes:
                 yield _on(Action.ORPHAN, DATA_VOLUMES, volumes[name], "the claim stands for itself from now on")
             yield _adopt(facts, claim, imports[name])
     if facts.data_source is not None and _labels(facts.data_source).get(naming.LABEL_CRON) == facts.name:
-        labels: Json = {naming.LABEL_CRON: None, naming.LABEL_CLEANUP: None, facts.own_label: facts.name}
+        labels: Json = {naming.LABEL_CRON: None, naming.LABEL_CLEANUP: None, OWN_LABEL_CRON: facts.name}
         patch = {"metadata": {"labels": labels}}
         yield _on(Action.PATCH, DATA_SOURCES, facts.data_source, "our cron moves it from now on", patch)
-    if origin["resume"] or facts.ours is None or naming.ANNOTATION_MOVING in _annotations(facts.ours):
+    if origin["resume"] or facts.ours is None or naming.ANNOTATION_MOVING in annotations_of(facts.ours):
         yield _resume(facts, origin)
 
 
@@ -196,22 +194,22 @@ def to_cdi(facts: Facts) -> tuple[Step, ...]:
 
 
 def _steps_to_cdi(facts: Facts, ours: Json) -> Iterator[Step]:
-    if naming.ANNOTATION_MOVING not in _annotations(ours):
+    if naming.ANNOTATION_MOVING not in annotations_of(ours):
         annotations = {naming.ANNOTATION_MOVING: "true", naming.ANNOTATION_SUSPEND: "true"}
         if (origin := _origin(facts)) and not _suspended(ours):  # who turns round on the way back gets one that polls
             annotations[ANNOTATION_MIGRATED] = json.dumps(origin | {"resume": True}, sort_keys=True)
         patch: Json = {"metadata": {"annotations": annotations}}
         yield _on(Action.PATCH, OWN_CRONS, ours, "it polls no more, and looks after none of its imports", patch)
     for claim in facts.claims:
-        if _labels(claim).get(facts.own_label) != facts.name:
+        if _labels(claim).get(OWN_LABEL_CRON) != facts.name:
             continue
-        if record_of(claim) is None and _annotations(claim).get(ANNOTATION_PHASE) != Phase.SUCCEEDED:
+        if record_of(claim) is None and annotations_of(claim).get(ANNOTATION_PHASE) != Phase.SUCCEEDED:
             # CDI takes every claim of the name for complete.
             yield _on(Action.DELETE, PVCS, claim, "it is unfinished; CDI's cron imports it anew")
         else:
             patch = {"metadata": {"labels": _labels_of_cdi(facts, claim)}}
             yield _on(Action.RELEASE, PVCS, claim, "CDI finds it by name and label", patch)
-    if facts.data_source is not None and _labels(facts.data_source).get(facts.own_label) == facts.name:
+    if facts.data_source is not None and _labels(facts.data_source).get(OWN_LABEL_CRON) == facts.name:
         patch = {"metadata": {"labels": _labels_of_cdi(facts, facts.data_source)}}
         yield _on(Action.PATCH, DATA_SOURCES, facts.data_source, "CDI's cron moves it from now on", patch)
     if facts.theirs is None:
@@ -225,7 +223,7 @@ def _steps_to_cdi(facts: Facts, ours: Json) -> Iterator[Step]:
 
 def _labels_of_cdi(facts: Facts, target: Json) -> Json:
     """A merge patch of an object's labels, so that CDI's cron has it."""
-    ours = (facts.own_label, OWN_LABEL_CLEANUP)
+    ours = (OWN_LABEL_CRON, OWN_LABEL_CLEANUP)
     managed = [naming.LABEL_MANAGED_BY] if _labels(target).get(naming.LABEL_MANAGED_BY) == naming.MANAGED_BY else []
     return {**dict.fromkeys([*ours, *managed]), naming.LABEL_CRON: facts.name}
 
@@ -235,7 +233,7 @@ def _check(facts: Facts, theirs: Json) -> None:
     metadata = theirs["metadata"]
     owners = [f"{owner['kind']} {owner['name']}" for owner in metadata.get("ownerReferences") or ()]
     manager = _labels(theirs).get("app.kubernetes.io/managed-by", "")
-    if owners or manager.endswith("-operator") or any(key in _annotations(theirs) for key in _OPERATORS):
+    if owners or manager.endswith("-operator") or any(key in annotations_of(theirs) for key in _OPERATORS):
         raise InvalidObjectError(
             f"{name} belongs to {', '.join(owners) or manager or 'an operator'}, which would make it again",
             hint="switch it off there first: in the HyperConverged object give the entry of that name in "
@@ -272,7 +270,7 @@ def _check_idle(facts: Facts, cron: Json) -> None:
 
 
 def _origin(facts: Facts) -> Json | None:
-    text = _annotations(facts.ours).get(ANNOTATION_MIGRATED) if facts.ours else None
+    text = annotations_of(facts.ours).get(ANNOTATION_MIGRATED) if facts.ours else None
     if text is None:
         return None
     try:
@@ -291,9 +289,9 @@ def _imports(facts: Facts, theirs: Json) -> dict[str, str]:
     unfinished = {it["metadata"]["name"] for it in facts.volumes if not _complete(it)}
     found = {}
     for claim in _of_cdi(facts):
-        name, noted = claim["metadata"]["name"], _annotations(claim).get(naming.ANNOTATION_DIGEST, "")
+        name, noted = claim["metadata"]["name"], annotations_of(claim).get(naming.ANNOTATION_DIGEST, "")
         digest = current.get(name) or noted or _digest_of(facts, name)
-        complete = _annotations(claim).get(_POD_PHASE, Phase.SUCCEEDED) == Phase.SUCCEEDED
+        complete = annotations_of(claim).get(_POD_PHASE, Phase.SUCCEEDED) == Phase.SUCCEEDED
         if digest and complete and name not in unfinished:
             found[name] = digest
     return found
@@ -325,7 +323,7 @@ def _create_ours(facts: Facts, theirs: Json, origin: Json) -> Step:
         naming.ANNOTATION_MOVING: "true",
         naming.ANNOTATION_SUSPEND: "true",
     }
-    digest = _annotations(theirs).get(naming.ANNOTATION_DESIRED_DIGEST)
+    digest = annotations_of(theirs).get(naming.ANNOTATION_DESIRED_DIGEST)
     if digest:
         annotations[naming.ANNOTATION_DESIRED_DIGEST] = digest
     body = _identity(facts)
@@ -342,7 +340,7 @@ def _create_ours(facts: Facts, theirs: Json, origin: Json) -> Step:
 
 def _create_theirs(facts: Facts, ours: Json) -> Step:
     annotations = {key: value for key, value in _own_annotations(ours).items() if not key.startswith(f"{OWN_GROUP}/")}
-    digest = _annotations(ours).get(naming.ANNOTATION_DESIRED_DIGEST)
+    digest = annotations_of(ours).get(naming.ANNOTATION_DESIRED_DIGEST)
     if digest:
         annotations[naming.ANNOTATION_DESIRED_DIGEST] = digest
     body = _identity(facts, CDI_GROUP)
@@ -363,7 +361,7 @@ def _adopt(facts: Facts, claim: Json, digest: str) -> Step:
     cron, at = cast("DataImportCron", read(document)), datetime.min.replace(tzinfo=UTC)
     made = import_of(cron, claim["metadata"]["name"], digest, "", at)
     annotations = {naming.ANNOTATION_DIGEST: digest}
-    used = _annotations(claim).get(naming.ANNOTATION_LAST_USE_TIME)
+    used = annotations_of(claim).get(naming.ANNOTATION_LAST_USE_TIME)
     if used:
         annotations[naming.ANNOTATION_LAST_USE_TIME] = used
     body: Json = {
@@ -396,16 +394,12 @@ def _identity(facts: Facts, group: str = OWN_GROUP) -> Json:
 
 def _own_annotations(cron: Json) -> dict[str, str]:
     """The annotations that are its user's."""
-    return {key: value for key, value in _annotations(cron).items() if not key.startswith(_NOT_COPIED)}
+    return {key: value for key, value in annotations_of(cron).items() if not key.startswith(_NOT_COPIED)}
 
 
 def _labels(target: Json) -> dict[str, str]:
     return dict(target["metadata"].get("labels") or {})
 
 
-def _annotations(target: Json) -> dict[str, str]:
-    return dict(target["metadata"].get("annotations") or {})
-
-
 def _suspended(cron: Json) -> bool:
-    return _annotations(cron).get(naming.ANNOTATION_SUSPEND, "").lower() == "true"
+    return annotations_of(cron).get(naming.ANNOTATION_SUSPEND, "").lower() == "true"

@@ -16,7 +16,7 @@ from typing import Final
 
 from dataimportcron.api.types import CDI_GROUP
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.resources import CDIS, CRDS, LEASES, Json
+from dataimportcron.cluster.client.resources import CDIS, LEASES, Json
 from dataimportcron.cluster.watching.reflector import Change, Reflector
 from dataimportcron.cluster.watching.streams import KindStream
 from dataimportcron.errors import NotServedError
@@ -54,12 +54,6 @@ async def detect(connection: Connection, now: datetime) -> Presence:
         found = []
     leases = await connection.list(LEASES, field_selector=f"metadata.name={CDI_LEASE}")
     return _presence(found, [lease for lease in leases if _is_fresh(lease, now)])
-
-
-async def foreign_crds(connection: Connection) -> tuple[str, ...]:
-    """Names of the CRDs of CDI's group that CDI's operator has installed."""
-    crds = await connection.list(CRDS)
-    return tuple(sorted(crd["metadata"]["name"] for crd in crds if is_of_cdi(crd)))
 
 
 def is_of_cdi(crd: Json) -> bool:

@@ -19,8 +19,9 @@ from dataimportcron.api.types import KINDS, Resource
 from dataimportcron.api.validation import parse
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, PermanentError
 from dataimportcron.host.state.manifest_files import Absences, read_documents, refuse_other_folder, surely_absent
+from dataimportcron.host.state.reader import DEFAULT_NAMESPACE
 from dataimportcron.host.state.records import Document, Head, Stamp, stamp_of
-from dataimportcron.host.state.store import DEFAULT_NAMESPACE, Store
+from dataimportcron.host.state.store import Store
 
 _Key = tuple[str, str, str]
 """Kind, namespace and name."""

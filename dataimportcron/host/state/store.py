@@ -1,16 +1,15 @@
 """The object store of a host: files that a person applies, records of what became of them.
 
-Synchronous, and shared by worker and command line through a lock on the state folder. Reading never takes the lock:
-files are replaced whole. A file that a person has touched since it was last read is never written over: only `apply`,
-which is a person's own word, does that. What a person does to the files themselves is `scan`'s business.
+Synchronous, and shared by worker and command line through a lock on the state folder; `reader`, which it is made of,
+takes none. A file that a person has touched since it was last read is never written over: only `apply`, which is a
+person's own word, does that. What a person does to the files themselves is `scan`'s business.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, MutableSequence, Sequence
+from collections.abc import MutableSequence, Sequence
 from contextlib import AbstractContextManager
-from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 from uuid import uuid4
@@ -19,11 +18,10 @@ import yaml
 
 from dataimportcron.api.types import Resource
 from dataimportcron.api.validation import parse
-from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError
+from dataimportcron.errors import AlreadyExistsError, ConflictError
 from dataimportcron.host import clock
 from dataimportcron.host.files import locked, replace_whole, sync_folder, write_atomically
-from dataimportcron.host.state.cache import RecordCache, folders_of, stamps_of
-from dataimportcron.host.state.folder import StateFolder
+from dataimportcron.host.state.reader import DEFAULT_NAMESPACE, Reader
 from dataimportcron.host.state.records import (
     Document,
     Head,
@@ -39,78 +37,9 @@ from dataimportcron.host.state.records import (
 
 R = TypeVar("R", bound=Resource)
 
-DEFAULT_NAMESPACE = "default"
-"""Kubernetes' namespace of objects that name none."""
 
-
-class Store:
-    """All objects of one state folder."""
-
-    def __init__(self, state: StateFolder) -> None:
-        self._state = state
-        self._objects, self._status = str(state.objects), str(state.status)
-        self._cache = RecordCache()
-
-    # -- reading -----------------------------------------------------------------------------------------------------
-
-    def get(self, kind: type[R], namespace: str, name: str) -> R:
-        """Read one object; it is the caller's own.
-
-        Raises:
-            ObjectNotFoundError: there is none.
-        """
-        cached = self._cache.load(self._record_path(kind.__name__, namespace, name))
-        if cached is None:
-            raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
-        return cached.resource.model_copy(deep=True)  # type: ignore[return-value]  # the kind chooses the model
-
-    def record(self, kind: type[Resource], namespace: str, name: str) -> Record:
-        """Read one object's record, from its file.
-
-        Raises:
-            ObjectNotFoundError: there is none.
-        """
-        record = self._read(self._record_path(kind.__name__, namespace, name))
-        if record is None:
-            raise ObjectNotFoundError(f"{kind.__name__} {namespace}/{name} does not exist")
-        return record
-
-    def known_list(self, kind: type[R], namespace: str) -> Sequence[R] | None:
-        """`list` of one namespace, if that must neither read a file nor wait; else None."""
-        found = self._cache.known_folder(self._state.status / kind.__name__.lower() / namespace)
-        return found.resources if found is not None and found.is_read else None  # type: ignore[return-value]  # as get
-
-    def list(self, kind: type[R], namespace: str | None = None) -> Sequence[R]:
-        """Read all objects of a kind, ordered by namespace and name; shared, so nobody changes them."""
-        folder = self._state.status / kind.__name__.lower()
-        if namespace:
-            return self._cache.folder(folder / namespace).resources  # type: ignore[return-value]  # as in get
-        found = (self._cache.folder(path).resources for path in folders_of(folder))
-        return list(chain.from_iterable(found))  # type: ignore[arg-type]  # as in get
-
-    def known(self, kind: type[R], namespace: str, name: str) -> R | None:
-        """`get`, if that must neither read a file nor wait; else None. It looks at the file's stamp and no more."""
-        cached = self._cache.known(self._record_path(kind.__name__, namespace, name))
-        return cached.resource if cached is not None and cached.is_read else None  # type: ignore[return-value]  # as get
-
-    def heads(self) -> Iterator[Head]:
-        """The heads of all records, of all kinds; shared."""
-        for folder in self._folders():
-            for cached in self._cache.folder(folder).records:
-                yield cached.head
-
-    def stamps(self) -> dict[str, Stamp]:
-        """Stamps of the folders of records: two that differ mean that something was written in between.
-
-        Where a folder was written just now, the next write may leave its stamp as it is; so its records' are there too.
-        """
-        return stamps_of(self._folders())
-
-    def _folders(self) -> Iterator[Path]:
-        for kind in folders_of(self._state.status):
-            yield from folders_of(kind)
-
-    # -- writing -----------------------------------------------------------------------------------------------------
+class Store(Reader):
+    """All objects of one state folder, read and written."""
 
     def apply(self, document: Document, *, source: str = "") -> tuple[Resource, str]:
         """Store a document as a person gave it; returns the object and created, configured or unchanged.
@@ -256,11 +185,6 @@ class Store:
 
     # -- what a scan finds -------------------------------------------------------------------------------------------
 
-    def head_of(self, path: Path) -> Head | None:
-        """The head of the record that belongs to a file in the objects folder, shared."""
-        cached = self._cache.load(self._record_of(path))
-        return cached.head if cached else None
-
     def admit(self, path: Path, document: Document, stamp: Stamp) -> None:
         """Take in a good document that a person has put there; nothing happens if the file changed meanwhile.
 
@@ -318,10 +242,6 @@ class Store:
 
     # -- deletions ---------------------------------------------------------------------------------------------------
 
-    def deletions(self) -> Sequence[Resource]:
-        """Objects that are gone, and whose end is not done yet."""
-        return self._cache.folder(self._state.deleted).resources
-
     def forget(self, uid: str) -> None:
         """The end of a deleted object is done."""
         path = self._state.deleted / f"{uid}.json"
@@ -347,23 +267,6 @@ class Store:
                 )
 
     # -- files -------------------------------------------------------------------------------------------------------
-
-    @property
-    def folder(self) -> Path:
-        """The objects folder, where people's files are."""
-        return self._state.objects
-
-    def path_of(self, kind: str, namespace: str, name: str) -> Path:
-        """Where the file of an object belongs."""
-        return Path(self.place_of(kind, namespace, name))
-
-    def place_of(self, kind: str, namespace: str, name: str) -> str:
-        """`path_of`, for whoever looks at thousands."""
-        return f"{self._objects}/{kind.lower()}/{namespace or DEFAULT_NAMESPACE}/{name}.yaml"
-
-    def file_of(self, head: Head) -> Path:
-        """The file of an object: the one of a manifest folder that it comes from, or its own."""
-        return Path(head.origin or self.path_of(head.kind, head.namespace, head.name))
 
     def _untouched(self, record: Record) -> bool:
         """Whether the file is as we last read or wrote it."""
@@ -395,25 +298,8 @@ class Store:
         path = self._record_path(record.kind, record.namespace, record.name)
         write_atomically(path, record.to_json(), mode=mode_of(record.kind))
 
-    def _read(self, path: Path) -> Record | None:
-        """The record as it surely is, for whoever holds the lock, who may change it.
-
-        Not from the cache: stamps are coarse, and inodes are used again.
-        """
-        self._cache.drop(path)
-        try:
-            return Record.from_json(path.read_bytes())
-        except FileNotFoundError:
-            return None
-
     def _lock(self) -> AbstractContextManager[None]:
         return locked(self._state.run / "store.lock")
-
-    def _record_path(self, kind: str, namespace: str, name: str) -> Path:
-        return Path(f"{self._status}/{kind.lower()}/{namespace or DEFAULT_NAMESPACE}/{name}.json")
-
-    def _record_of(self, path: Path) -> Path:
-        return self._state.status / path.parent.parent.name / path.parent.name / f"{path.stem}.json"
 
 
 def _yaml(document: Document) -> bytes:

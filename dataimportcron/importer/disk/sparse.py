@@ -6,9 +6,7 @@ next to nothing beside the writes that it saves.
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Iterator
 
 BLOCK = 4096
 _ZERO_BLOCK = bytes(BLOCK)
@@ -58,27 +56,6 @@ def write_all(descriptor: int, data: bytes | memoryview, offset: int) -> int:
     while done < len(view):
         done += os.pwrite(descriptor, view[done:], offset + done)
     return done
-
-
-def extents(descriptor: int, size: int) -> Iterator[tuple[int, int]]:
-    """The ranges of a file that hold data; a device does not tell, so it is one range.
-
-    Args:
-        descriptor: of the file or device.
-        size: of it, in bytes.
-    """
-    end = 0
-    while end < size:
-        try:
-            start = os.lseek(descriptor, end, os.SEEK_DATA)
-            end = min(os.lseek(descriptor, start, os.SEEK_HOLE), size)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole is left
-                return
-            if error.errno != errno.EINVAL:
-                raise
-            start, end = end, size
-        yield start, end
 
 
 def is_zero(data: bytes) -> bool:

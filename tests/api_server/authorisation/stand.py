@@ -11,6 +11,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.data_volume import DataVolumeActivities
 from activities.digest import DigestActivities
 from activities.population import PopulationActivities
+from activities.uses import Uses
 from dataimportcron.api.crds import SETTINGS, STANDALONE
 from dataimportcron.api.types import DataImportCron, DataSource, DataVolume
 from dataimportcron.cluster.authorizer import ClusterAuthorizer
@@ -57,6 +58,9 @@ class AllVolumes:
     async def placement(self, _spec):
         return None
 
+    async def in_use(self, _namespace, _name, _kind):
+        return ""
+
 
 class Cloned:
     """`ports.Cloner` that notes what it shall clone."""
@@ -79,6 +83,7 @@ class Stand:
         self.authorizer = ClusterAuthorizer(self.worker, objects, beside=False, settled=timedelta())
         self._prepare = DataVolumeActivities(objects, AllVolumes(), self.authorizer, events)
         self._population = PopulationActivities(objects, None, AllVolumes(), None, self.cloned, self.authorizer, events)
+        self.uses = Uses(objects, AllVolumes(), self.authorizer)
         self._digest = DigestActivities(objects, None, AllVolumes(), self.authorizer, events)
 
     async def prepare(self, name="vm"):

@@ -229,3 +229,26 @@ async def test_who_may_not_ask_is_told_so(at):
     said = await poor.refusal(imported, CloneSource(namespace=GOLDEN, name="fedora"))
     assert said.startswith(f"Nothing is cloned from namespace {GOLDEN}: ")
     assert "cannot create resource" in said
+
+
+def image():
+    """The golden image as a DataVolume that retention would remove."""
+    return DataVolume.model_validate({"metadata": {"name": "fedora", "namespace": GOLDEN}})
+
+
+async def test_only_who_may_clone_an_image_keeps_it_from_retention(at):
+    await at.alice.create(DATA_VOLUMES, volume())
+    await at.alice.create(DATA_VOLUMES, volume("noted", OWN, {CLONE_SOURCE: f"{GOLDEN}/fedora"}))
+    for name in ("vm", "noted"):
+        await at.seen(DataVolume, name)
+    assert await at.uses.of(image()) == ""
+    await at.bob.create(DATA_VOLUMES, volume("bobs"))
+    await at.seen(DataVolume, "bobs")
+    assert await at.uses.of(image()) == f"DataVolume {TENANT}/bobs is to be cloned from it"
+
+
+async def test_within_a_namespace_an_image_is_kept_by_whomever(at):
+    await at.alice.create(DATA_VOLUMES, volume(pvc=OWN))
+    await at.seen(DataVolume, "vm")
+    own = DataVolume.model_validate({"metadata": {"name": "own", "namespace": TENANT}})
+    assert await at.uses.of(own) == f"DataVolume {TENANT}/vm is to be cloned from it"

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from dataimportcron.cluster.classes.storage import Claim
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.kubeconfig import connected
 from dataimportcron.cluster.client.resources import (
@@ -105,10 +106,8 @@ class Bench:
 async def claim(volume):
     document = volume.document()
     resources = document["spec"]["storage"]["resources"]
-    return {
-        "metadata": {"labels": document["metadata"].get("labels") or {}},
-        "spec": {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": resources},
-    }
+    spec = {"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": resources}
+    return Claim(body={"metadata": {"labels": document["metadata"].get("labels") or {}}, "spec": spec})
 
 
 async def empty(connection):
