@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from temporalio import activity, workflow
@@ -20,16 +20,29 @@ class Ticks:
     after: float = 0.0
 
 
+@dataclass(slots=True)
+class Polls:
+    """For whoever measures: how many polls a worker has made, and whose."""
+
+    made: int = 0
+    whose: set[str] = field(default_factory=set)
+
+    def note(self, who: str) -> None:
+        """One more."""
+        self.made += 1
+        self.whose.add(who)
+
+
 class NothingActivities:
-    """Counts what was done, for whoever measures."""
+    """Notes what was done."""
 
     def __init__(self) -> None:
-        self.done = 0
+        self.polls = Polls()
 
     @activity.defn
     async def do_nothing(self, number: int) -> int:
         """One tick's work."""
-        self.done += 1
+        self.polls.note(activity.info().workflow_id or "")
         return number
 
 

@@ -56,6 +56,10 @@ _HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _STEPS_AT_A_TIME = 2000
 """Steps wait for registries, not for the processor: a slow registry's must leave room for all others."""
 
+WORKFLOW_TASKS = 20
+"""Workflow tasks at a time. One that is taken must be answered within ten seconds, or it is made again, its history
+replayed from the start. After a restart all crons replay theirs, by one processor; the others wait at the server."""
+
 
 def workflow_runner() -> ContextFreeRunner:
     """The sandbox, the same for worker, tests and replay."""
@@ -98,6 +102,7 @@ def workers(client: Client, home: Home, *, site: str, cache: int = 2000) -> tupl
             workflow_runner=workflow_runner(),
             max_cached_workflows=cache,
             max_concurrent_activities=_STEPS_AT_A_TIME,
+            max_concurrent_workflow_tasks=WORKFLOW_TASKS,
             graceful_shutdown_timeout=_GRACE,
         ),
         Worker(

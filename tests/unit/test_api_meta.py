@@ -60,6 +60,7 @@ def test_there_is_one_condition_of_each_type_and_the_others_stay():
         (NOON.replace(microsecond=999_999), "2026-03-01T12:00:00Z"),
         (NOON.astimezone(timezone(timedelta(hours=2))), "2026-03-01T12:00:00Z"),
         (datetime(999, 1, 2, tzinfo=UTC), "0999-01-02T00:00:00Z"),
+        (datetime(2026, 3, 1, 12), "2026-03-01T12:00:00Z"),  # noqa: DTZ001 -- as a document may have it
     ],
 )
 def test_a_time_is_written_in_utc_and_whole_seconds(moment, expected):
@@ -72,6 +73,14 @@ def test_a_null_is_a_field_that_is_not_there():
     assert cron.metadata.labels == {}
     assert cron.spec.schedule == ""
     assert cron.document()["metadata"] == {"name": "x"}
+
+
+def test_models_with_the_same_fields_share_the_set_of_their_names_and_a_copy_has_its_own():
+    first, second = ObjectMeta(name="x", uid="1"), ObjectMeta.model_validate({"name": "y", "uid": "2"})
+    assert first.model_fields_set is second.model_fields_set
+    assert first.model_copy(update={"generation": 1}).document() == {"name": "x", "uid": "1", "generation": 1}
+    assert first.model_fields_set == {"name", "uid"}
+    assert second.document() == {"name": "y", "uid": "2"}
 
 
 def test_models_are_frozen():

@@ -79,7 +79,7 @@ class Record(Head):
 
     def head(self) -> Head:
         """The head alone, which is a small part of it."""
-        return Head(**{item.name: getattr(self, item.name) for item in fields(Head)})
+        return Head(**{name: getattr(self, name) for name in _HEAD})
 
     def resource(self) -> Resource:
         """The object as the API shows it, a copy of its own."""
@@ -97,7 +97,7 @@ class Record(Head):
         return before.model_copy(
             update={
                 "metadata": before.metadata.model_copy(update=changes),
-                "status": status.model_validate_json(json.dumps(self.status)),
+                "status": status.model_validate(self.status),
             }
         )
 
@@ -182,14 +182,17 @@ class Record(Head):
     def to_json(self) -> bytes:
         """The record as stored."""
         # Not `asdict`, whose deep copy costs more than all the rest of a write.
-        document = {item.name: getattr(self, item.name) for item in fields(self)}
+        document = {name: getattr(self, name) for name in _RECORD}
         return json.dumps(document, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Record:
         """A stored record; fields of a newer version are left alone."""
-        known = {item.name for item in fields(cls)}
-        return cls(**{key: value for key, value in json.loads(data).items() if key in known})
+        return cls(**{key: value for key, value in json.loads(data).items() if key in _RECORD})
+
+
+_HEAD, _RECORD = (tuple(item.name for item in fields(kind)) for kind in (Head, Record))
+"""Names of what is stored; a record is written at each poll."""
 
 
 def read_records(status: Path, kind: str, namespace: str = "*", name: str = "*") -> Iterator[Record]:
