@@ -226,8 +226,9 @@ async def test_no_node_takes_the_pod(cluster, api):
     await task
 
 
-async def test_a_claim_that_is_read_and_cannot_be_made_is_named(cluster):
-    spec = await cluster.volume()
+async def test_a_claim_that_is_read_and_cannot_be_made_is_named(cluster, api):
+    api.apply(LATE_BINDING)
+    spec = await cluster.volume(storage_class="late")
     claim = await cluster.claims.ensure(await cluster.objects.get(DataVolume, spec.namespace, spec.name), print)
     place = {"name": "restored", "namespace": cluster.namespace}
     read = await cluster.connection.create(PVCS, {"metadata": place, "spec": claim["spec"]})
