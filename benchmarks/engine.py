@@ -54,7 +54,7 @@ EVERY_MINUTE, PERIOD = "* * * * *", 60.0
 _EARLY = 2.0
 """Seconds before a tick at which its measurement begins."""
 _REST = 3.0
-"""Seconds until a tick's work is surely done."""
+"""Seconds until the work of a tick, or of a restart, is surely done."""
 _SHOWN = 200
 """After so many crons that were applied, it is said how many they are."""
 _AT_A_TIME = 20
@@ -175,12 +175,17 @@ class Side:
         return begin
 
     async def poll_all(self, client: Client) -> float:
-        """Force a poll of each after a restart; returns the moment when all have polled, and are in the cache."""
+        """Force a poll of each after a restart, and let it rest; returns the moment when all have polled.
+
+        All are in the cache then, and what the restart itself took is given back.
+        """
         self.process.usage()
         for part in range(0, len(self.ids), _AT_A_TIME):
             handles = map(client.get_workflow_handle, self.ids[part : part + _AT_A_TIME])
             await asyncio.gather(*(handle.signal("poll") for handle in handles))
-        return await asyncio.to_thread(self.process.wait_for_all, len(self.ids), 300)
+        end = await asyncio.to_thread(self.process.wait_for_all, len(self.ids), 300)
+        await asyncio.sleep(_REST)
+        return end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
