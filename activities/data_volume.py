@@ -24,7 +24,7 @@ from dataimportcron.manifests import (
 )
 from dataimportcron.messages import FailInput, PopulateInput, Preparation, Step
 from dataimportcron.ports import Authorizer, Events, Objects, Volumes
-from dataimportcron.projection import data_volume_status, phase_event
+from dataimportcron.projection import data_volume_status, failed_status, phase_event
 from dataimportcron.values import CloneSource, SourceKind
 
 _PHASES = {Step.IMPORT: Phase.IMPORT_SCHEDULED, Step.CLONE: Phase.CLONE_SCHEDULED, Step.DONE: Phase.SUCCEEDED}
@@ -85,7 +85,7 @@ class DataVolumeActivities:
                 raise ObjectNotFoundError(f"DataVolume {failure.namespace}/{failure.name} is another one by now")
             if volume.status.phase == Phase.SUCCEEDED:
                 return volume
-            return data_volume_status(volume, Phase.FAILED, failure.now, reason="Error", message=failure.message)
+            return failed_status(volume, Phase.FAILED, failure.now, reason=failure.reason, message=failure.message)
 
         try:
             volume = await update(self._objects, DataVolume, failure.namespace, failure.name, change)

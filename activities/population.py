@@ -30,7 +30,7 @@ from dataimportcron.errors import (
 from dataimportcron.manifests import image_source, volume_spec, with_annotations, with_status
 from dataimportcron.messages import Populated, PopulateInput
 from dataimportcron.ports import Authorizer, Cloner, Events, Importer, Objects, Source, Volumes
-from dataimportcron.projection import CLONE_PHASES, CLONE_TYPES, data_volume_status, phase_event
+from dataimportcron.projection import CLONE_PHASES, CLONE_TYPES, data_volume_status, failed_status, phase_event
 from dataimportcron.reference import Reference
 from dataimportcron.values import CloneSource, ImageSource, Transfer, VolumeSpec
 
@@ -202,7 +202,7 @@ class PopulationActivities:
         """Say at once what went wrong; a transient failure keeps its phase and counts as a restart."""
 
         def change(fresh: DataVolume) -> DataVolume:
-            failed = data_volume_status(fresh, phase, populate.now, reason="Error", message=str(error))
+            failed = failed_status(fresh, phase, populate.now, reason=error.reason, message=str(error))
             return with_status(failed, restart_count=(fresh.status.restart_count or 0) + 1)
 
         try:

@@ -7,6 +7,7 @@ as a poll that failed.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from dataimportcron.api.conditions import (
     PVC_NOT_FOUND,
@@ -22,6 +23,14 @@ from dataimportcron.api.conditions import (
 from dataimportcron.api.meta import Condition, with_condition
 from dataimportcron.api.snapshots import VolumeSnapshot
 from dataimportcron.api.types import DataImportCron, DataSource, DataSourceSource, DataVolume, NamespacedName
+from dataimportcron.errors import (
+    ImageNotFoundError,
+    NotARegistryError,
+    RegistryUnavailableError,
+    TooManyRequestsError,
+    UnauthorizedError,
+    UntrustedCertificateError,
+)
 from dataimportcron.kept import is_ready
 from dataimportcron.manifests import allowed_labels, with_labels, with_status
 from dataimportcron.messages import Decision
@@ -93,6 +102,36 @@ def erroneous(volume: DataVolume) -> bool:
     )
 
 
+_OF_A_PULL: Final = frozenset(
+    kind.reason
+    for kind in (
+        ImageNotFoundError,
+        NotARegistryError,
+        RegistryUnavailableError,
+        TooManyRequestsError,
+        UnauthorizedError,
+        UntrustedCertificateError,
+    )
+)
+_PULL_FAILED: Final = "failed to pull image"
+
+
+def failed_status(volume: DataVolume, phase: Phase, now: datetime, *, reason: str, message: str) -> DataVolume:
+    """The DataVolume whose population has failed; an image that cannot be read is said in CDI's words (RI-04).
+
+    Args:
+        volume: as read.
+        phase: Failed, or the one that is tried again.
+        now: the workflow's clock.
+        reason: of the error.
+        message: its text.
+    """
+    if reason not in _OF_A_PULL:
+        return data_volume_status(volume, phase, now, reason=str(RunningReason.ERROR), message=message)
+    told = message if message.startswith(_PULL_FAILED) else f"{_PULL_FAILED}: {message}"
+    return data_volume_status(volume, phase, now, reason=str(RunningReason.IMAGE_PULL_FAILED), message=told)
+
+
 _WAITING_PHASES = frozenset(
     {Phase.PENDING, Phase.IMPORT_SCHEDULED, Phase.WAIT_FOR_FIRST_CONSUMER, Phase.PENDING_POPULATION}
 )
@@ -126,7 +165,7 @@ def data_volume_status(  # noqa: PLR0913 -- a status has this many independent p
         volume: as read.
         phase: the new one.
         now: the workflow's clock.
-        reason: of Running, where it is not running; "Error" and "ImagePullFailed" mean a failure.
+        reason: of Running, where it is not running; of a failure see `failed_status`.
         message: why.
         progress: "12.34%", None keeps what stands there.
     """

@@ -117,6 +117,9 @@ async def test_a_repeated_import_is_a_no_op(steps, home):
     assert len(home.importer.started) == 1
 
 
+FAILURES = {"RegistryUnavailable": ("ImagePullFailed", "failed to pull image: reset"), "NoSpace": ("Error", "full")}
+
+
 @pytest.mark.parametrize("failure", [RegistryUnavailableError("reset"), NoSpaceError("full")])
 async def test_a_failing_import_says_so_at_once(steps, home, failure):
     home.release(b"content")
@@ -132,7 +135,7 @@ async def test_a_failing_import_says_so_at_once(steps, home, failure):
         status = home.store.get(DataVolume, NAMESPACE, decision.data_volume).status
         assert (status.phase, status.restart_count) == ("ImportInProgress", attempt)
         running = next(c for c in status.conditions if c.type == "Running")
-        assert (running.status, running.reason, running.message) == ("False", "Error", failure.message)
+        assert (running.status, running.reason, running.message) == ("False", *FAILURES[failure.reason])
     record = home.store.record(DataVolume, NAMESPACE, decision.data_volume)
     assert [(e["reason"], e["count"]) for e in record.events if e["type"] == "Warning"] == [(failure.reason, 2)]
 

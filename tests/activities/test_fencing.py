@@ -252,5 +252,8 @@ async def test_a_late_failure_is_not_written_into_the_successor_of_its_volume(st
     await steps.run(steps.volume.fail_data_volume, failure)
     volume = home.store.get(DataVolume, NAMESPACE, decision.data_volume)
     assert volume.status.phase == phase
+    if phase == Phase.FAILED:
+        running = next(it for it in volume.status.conditions if it.type == "Running")
+        assert (running.reason, running.message) == ("ImagePullFailed", "failed to pull image: no such tag")
     events = home.store.record(DataVolume, NAMESPACE, decision.data_volume).events
     assert ("ImageNotFound" in [event["reason"] for event in events]) is (phase == Phase.FAILED)

@@ -119,9 +119,9 @@ async def test_an_import_that_fails_for_good_is_said_everywhere_and_heals_with_t
 
 
 async def test_an_import_that_is_tried_again_is_said_at_once_too_and_heals(bound, home):
-    digest, words = home.release(b"one"), "quay.io: connection reset"
-    name = import_name(DATA_SOURCE, digest)
-    home.importer.failure = RegistryUnavailableError(words)
+    digest, cause = home.release(b"one"), "quay.io: connection reset"
+    name, words = import_name(DATA_SOURCE, digest), f"failed to pull image: {cause}"
+    home.importer.failure = RegistryUnavailableError(cause)
 
     def running():
         conditions = home.store.get(DataVolume, NAMESPACE, name).status.conditions
@@ -129,7 +129,7 @@ async def test_an_import_that_is_tried_again_is_said_at_once_too_and_heals(bound
 
     async with bound() as cron:
         home.apply()
-        await eventually(lambda: running() == ("False", "Error", words))
+        await eventually(lambda: running() == ("False", "ImagePullFailed", words))
         await eventually(lambda: home.condition("UpToDate") == ("False", "ImportFailed", words))
         await eventually(lambda: home.condition("Progressing") == ("False", "ImportFailed", words))
         await eventually(lambda: ("ImportFailed", words) in sight.warnings(home))
