@@ -94,7 +94,7 @@ class Places:
                 message=f'Resource "{own.name}" already exists and is not managed by DataVolume: remove the '
                 f"PersistentVolumeClaim, or set annotation {naming.ANNOTATION_ALLOW_ADOPTION}=true to use it as it is",
             )
-        return self.waiting(volume, claim, await self._class_of(claim))
+        return self.waiting(volume, claim, await self._class_that_decides(volume, claim))
 
     async def _take(self, volume: DataVolume, source: CloneSource | None) -> Json | HoldUp | None:
         """The claim of a DataVolume, or what keeps it from being there; None where it is made only later."""
@@ -152,7 +152,10 @@ class Places:
         except ForbiddenError:
             return False
 
-    async def _class_of(self, claim: Json) -> Json | None:
+    async def _class_that_decides(self, volume: DataVolume, claim: Json) -> Json | None:
+        """The StorageClass of a claim, read only where it says whether the claim waits, see `waits_for_consumer`."""
+        if is_bound(claim) or naming.ANNOTATION_BIND_IMMEDIATE in volume.metadata.annotations:
+            return None
         name = claim["spec"].get("storageClassName")
         try:
             classes = await self._connection.list(STORAGE_CLASSES) if name else []

@@ -11,7 +11,7 @@ import pytest
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.client.resources import DATA_VOLUMES, PVCS
+from dataimportcron.cluster.client.resources import DATA_VOLUMES, PVCS, STORAGE_CLASSES
 from dataimportcron.cluster.documents.records import COMPLETE, owner_of
 from dataimportcron.cluster.places import STATIC_VOLUMES
 from dataimportcron.cluster.watch import ClusterWatch
@@ -47,6 +47,21 @@ async def test_a_claim_waits_for_its_first_consumer_and_then_the_volume_goes_on(
     await stand.volume("now", annotations=AT_ONCE)
     step, volume = await stand.look("now")
     assert (step.step, volume.status.phase) == (Step.BLANK, "Pending")
+
+
+async def test_a_class_that_cannot_decide_whether_a_claim_waits_is_not_looked_for(stand, monkeypatch):
+    asked, answer = [], stand.connection.list
+
+    async def spied(kind, *arguments, **options):
+        asked.append(kind)
+        return await answer(kind, *arguments, **options)
+
+    monkeypatch.setattr(stand.connection, "list", spied)
+    await stand.volume(annotations=AT_ONCE)
+    assert (await stand.look())[0].step is Step.BLANK
+    assert asked.count(STORAGE_CLASSES) == 1, "for what the claim is to be"
+    assert (await stand.look())[0].step is Step.BLANK
+    assert asked.count(STORAGE_CLASSES) == 1
 
 
 async def test_what_a_volume_waits_for_is_news_of_its_claim_and_its_own_claim_is_none(stand):
