@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,10 @@ def test_planes_side_by_side_are_apart_and_nothing_outlives_an_owner_that_is_kil
         try:
             url, *pids = owner.stdout.readline().split()
             assert [_alive(pid) for pid in pids] == [True] * 3
-            other = Access(tmp_path, url)
-            other.apply(_config_map("other"))
-            control_plane.apply(_config_map("first"))
-            assert other.get("configmap", "other", "-n", "default")["metadata"]["name"] == "other"
+            with closing(Access(tmp_path, url)) as other:
+                other.apply(_config_map("other"))
+                control_plane.apply(_config_map("first"))
+                assert other.get("configmap", "other", "-n", "default")["metadata"]["name"] == "other"
             with pytest.raises(TransientError, match='configmaps "other" not found'):
                 control_plane.get("configmap", "other", "-n", "default")
         finally:

@@ -1,4 +1,4 @@
-"""The way into a test's Kubernetes: kubeconfigs, and kubectl with them."""
+"""The way into a test's Kubernetes: kubeconfigs, kubectl with them, and the plain ones of its requests without it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
+
 from dataimportcron.errors import TransientError
 from tests.cluster.binaries import binaries
+from tests.cluster.rest import Rest
 
 USER: Final = "alice"
 """May do nothing until somebody binds a role to her."""
@@ -34,6 +37,16 @@ class Access:
         self.ca = folder / "pki" / "ca.crt"
         self.kubeconfig = folder / "pki" / "admin.kubeconfig"
         self.user_kubeconfig = folder / "pki" / f"{USER}.kubeconfig"
+        self._rest = Rest(url, folder / "pki")
+
+    @property
+    def http(self) -> httpx.Client:
+        """Requests of a cluster admin."""
+        return self._rest.http
+
+    def close(self) -> None:
+        """End the connections to the API server."""
+        self._rest.close()
 
     def kubectl(self, *arguments: str, document: Any = None, user: bool = False) -> str:
         """Run kubectl; returns what it prints.
@@ -52,9 +65,21 @@ class Access:
         return ended.stdout
 
     def apply(self, *documents: Mapping[str, Any]) -> None:
-        """Apply objects, whoever else has fields in them; by the server, which takes kubectl half as long."""
-        everything = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-        self.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", document=everything)
+        """Apply objects by the server, whoever else has fields in them.
+
+        Raises:
+            TransientError: it fails, with the API server's words.
+        """
+        for document in documents:
+            self._rest.apply(document)
+
+    def delete(self, kind: str, name: str, namespace: str = "") -> None:
+        """Begin to delete an object.
+
+        Raises:
+            TransientError: it fails, with the API server's words.
+        """
+        self._rest.delete(kind, name, namespace)
 
     def define(self, *definitions: Mapping[str, Any]) -> None:
         """Apply CustomResourceDefinitions, and wait until they are served."""
@@ -62,10 +87,21 @@ class Access:
         self.wait("condition=Established", *(f"crd/{it['metadata']['name']}" for it in definitions))
 
     def get(self, *arguments: str) -> Any:
-        """What `kubectl get` finds, as JSON."""
-        return json.loads(self.kubectl("get", "-o", "json", *arguments))
+        """What `kubectl get` finds, as JSON.
 
-    def wait(self, condition: str, *arguments: str, seconds: float = 60) -> None:
+        Raises:
+            TransientError: it fails.
+        """
+        try:
+            return self._rest.get(*arguments)
+        except ValueError:  # more than we know
+            return json.loads(self.kubectl("get", "-o", "json", *arguments))
+
+    def log(self, pod: str, namespace: str) -> str:
+        """What a pod has printed so far, "" before it runs."""
+        return self._rest.log(pod, namespace)
+
+    def wait(self, condition: str, *arguments: str, seconds: float = 180) -> None:
         """Run `kubectl wait --for=CONDITION`.
 
         Raises:
@@ -85,6 +121,12 @@ class Access:
 
     def answers(self, *arguments: str) -> bool:
         """Whether kubectl succeeds at once."""
+        if arguments[0] == "get":
+            try:
+                self._rest.get(*arguments[1:], timeout=2)
+            except TransientError:
+                return False
+            return True
         return self._kubectl(("--request-timeout=2s", *arguments), None, self.kubeconfig).returncode == 0
 
     def _kubectl(

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -57,7 +56,6 @@ class ControlPlane(Access):
     Attributes:
         processes: to stop and restart its parts.
         authority: which all its certificates are of.
-        http: requests of a cluster admin, for whoever has many: kubectl takes a tenth of a second to start.
     """
 
     def __init__(self, folder: Path, addresses: Addresses, processes: Processes) -> None:
@@ -68,9 +66,6 @@ class ControlPlane(Access):
         self._signing = make_signing_pair(self.authority.folder)
         self.authority.kubeconfig(self.url, "admin", "system:masters")
         self.authority.kubeconfig(self.url, USER)
-        trust = ssl.create_default_context(cafile=self.authority.certificate)
-        trust.load_cert_chain(folder / "pki" / "admin.crt", folder / "pki" / "admin.key")
-        self.http = httpx.Client(base_url=self.url, verify=trust, trust_env=False)
 
     def start(self) -> None:
         """Start, until objects can be made.
@@ -200,7 +195,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     processes = Processes(folder / "logs", [binaries("control-plane")])
     try:
         running = ControlPlane(folder, Addresses(api=LOOPBACK, port=api, etcd=(etcd[0], etcd[1])), processes)
-        with running.http:
+        with closing(running):
             running.start()
             yield running
     finally:

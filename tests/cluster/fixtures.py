@@ -40,4 +40,4 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    cluster.delete("namespace", name)

@@ -8,15 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from dataimportcron.errors import TransientError
 from tests.cluster.access import Access
-from tests.cluster.binaries import binaries
 from tests.cluster.keeper import PATIENCE, ROOT, cgroups, clean, folder, only_one, owner
-from tests.cluster.node_files import ADDRESSES, HOST, REGISTRY, RUNTIME, trust
+from tests.cluster.node_files import ADDRESSES, HOST, REGISTRY, trust
 
 _END: Final = 30.0
 """Seconds that a keeper has for ending."""
@@ -54,11 +53,6 @@ class Cluster(Access):
         command += [f"--dest-cert-dir={self.registry_ca.parent}", reference, f"docker://{REGISTRY}/{name}"]
         _run(command)
         return digest.read_text()
-
-    def load(self, archive: Path) -> None:
-        """Give an image to the node as if it had pulled it, by the name that the archive says."""
-        program = str(binaries("node") / "ctr")
-        self.on_node(program, "-a", RUNTIME.removeprefix("unix://"), "-n", "k8s.io", "images", "import", str(archive))
 
     def trust(self, registry: str, ca: Path, *, mirror_of: str = "") -> None:
         """Make the node trust another registry, or ask it first for what `mirror_of` has."""
@@ -115,11 +109,10 @@ def down() -> None:
 @contextmanager
 def cluster() -> Iterator[Cluster]:
     """A cluster until the end of the context, or the one that `make cluster-up` has started from this checkout."""
-    if is_up():
-        yield Cluster()
-        return
-    with start_keeper():
-        yield Cluster()
+    with ExitStack() as stack:
+        if not is_up():
+            stack.enter_context(start_keeper())
+        yield stack.enter_context(closing(Cluster()))
 
 
 def is_up() -> bool:

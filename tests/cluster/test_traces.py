@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -18,8 +19,7 @@ _START = "from tests.cluster.full import start_keeper; start_keeper()"
 
 def test_after_a_killed_keeper_the_kernel_ends_the_cluster_and_the_next_start_or_down_cleans_up():
     before = traces()
-    with start_keeper() as keeper:
-        running = Cluster()
+    with start_keeper() as keeper, closing(Cluster()) as running:
         busybox(running.folder / "busybox.tar")
         running.push(running.folder / "busybox.tar", "busybox:1")
         running.apply(
