@@ -86,7 +86,7 @@ async def adapters(cluster, connection, objects, program, volume):
         importer_of=lambda rate: ClusterImporter(connection, objects, claims, replace(settings, rate=rate)),
     )
     await volumes.delete(NAMESPACE, volume.metadata.name)
-    cluster.kubectl("wait", "--for=delete", "--timeout=60s", f"pvc/{volume.metadata.name}", "-n", NAMESPACE)
+    cluster.kubectl("wait", "--for=delete", "--timeout=180s", f"pvc/{volume.metadata.name}", "-n", NAMESPACE)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def images(cluster, adapters, tmp_path, monkeypatch):
     def read(script):
         name = f"read-{os.urandom(3).hex()}"
         printed = run_pod(cluster, pod(cluster, name, NAMESPACE, script, volumes={"/disk": contract.SPEC.name}))
-        cluster.kubectl("delete", "pod", name, "-n", NAMESPACE, "--wait")
+        cluster.delete("pod", name, NAMESPACE)
         return printed
 
     def content(_volume):
