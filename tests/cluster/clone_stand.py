@@ -17,21 +17,23 @@ from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.manifests import volume_spec
 from dataimportcron.values import CloneSource
-from tests.cluster.objects import claim, pod, run_pod
+from tests.cluster.objects import claim, disks, pod, run_pod
 
 MIB = 1 << 20
+SIZE = 16 * MIB
+"""Of the golden disks."""
 GOLDEN = "golden-clones"
 OVERHEADS = {"": "0.5"}
 """File systems of this size need more for themselves than those of real disks."""
-WRITE = """
-head -c 4194304 /dev/urandom > /tmp/disk; truncate -s 67108857 /tmp/disk; printf 'the end' >> /tmp/disk
+WRITE = f"""
+head -c {4 * MIB} /dev/urandom > /tmp/disk; truncate -s {SIZE - 7} /tmp/disk; printf 'the end' >> /tmp/disk
 cp /tmp/disk /files/disk.img; dd if=/tmp/disk of=/dev/device bs=1M 2>/dev/null; sync; sha256sum < /tmp/disk
 """
 
 
 @pytest.fixture(scope="module")
 def golden(cluster):
-    """A disk of 64 MiB in a file system and on a device; its sha256."""
+    """A disk of 16 MiB in a file system and on a device; its sha256."""
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     cluster.apply(
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": GOLDEN, "labels": labels}},
@@ -45,8 +47,8 @@ def golden(cluster):
         *(
             document | {"metadata": document["metadata"] | {"annotations": {COMPLETE: record()}}}
             for document in (
-                claim("files", GOLDEN, "csi", size="96Mi"),
-                claim("device", GOLDEN, "csi", block=True),
+                claim("files", GOLDEN, "csi", size="24Mi"),
+                claim("device", GOLDEN, "csi", block=True, size="16Mi"),
             )
         ),
     )
@@ -58,7 +60,7 @@ def golden(cluster):
 
 
 def record():
-    return Record(uid="somebody-elses", size=64 * MIB).to_json()
+    return Record(uid="somebody-elses", size=SIZE).to_json()
 
 
 class Home:
@@ -74,7 +76,7 @@ class Home:
         claims = Claims(connection, owned=True, overheads=OVERHEADS)
         return ClusterCloner(connection, self.objects, claims, self.settings, **options)
 
-    async def volume(self, namespace=GOLDEN, size="64Mi", source="files", *, waits=False, **storage):
+    async def volume(self, namespace=GOLDEN, size="16Mi", source="files", *, waits=False, **storage):
         resources = {"resources": {"requests": {"storage": size}}} if size else {}
         made = DataVolume.model_validate(
             {
@@ -94,26 +96,16 @@ class Home:
     async def clone(self, source, spec):
         return await self.cloner().run(CloneSource(namespace=GOLDEN, name=source), spec, self.said.append)
 
-    async def until(self, look, seconds=60):
+    async def until(self, look, seconds=180):
         async with asyncio.timeout(seconds):
             while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
                 await asyncio.sleep(0.1)
         return found
 
     def sums(self, *specs, namespace=GOLDEN):
-        """Size and sha256 of the first 64 MiB of each volume, and how many bytes behind those are no zeros."""
-        paths = {}
-        for spec in specs:
-            block = self.cluster.get("pvc", spec.name, "-n", namespace)["spec"]["volumeMode"] == "Block"
-            paths[f"/dev/{spec.name}" if block else f"/{spec.name}"] = spec.name
-        script = "".join(
-            f"d={path}; [ -d $d ] && d=$d/disk.img; wc -c < $d; head -c 67108864 $d | sha256sum | cut -d' ' -f1;"
-            "tail -c +67108865 $d | tr -d '\\0' | wc -c;"
-            for path in paths
-        )
-        name = f"read-{uuid4().hex[:8]}"
-        words = run_pod(self.cluster, pod(self.cluster, name, namespace, script, volumes=paths)).split()
-        return [(int(words[at]), words[at + 1], int(words[at + 2])) for at in range(0, len(words), 3)]
+        """Size and sha256 of the first 16 MiB of each volume, and how many bytes behind those are no zeros."""
+        found = disks(self.cluster, namespace, [spec.name for spec in specs], SIZE)
+        return [(it.size, it.digest, it.more) for it in found]
 
     async def left(self):
         """What is left of clones: temporary claims and snapshots that are not going, and Jobs."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from tests.cluster.full import Cluster
 
@@ -79,7 +81,7 @@ def pod(
     }
 
 
-def run_pod(cluster: Cluster, document: dict[str, Any], *, seconds: float = 60) -> str:
+def run_pod(cluster: Cluster, document: dict[str, Any], *, seconds: float = 180) -> str:
     """Run a pod to its end; returns what it has printed.
 
     Raises:
@@ -93,7 +95,55 @@ def run_pod(cluster: Cluster, document: dict[str, Any], *, seconds: float = 60) 
         ended = status["phase"] in {"Succeeded", "Failed"}
         if ended or time.monotonic() > deadline:
             break
-        time.sleep(0.2)
-    printed = cluster.kubectl("logs", name, "-n", namespace) if ended else ""
+        time.sleep(0.1)
+    printed = cluster.log(name, namespace) if ended else ""
     assert status["phase"] == "Succeeded", f"{printed}\n{json.dumps(status, indent=1)}"
     return printed
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """What a volume holds.
+
+    Attributes:
+        size: of the disk's file, or of the device, in bytes.
+        digest: sha256 of its first bytes.
+        more: how many bytes behind those are no zeros.
+        owner: uid and gid of the file or device.
+        blocks: that the file takes, of 512 bytes.
+    """
+
+    size: int
+    digest: str
+    more: int
+    owner: tuple[int, int]
+    blocks: int
+
+
+def disks(cluster: Cluster, namespace: str, names: Sequence[str], length: int) -> list[Disk]:
+    """Read volumes by one pod, as KubeVirt would.
+
+    Args:
+        cluster: where they are.
+        namespace: of their claims.
+        names: of their claims.
+        length: bytes of which the digest is.
+
+    Raises:
+        AssertionError: they cannot be read.
+    """
+    claims = {
+        it["metadata"]["name"]: it["spec"].get("volumeMode") for it in cluster.get("pvc", "-n", namespace)["items"]
+    }
+    paths = {f"/dev/{name}" if claims.get(name) == "Block" else f"/{name}": name for name in names}
+    script = "".join(
+        f"d={path}; [ -d $d ] && d=$d/disk.img; wc -c < $d; head -c {length} $d | sha256sum | cut -d' ' -f1;"
+        f"tail -c +{length + 1} $d | tr -d '\\0' | wc -c; stat -c '%u %g %b' $d;"
+        for path in paths
+    )
+    words = run_pod(cluster, pod(cluster, f"read-{uuid4().hex[:8]}", namespace, script, volumes=paths)).split()
+    fields = len(words) // len(paths)
+    return [
+        Disk(int(size), digest, int(more), (int(uid), int(gid)), int(blocks))
+        for size, digest, more, uid, gid, blocks in (words[at : at + fields] for at in range(0, len(words), fields))
+    ]

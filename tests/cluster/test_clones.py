@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import suppress
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.documents.records import COMPLETE, LABEL_CLONE
 from dataimportcron.errors import CloneWithoutSourceError, VolumeTooSmallError
 from dataimportcron.values import CloneSource, SourceKind
-from tests.cluster.clone_stand import BLOCK, FILES, GOLDEN, MIB, Killed, Mortal, golden, home, record
+from tests.cluster.clone_stand import BLOCK, FILES, GOLDEN, MIB, SIZE, Home, Killed, Mortal, golden, home, record
 from tests.cluster.objects import claim, pod
 from tests.cluster.releases import program
 
@@ -22,17 +23,17 @@ __all__ = ["golden", "home", "program"]
 
 async def test_every_way_in_one_namespace(home, golden):
     wanted = [
-        ("files", "64Mi", {"storageClassName": "csi", **FILES}, "SnapshotClone"),
-        ("files", "80Mi", {"storageClassName": "csi", **FILES}, "HostClone"),
-        ("files", "64Mi", {"storageClassName": "csi-wait", **FILES}, "SnapshotClone"),
-        ("files", "64Mi", {"storageClassName": "clones", **FILES}, "CSIClone"),
-        ("files", "80Mi", {"storageClassName": "clones", **FILES}, "CSIClone"),
-        ("files", "64Mi", {"storageClassName": "no-clone", **FILES}, "HostClone"),
-        ("files", "80Mi", {"storageClassName": "clones", **BLOCK}, "HostClone"),
-        ("device", "64Mi", {"storageClassName": "clones", **FILES}, "HostClone"),
-        ("device", "64Mi", {"storageClassName": "csi", **BLOCK}, "SnapshotClone"),
-        ("device", "80Mi", {"storageClassName": "clones", **BLOCK}, "CSIClone"),
-        ("device", "64Mi", {"storageClassName": "hostpath-provisioner", **BLOCK}, "HostClone"),
+        ("files", "16Mi", {"storageClassName": "csi", **FILES}, "SnapshotClone"),
+        ("files", "20Mi", {"storageClassName": "csi", **FILES}, "HostClone"),
+        ("files", "16Mi", {"storageClassName": "csi-wait", **FILES}, "SnapshotClone"),
+        ("files", "16Mi", {"storageClassName": "clones", **FILES}, "CSIClone"),
+        ("files", "20Mi", {"storageClassName": "clones", **FILES}, "CSIClone"),
+        ("files", "16Mi", {"storageClassName": "no-clone", **FILES}, "HostClone"),
+        ("files", "20Mi", {"storageClassName": "clones", **BLOCK}, "HostClone"),
+        ("device", "16Mi", {"storageClassName": "clones", **FILES}, "HostClone"),
+        ("device", "16Mi", {"storageClassName": "csi", **BLOCK}, "SnapshotClone"),
+        ("device", "20Mi", {"storageClassName": "clones", **BLOCK}, "CSIClone"),
+        ("device", "16Mi", {"storageClassName": "hostpath-provisioner", **BLOCK}, "HostClone"),
     ]
     specs = [await home.volume(size=size, **storage) for _, size, storage, _ in wanted]
     done = await asyncio.gather(*(home.clone(source, spec) for (source, *_), spec in zip(wanted, specs, strict=True)))
@@ -40,7 +41,7 @@ async def test_every_way_in_one_namespace(home, golden):
     assert home.sums(*specs) == [(spec.size, golden, 0) for spec in specs]
     found = [await home.volumes.find(GOLDEN, spec.name) for spec in specs]
     assert [it.size for it in found] == [spec.size for spec in specs]
-    assert {(it.done, it.total) for it in done} == {(64 * MIB, 64 * MIB)}
+    assert {(it.done, it.total) for it in done} == {(SIZE, SIZE)}
     assert await home.left() == []
 
 
@@ -53,7 +54,7 @@ async def test_every_way_into_another_namespace(home, golden, namespace):
     specs = [await home.volume(namespace, **storage) for _, storage, _ in wanted]
     done = await asyncio.gather(*(home.clone(source, spec) for (source, *_), spec in zip(wanted, specs, strict=True)))
     assert [it.phase for it in done] == [phase for *_, phase in wanted]
-    assert home.sums(*specs, namespace=namespace) == [(64 * MIB, golden, 0)] * 3
+    assert home.sums(*specs, namespace=namespace) == [(SIZE, golden, 0)] * 3
     assert await home.left() == []
     again = await home.clone("files", specs[0])
     assert (again.phase, again.done) == ("CSIClone", 0)
@@ -72,8 +73,8 @@ async def test_from_a_snapshot(home, golden, namespace):
     home.cluster.apply(*snapshots)
     wanted = [
         ("files", GOLDEN, "", {"storageClassName": "csi", **FILES}, "SnapshotClone"),
-        ("files", GOLDEN, "64Mi", {"storageClassName": "no-clone", **FILES}, "HostClone"),
-        ("device", GOLDEN, "80Mi", {"storageClassName": "clones", **BLOCK}, "SnapshotClone"),
+        ("files", GOLDEN, "16Mi", {"storageClassName": "no-clone", **FILES}, "HostClone"),
+        ("device", GOLDEN, "20Mi", {"storageClassName": "clones", **BLOCK}, "SnapshotClone"),
         ("device", GOLDEN, "", {"storageClassName": "csi", **FILES}, "HostClone"),
     ]
     sources = [CloneSource(namespace=GOLDEN, name=name, kind=SourceKind.SNAPSHOT) for name, *_ in wanted]
@@ -88,10 +89,10 @@ async def test_from_a_snapshot(home, golden, namespace):
         *(cloner.run(source, spec, home.said.append) for source, spec in zip(sources, specs, strict=True))
     )
     assert [it.phase for it in done] == [phase for *_, phase in wanted]
-    assert home.sums(*specs) == [(spec.size or 64 * MIB, golden, 0) for spec in specs]
+    assert home.sums(*specs) == [(spec.size or SIZE, golden, 0) for spec in specs]
     away = await home.volume(namespace, storageClassName="csi", **FILES)
     await cloner.run(sources[0], away, home.said.append)
-    assert home.sums(away, namespace=namespace) == [(64 * MIB, golden, 0)]
+    assert home.sums(away, namespace=namespace) == [(SIZE, golden, 0)]
     assert await home.left() == []
 
 
@@ -118,7 +119,7 @@ async def test_a_worker_that_is_killed_after_any_write(home, golden, namespace, 
     first, writes = await killed_after(0)
     assert len(writes) >= least
     specs = [first, *(spec for spec, _ in await asyncio.gather(*map(killed_after, range(1, len(writes) + 1))))]
-    assert home.sums(*specs, namespace=place) == [(64 * MIB, golden, 0)] * len(specs)
+    assert home.sums(*specs, namespace=place) == [(SIZE, golden, 0)] * len(specs)
     assert await home.left() == []
     mine = {claim["metadata"]["name"] for claim in await home.connection.list(PVCS, place)}
     assert {spec.name for spec in specs} <= mine
@@ -182,23 +183,28 @@ async def test_a_clone_that_is_stopped_in_its_middle(home, golden, namespace, ha
     assert task.cancelled()
     assert bool(await home.left()) is hands_over
     await home.clone("files", spec)
-    assert home.sums(spec, namespace=namespace) == [(64 * MIB, golden, 0)]
+    assert home.sums(spec, namespace=namespace) == [(SIZE, golden, 0)]
 
 
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["here", "elsewhere"])
-async def test_a_class_that_waits_for_the_first_consumer(home, golden, namespace, elsewhere):
-    place = namespace if elsewhere else GOLDEN
-    spec = await home.volume(place, waits=True, storageClassName="csi-wait", **FILES)
-    task = asyncio.create_task(home.clone("files", spec))
+async def test_a_class_that_waits_for_the_first_consumer(home, golden, namespace):
+    async def cloned(place):
+        here = Home(home.cluster, home.connection, home.objects, home.settings)
+        spec = await here.volume(place, waits=True, storageClassName="csi-wait", **FILES)
+        task = asyncio.create_task(here.clone("files", spec))
 
-    async def told():
-        return [it.message for it in home.said if it.waits_for == "WaitForFirstConsumer"]
+        async def told():
+            return [it.message for it in here.said if it.waits_for == "WaitForFirstConsumer"]
 
-    await home.until(told)
-    home.cluster.apply(pod(home.cluster, "consumer", place, "sleep 600", volumes={"/disk": spec.name}))
-    await task
-    home.cluster.kubectl("delete", "pod", "consumer", "-n", place, "--now")
-    assert home.sums(spec, namespace=place) == [(64 * MIB, golden, 0)]
+        await here.until(told)
+        home.cluster.apply(pod(home.cluster, "consumer", place, "sleep 600", volumes={"/disk": spec.name}))
+        await task
+        home.cluster.kubectl("delete", "pod", "consumer", "-n", place, "--now")
+        return spec
+
+    places = (GOLDEN, namespace)
+    specs = await asyncio.gather(*map(cloned, places))
+    for place, spec in zip(places, specs, strict=True):
+        assert home.sums(spec, namespace=place) == [(SIZE, golden, 0)]
     assert await home.left() == []
 
 
@@ -207,15 +213,15 @@ async def test_blank_volumes(home):
     for spec in (files, device):
         await home.cloner().blank(spec)
         await home.cloner().blank(spec)
-    zeros = "3b6a07d0d404fab4e23b6d34bc6696a6a312dd92821332385e5af7c01c421351"
-    assert home.sums(files, device) == [(64 * MIB, zeros, 0)] * 2
-    assert (await home.volumes.find(GOLDEN, files.name)).size == 64 * MIB
+    zeros = hashlib.sha256(bytes(SIZE)).hexdigest()
+    assert home.sums(files, device) == [(SIZE, zeros, 0)] * 2
+    assert (await home.volumes.find(GOLDEN, files.name)).size == SIZE
     assert await home.left() == []
 
 
 async def test_what_cannot_be_cloned(home):
-    spec = await home.volume(size="32Mi")
-    with pytest.raises(VolumeTooSmallError, match=rf"{32 * MIB} bytes .* {64 * MIB} bytes"):
+    spec = await home.volume(size="8Mi")
+    with pytest.raises(VolumeTooSmallError, match=rf"{8 * MIB} bytes .* {SIZE} bytes"):
         await home.clone("files", spec)
     with pytest.raises(CloneWithoutSourceError, match="golden-clones/absent doesn't exist"):
         await home.clone("absent", spec)
@@ -228,7 +234,7 @@ async def test_what_is_said_of_sources(home):
         found = await home.volumes.clonable(CloneSource(namespace=GOLDEN, name=name, kind=kind))
         return found.size, found.reason, found.message
 
-    assert await said("files") == (64 * MIB, "", "")
+    assert await said("files") == (SIZE, "", "")
     assert await said("absent") == (0, "CloneWithoutSource", "The source pvc absent doesn't exist")
     assert await said("snap1", SourceKind.SNAPSHOT) == (
         0,

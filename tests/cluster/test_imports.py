@@ -22,14 +22,14 @@ from dataimportcron.errors import ImageNotFoundError, ImporterDiedError, Invalid
 from dataimportcron.manifests import volume_spec
 from dataimportcron.values import ImageSource
 from tests.cluster.images import write_image
-from tests.cluster.objects import IMPORTER, pod, run_pod
+from tests.cluster.objects import IMPORTER, claim, disks, pod, run_pod
 from tests.cluster.releases import layer_of, program
 
 __all__ = ["program"]
 
 MIB = 1 << 20
-SLOW = 1 << 20
-"""Bytes per second: the disk takes some seconds."""
+SLOW = 1 << 19
+"""Bytes per second: the disk takes some fifteen seconds."""
 
 
 DISK = os.urandom(4 * MIB) + bytes(4 * MIB) + b"the end"
@@ -61,19 +61,20 @@ class Home:
     def importer(self, **settings):
         return ClusterImporter(self.connection, self.objects, self.claims, replace(self.settings, **settings))
 
-    async def volume(self, name="fedora-1", **storage):
+    async def volume(self, name="fedora-1", *, preallocation=False, **storage):
         made = DataVolume.model_validate(
             {
                 "metadata": {"name": name, "namespace": self.namespace},
                 "spec": {
                     "source": {"registry": {"url": self.image.url}},
                     "storage": {"resources": {"requests": {"storage": "64Mi"}}, **storage},
+                    **({"preallocation": True} if preallocation else {}),
                 },
             }
         )
         return volume_spec(await self.objects.create(made))
 
-    async def until(self, look, seconds=60):
+    async def until(self, look, seconds=180):
         async with asyncio.timeout(seconds):
             while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
                 await asyncio.sleep(0.1)
@@ -87,25 +88,37 @@ class Home:
 
     async def started(self, importer, image, digest, spec):
         """An import of which some bytes have been written."""
-        task = asyncio.create_task(importer.run(image, digest, spec, self.said.append))
+        said = []
+        task = asyncio.create_task(importer.run(image, digest, spec, said.append))
 
         async def look():
-            return task.done() or any(it.done for it in self.said)
+            return task.done() or any(it.done for it in said)
 
         await self.until(look)
         return task
 
-    async def importer_pods(self):
-        return await self.connection.list(PODS, self.namespace, label_selector=LABEL_VOLUME)
+    async def importer_pods(self, volume="fedora-1"):
+        claim = await self.claims.find(self.namespace, volume)
+        selector = f"{LABEL_VOLUME}={claim['metadata']['uid']}"
+        return await self.connection.list(PODS, self.namespace, label_selector=selector)
 
     def read(self, script, path="/disk", name="fedora-1"):
         """What a script prints that has the volume."""
         mounting = pod(self.cluster, f"read-{os.urandom(3).hex()}", self.namespace, script, volumes={path: name})
         return run_pod(self.cluster, mounting)
 
+    def disks(self, *names):
+        return disks(self.cluster, self.namespace, names, len(DISK))
+
     def is_whole(self, name="fedora-1"):
-        size = self.read("wc -c < /disk/disk.img; head -c 8388615 /disk/disk.img | sha256sum", name=name)
-        return size.split()[:2] == [str(64 * MIB), hashlib.sha256(DISK).hexdigest()]
+        [disk] = self.disks(name)
+        return is_whole(disk)
+
+
+def is_whole(disk):
+    """Whether it is the image's, in a volume of 64 MiB, for QEMU."""
+    whole = (64 * MIB, hashlib.sha256(DISK).hexdigest(), 0, (IMPORTER, IMPORTER))
+    return (disk.size, disk.digest, disk.more, disk.owner) == whole
 
 
 @pytest.fixture
@@ -115,71 +128,45 @@ async def home(cluster, connection, objects, namespace, program):
     return Home(connection, namespace, objects, cluster, PodSettings(image=program))
 
 
-@pytest.mark.parametrize("storage_class", ["csi", "csi-wait", "hostpath-provisioner"])
-async def test_an_import_into_files(home, release, storage_class):
-    spec = await home.volume(storageClassName=storage_class)
-    done = await home.importer().run(home.image, release, spec, home.said.append)
-    assert done.done == done.total > 4 * MIB
-    assert [it for it in home.said if it.waits_for] == []
-    found = await home.volumes.find(home.namespace, "fedora-1")
-    assert (found.size, found.digest) == (64 * MIB, release)
-    assert home.is_whole()
-    owner = home.read("ls -ln /disk/disk.img | tr -s ' '").split()
-    assert owner[2:4] == [str(IMPORTER), str(IMPORTER)]
-    claim = await home.claims.find(home.namespace, "fedora-1")
+async def test_imports_into_files_and_a_device(home, release):
+    modes = {"volumeMode": "Block", "accessModes": ["ReadWriteOnce"]}
+    places = {name: {"storageClassName": name} for name in ("csi", "csi-wait", "hostpath-provisioner")}
+    places |= {"device": {"storageClassName": "csi", **modes}, "no-holes": {"storageClassName": "csi"}}
+    specs = {name: await home.volume(name, preallocation=name == "no-holes", **place) for name, place in places.items()}
+    importer = home.importer()
+    done = await asyncio.gather(*(importer.run(home.image, release, it, home.said.append) for it in specs.values()))
+    assert all(it.done == it.total > 4 * MIB for it in done)
+    found = dict(zip(specs, home.disks(*specs), strict=True))
+    assert [name for name, disk in found.items() if not is_whole(disk)] == []
+    assert found["csi"].blocks * 512 < 8 * MIB
+    assert found["no-holes"].blocks * 512 >= 64 * MIB
+    volume = await home.volumes.find(home.namespace, "csi")
+    assert (volume.size, volume.digest) == (64 * MIB, release)
+    claim = await home.claims.find(home.namespace, "csi")
     assert claim["metadata"]["labels"]["instancetype.kubevirt.io/default-preference"] == "fedora"
-
-
-async def test_an_import_into_a_device(home, release):
-    spec = await home.volume(storageClassName="csi", volumeMode="Block", accessModes=["ReadWriteOnce"])
-    await home.importer().run(home.image, release, spec, home.said.append)
-    printed = home.read(
-        "head -c 8388615 /dev/disk | sha256sum; wc -c < /dev/disk; tail -c +8388616 /dev/disk | tr -d '\\0' | wc -c",
-        path="/dev/disk",
-    ).split()
-    assert (printed[0], printed[2], printed[3]) == (hashlib.sha256(DISK).hexdigest(), str(64 * MIB), "0")
-    again = await home.importer().run(home.image, release, spec, home.said.append)
+    again = await importer.run(home.image, release, specs["device"], home.said.append)
     assert (again.phase, again.done) == ("Complete", 0)
 
 
-async def test_a_disk_without_holes(home, release):
-    state = await home.objects.create(
-        DataVolume.model_validate(
-            {
-                "metadata": {"name": "fedora-1", "namespace": home.namespace},
-                "spec": {
-                    "source": {"registry": {"url": home.image.url}},
-                    "storage": {"resources": {"requests": {"storage": "64Mi"}}},
-                    "preallocation": True,
-                },
-            }
-        )
-    )
-    await home.importer().run(home.image, release, volume_spec(state), home.said.append)
-    blocks = int(home.read("stat -c %b /disk/disk.img"))
-    assert blocks * 512 >= 64 * MIB
-    assert home.is_whole()
-
-
-@pytest.mark.parametrize("image_volumes", [True, False], ids=["image volume", "own container"])
-async def test_a_node_pulls_the_image(home, release, image_volumes, monkeypatch):
-    importer = home.importer()
-    if not image_volumes:
-
-        async def none():
-            return False
-
-        monkeypatch.setattr(importer, "_image_volumes", none)
+async def test_a_node_pulls_the_image_for_an_image_volume_and_for_a_container_of_its_own(home, release, monkeypatch):
     image = replace(home.image, pull_method="node", cert_config_map="")
-    await importer.run(image, release, await home.volume(), home.said.append)
-    assert (await home.volumes.find(home.namespace, "fedora-1")).digest == release
-    assert home.is_whole()
-    claim = await home.claims.find(home.namespace, "fedora-1")
-    label = claim["metadata"]["labels"].get("instancetype.kubevirt.io/default-preference")
-    assert label == (None if image_volumes else "fedora")
+    importers = {"volume": home.importer(), "container": home.importer()}
+
+    async def none():
+        return False
+
+    monkeypatch.setattr(importers["container"], "_image_volumes", none)
+    specs = [await home.volume(name) for name in importers]
+    runs = zip(importers.values(), specs, strict=True)
+    await asyncio.gather(*(importer.run(image, release, spec, home.said.append) for importer, spec in runs))
+    assert all(map(is_whole, home.disks(*importers)))
+    assert (await home.volumes.find(home.namespace, "volume")).digest == release
+    claims = [await home.claims.find(home.namespace, name) for name in importers]
+    labels = [it["metadata"]["labels"].get("instancetype.kubevirt.io/default-preference") for it in claims]
+    assert labels == [None, "fedora"]
 
 
-async def test_the_digest_that_a_node_pulls(home, release):
+async def digest_of_a_node(home, release):
     node = NodeDigest(home.connection, home.settings)
     assert (await node.resolve(home.image)).digest == release
 
@@ -192,70 +179,69 @@ async def test_the_digest_that_a_node_pulls(home, release):
         await node.resolve(absent)
 
 
-async def test_an_image_of_a_node_that_holds_two_files(home, cluster, tmp_path):
-    write_image(tmp_path / "two.tar", "two:1", layer_of(**{"disk/a": b"a", "disk/b": b"b"}))
-    digest = cluster.push(tmp_path / "two.tar", "two:1")
-    image = replace(home.image, url=f"docker://{cluster.registry}/two:1", pull_method="node")
+async def image_of_two_files(home, digest):
+    image = replace(home.image, url=f"docker://{home.cluster.registry}/two:1", pull_method="node")
     with pytest.raises(InvalidImageError, match="Invalid container image: /disk holds a, b"):
-        await home.importer().run(image, digest, await home.volume(), home.said.append)
+        await home.importer().run(image, digest, await home.volume("two"), home.said.append)
 
 
-async def test_an_image_that_no_node_can_pull(home):
+async def image_that_no_node_can_pull(home):
     image = replace(home.image, pull_method="node")
-    spec = await home.volume()
+    spec = await home.volume("absent")
     task = asyncio.create_task(home.importer().run(image, f"sha256:{'0' * 64}", spec, home.said.append))
     told = await home.told("ImagePullFailed")
     assert told.message.startswith(f"failed to pull image {home.cluster.registry}/fedora@sha256:000")
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    assert await home.importer_pods() == []
+    assert await home.importer_pods("absent") == []
 
 
-async def test_a_cancelled_import_has_stopped_and_can_be_run_again(home, release):
-    spec = await home.volume()
+async def cancelled(home, release, spec):
     task = await home.started(home.importer(rate=SLOW), home.image, release, spec)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
     assert task.cancelled()
-    assert await home.importer_pods() == []
-    assert await home.volumes.find(home.namespace, "fedora-1") is None
-    await home.importer().run(home.image, release, spec, home.said.append)
-    assert home.is_whole()
+    assert await home.importer_pods(spec.name) == []
+    assert await home.volumes.find(home.namespace, spec.name) is None
 
 
-async def test_a_pod_that_is_killed_in_its_middle(home, release):
-    spec = await home.volume()
+async def killed(home, release, spec):
     task = await home.started(home.importer(rate=SLOW), home.image, release, spec)
-    [running] = await home.importer_pods()
-    home.cluster.kubectl("delete", "pod", running["metadata"]["name"], "-n", home.namespace, "--now", "--wait=false")
+    [running] = await home.importer_pods(spec.name)
+    await home.connection.delete(PODS, running["metadata"]["name"], home.namespace)
     with pytest.raises(ImporterDiedError, match="was deleted while it ran"):
         await task
-    await home.importer().run(home.image, release, spec, home.said.append)
-    claim = await home.connection.get(PVCS, "fedora-1", home.namespace)
-    assert attempt_of(claim) == 2
-    assert home.is_whole()
 
 
-async def test_a_worker_that_ends_leaves_the_import_to_the_next(home, release):
-    spec = await home.volume()
-    importer = home.importer(rate=SLOW)
+async def left_to_the_next(home, release, spec):
+    importer = home.importer(rate=2 * SLOW)  # who follows it waits for its end
     importer._filling._hands_over = lambda: True
     task = await home.started(importer, home.image, release, spec)
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-    [running] = await home.importer_pods()
-    await home.importer().run(home.image, release, spec, home.said.append)
-    claim = await home.connection.get(PVCS, "fedora-1", home.namespace)
-    assert attempt_of(claim) == 1
+    [running] = await home.importer_pods(spec.name)
     assert running["metadata"]["name"].startswith("import-")
-    assert home.is_whole()
 
 
-async def test_a_missing_config_map_is_said_and_then_is_there(home, release):
-    image, spec = replace(home.image, cert_config_map="later"), await home.volume()
+async def test_an_import_that_is_interrupted_is_run_again_or_followed(home, release):
+    ways = {"cancelled": cancelled, "killed": killed, "left": left_to_the_next}
+
+    async def attempts(name):
+        spec = await home.volume(name)
+        await ways[name](home, release, spec)
+        await home.importer().run(home.image, release, spec, home.said.append)
+        return attempt_of(await home.connection.get(PVCS, name, home.namespace))
+
+    _, killed_ones, left_ones = await asyncio.gather(*map(attempts, ways))
+    assert (killed_ones, left_ones) == (2, 1)
+    assert all(map(is_whole, home.disks(*ways)))
+
+
+async def config_map_that_comes_late(home, release):
+    image, spec = replace(home.image, cert_config_map="later"), await home.volume("late")
     task = asyncio.create_task(home.importer().run(image, release, spec, home.said.append))
     assert 'configmap "later" not found' in (await home.told("FailedMount")).message
     certs = {"ca.crt": home.cluster.registry_ca.read_text()}
@@ -264,12 +250,12 @@ async def test_a_missing_config_map_is_said_and_then_is_there(home, release):
     )
     async with asyncio.timeout(180):  # the kubelet looks again when it likes
         await task
-    assert home.is_whole()
+    assert home.is_whole("late")
 
 
-async def test_a_volume_that_is_roots_names_the_usual_causes(home, release, cluster):
+async def volume_that_is_roots(home, release):
     name = f"roots-{home.namespace}"
-    cluster.on_node("mkdir", "-p", f"/run/{name}")
+    home.cluster.on_node("mkdir", "-p", f"/run/{name}")
     volume = {
         "apiVersion": "v1",
         "kind": "PersistentVolume",
@@ -282,15 +268,27 @@ async def test_a_volume_that_is_roots_names_the_usual_causes(home, release, clus
             "hostPath": {"path": f"/run/{name}", "type": "Directory"},
         },
     }
-    cluster.apply(volume)
-    spec = await home.volume(storageClassName=name)
+    home.cluster.apply(volume)
+    spec = await home.volume("roots", storageClassName=name)
     with pytest.raises(TargetNotWritableError, match="fsGroup, which NFS and hostPath ignore"):
         await home.importer().run(home.image, release, spec, home.said.append)
-    cluster.kubectl("delete", "pv", name, "--wait=false")
+    home.cluster.kubectl("delete", "pv", name, "--wait=false")
 
 
-async def test_a_volume_in_use(home, release):
-    await home.importer().run(home.image, release, await home.volume(), home.said.append)
+async def test_what_holds_an_import_up_or_lets_it_fail_is_said(home, release, tmp_path):
+    write_image(tmp_path / "two.tar", "two:1", layer_of(**{"disk/a": b"a", "disk/b": b"b"}))
+    two = home.cluster.push(tmp_path / "two.tar", "two:1")
+    await asyncio.gather(
+        digest_of_a_node(home, release),
+        image_of_two_files(home, two),
+        image_that_no_node_can_pull(home),
+        config_map_that_comes_late(home, release),
+        volume_that_is_roots(home, release),
+    )
+
+
+async def test_a_volume_in_use(home):
+    home.cluster.apply(claim("fedora-1", home.namespace, "csi"))
     assert await home.volumes.in_use(home.namespace, "fedora-1") == ""
     home.cluster.apply(pod(home.cluster, "vm", home.namespace, "sleep 600", volumes={"/disk": "fedora-1"}))
     assert await home.volumes.in_use(home.namespace, "fedora-1") == (

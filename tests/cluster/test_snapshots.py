@@ -134,7 +134,7 @@ class Cron:
 
         return await self.until(look)
 
-    async def until(self, look, seconds=60):
+    async def until(self, look, seconds=180):
         async with asyncio.timeout(seconds):
             while not (found := await look()):  # noqa: ASYNC110 -- the API server is asked, it does not tell
                 await asyncio.sleep(0.1)

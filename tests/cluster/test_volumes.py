@@ -107,4 +107,4 @@ async def test_a_data_volume_that_goes_in_mid_import_leaves_nothing(home, releas
     async def nothing():
         return not [it for kind in (JOBS, PODS, PVCS) for it in await home.connection.list(kind, home.namespace)]
 
-    await home.until(nothing, 120)
+    await home.until(nothing)
