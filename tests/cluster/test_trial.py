@@ -13,14 +13,17 @@ from urllib.parse import quote
 import httpx
 import pytest
 
+from dataimportcron.naming import import_name
 from demo.cluster.__main__ import registry_client
 from demo.cluster.installation import NAMESPACE, STANDALONE, Engine, Installation, condition
+from demo.cluster.story import NAMESPACE as BUILDERS
 from demo.cluster.story import SETTINGS
 from demo.host import wait_for
 from demo.push import Image, disk_layer, push
 from demo.registry import client, registry
 from deploy.image.build import CHECKOUT, build, cache
 from tests.cluster.installed import certificates, cron, histories, leave_nothing, seen
+from tests.cluster.objects import claim, pod, run_pod
 from tests.support.forward_proxy import forward_proxy
 from tests.support.stocked import HTPASSWD, ROBOT
 
@@ -49,7 +52,7 @@ def find_temporal(place):
         pods = place.cluster.get("pods", "-l", "app.kubernetes.io/component=temporal", "-n", NAMESPACE)["items"]
         return next((pod["status"]["podIP"] for pod in pods if condition(pod, "Ready")[0] == "True"), "")
 
-    place.temporal = f"{wait_for('a Temporal that is ready', 90, look)}:7233"
+    place.temporal = f"{wait_for('a Temporal that is ready', 240, look)}:7233"
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +110,8 @@ def imported(place, namespace):
         found = seen(place.cluster, namespace)
         return found if "bytesWritten" in found and "--source" in found else ""
 
-    meanwhile = wait_for("an importer that writes", 60, look)
-    place.cluster.wait("condition=Ready", f"{place.mode.crons}/golden", "-n", namespace, seconds=90)
+    meanwhile = wait_for("an importer that writes", 180, look)
+    place.cluster.wait("condition=Ready", f"{place.mode.crons}/golden", "-n", namespace, seconds=240)
     claim = place.points_to(namespace, "golden")
     assert place.digest_of_disk(namespace, claim, len(DISK)) == hashlib.sha256(DISK).hexdigest()
     return meanwhile
@@ -119,6 +122,52 @@ def is_secret(place, namespace, password, meanwhile=""):
     found = (meanwhile + seen(place.cluster, namespace) + place.logs(tail=-1)).encode() + histories(place.temporal)
     for shown in (password, quote(password), base64.b64encode(f"{ROBOT.username}:{password}".encode()).decode()):
         assert shown.encode() not in found
+
+
+def built(cluster, text):
+    """A claim `built` of somebody else's, with a disk that begins so; returns its uid."""
+    made = claim("built", BUILDERS, "csi")
+    cluster.apply(made)
+    script = f"printf '{text}' > /disk/disk.img; truncate -s 32M /disk/disk.img; sync"
+    run_pod(cluster, pod(cluster, "builder", BUILDERS, script, volumes={"/disk": "built"}))
+    cluster.kubectl("delete", "pod", "builder", "-n", BUILDERS, "--now")
+    return cluster.get("pvc", "built", "-n", BUILDERS)["metadata"]["uid"]
+
+
+def may_clone(namespace):
+    """Gives a namespace's crons the right to clone what is in the builders'."""
+    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cdi.kubevirt.io:clone-sourcer"}
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": namespace, "namespace": BUILDERS},
+        "roleRef": role,
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
+    }
+
+
+def test_a_claim_of_another_namespace_that_is_made_anew(trial, namespace):
+    cluster, following = trial.cluster, cron(trial, namespace, "")
+    following["spec"]["template"]["spec"]["source"] = {"pvc": {"namespace": BUILDERS, "name": "built"}}
+    cluster.apply(following)
+    refused = ("False", "NotAuthorized")
+    wait_for("a cron that is refused", 60, lambda: said(trial, namespace, "Progressing") == refused)
+    cluster.apply(may_clone(namespace))
+
+    def polled():
+        return trial.dataimportcron("poll", "golden", "-n", namespace, check=False).stdout
+
+    assert f"PersistentVolumeClaim {BUILDERS}/built was not found" in polled()
+    try:
+        for text in ("first", "second"):
+            uid = built(cluster, text)
+            assert f"uid:{uid}" in polled()
+            made = import_name("golden", f"uid:{uid}")
+            trial.eventually_points_to(namespace, "golden", made, 120)
+            assert trial.digest_of_disk(namespace, made, len(text)) == hashlib.sha256(text.encode()).hexdigest()
+            cluster.kubectl("delete", "pvc", "built", "-n", BUILDERS, "--timeout=120s")
+    finally:
+        cluster.kubectl("delete", "pvc/built", f"rolebinding/{namespace}", "-n", BUILDERS, "--ignore-not-found")
 
 
 def test_a_private_registry_by_cdis_keys(trial, namespace, private):
@@ -137,7 +186,7 @@ def test_a_private_registry_by_dockers_file_that_is_wrong_at_first(trial, namesp
         cron(trial, namespace, f"{private.host}/disk", secretRef="login", certConfigMap="certs"),
     )
     refused = ("False", "Unauthorized")
-    wait_for("a condition that says so", 30, lambda: said(trial, namespace, "UpToDate") == refused)
+    wait_for("a condition that says so", 120, lambda: said(trial, namespace, "UpToDate") == refused)
     is_secret(trial, namespace, "mistaken horse")
     trial.cluster.apply(secret(namespace, as_docker_config(ROBOT.password, private.host)))
     is_secret(trial, namespace, ROBOT.password, imported(trial, namespace))
@@ -175,8 +224,8 @@ def test_a_mirror_and_what_temporal_knows_after_its_pod_has_gone(trial, namespac
     def remembered():
         return trial.dataimportcron("history", *asked, check=False).stdout
 
-    known = wait_for("workers that have found it again", 60, remembered)
+    known = wait_for("workers that have found it again", 180, remembered)
     assert digest.removeprefix("sha256:")[:12] in known
     newer = mirrored(version="2")
     assert newer in trial.dataimportcron("poll", *asked).stdout
-    trial.eventually_points_to(namespace, "golden", f"golden-{newer.removeprefix('sha256:')[:12]}", 90)
+    trial.eventually_points_to(namespace, "golden", f"golden-{newer.removeprefix('sha256:')[:12]}", 240)
