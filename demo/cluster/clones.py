@@ -22,7 +22,7 @@ NAMESPACE, DATA_SOURCE = "golden-images", "fedora"
 _THEIRS: Final = "machines"
 """A namespace of people who have no golden images of their own."""
 _MAY_CLONE: Final = "cdi.kubevirt.io:clone-sourcer"
-_PATIENCE: Final = 120
+_PATIENCE: Final = 240
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class Clones(Telling):
         wanted = _data_volume(_THEIRS, "machine", "hostpath-provisioner", sourceRef=reference)
         cluster.kubectl("create", "-f", "-", document=wanted, user=True)
         self.eventually(
-            "the clone is refused, and says so", 30, lambda: self._running(_THEIRS, "machine")[1] == "NotAuthorized"
+            "the clone is refused, and says so", 90, lambda: self._running(_THEIRS, "machine")[1] == "NotAuthorized"
         )
         self.check("no volume is there", self._phase(_THEIRS, "machine") == "Pending")
         told = cluster.kubectl(
@@ -119,7 +119,7 @@ class Clones(Telling):
         )
         self.eventually(
             "the DataSource is ready",
-            60,
+            120,
             lambda: condition(self._get("datasource", NAMESPACE, "frozen"), "Ready")[0] == "True",
         )
         reference = {"kind": "DataSource", "name": "frozen"}

@@ -28,13 +28,13 @@ def moved_and_moved_back(story: Story) -> None:
 
     tell(place, "migrate", CRON, "-n", NAMESPACE)
     assert not place.cluster.answers("get", THEIRS, CRON, "-n", NAMESPACE)
-    wait_for("UpToDate with CDI's image", 60, lambda: _is_up_to_date(place))
+    wait_for("UpToDate with CDI's image", 180, lambda: _is_up_to_date(place))
     assert (place.points_to(NAMESPACE, SOURCE), place.claims(NAMESPACE)) == (old, [old])
 
     digest = _push(story, "2")
     new = naming.import_name(SOURCE, digest)
     tell(place, "poll", CRON, "-n", NAMESPACE, "--wait")
-    place.eventually_points_to(NAMESPACE, SOURCE, new, 60)
+    place.eventually_points_to(NAMESPACE, SOURCE, new, 180)
 
     tell(place, "migrate", CRON, "-n", NAMESPACE, "--undo")
     assert not place.cluster.answers("get", place.mode.crons, CRON, "-n", NAMESPACE)

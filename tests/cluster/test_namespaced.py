@@ -43,8 +43,8 @@ def test_one_namespace_is_served_with_roles_alone(place, cluster, namespace, tmp
     with registry_client(cluster) as http:
         digest = push(http, "one/disk", "latest", Image(layers=(disk_layer(tmp_path / "disk.img", tmp_path),)))
     cluster.apply(*(cron(place, where, "quay.io/one/disk") for where in (NAMESPACE, namespace)))
-    cluster.wait("condition=Ready", f"{BESIDE.crons}/golden", "-n", NAMESPACE, seconds=90)
-    place.eventually_points_to(NAMESPACE, "golden", f"golden-{digest.removeprefix('sha256:')[:12]}", 20)
+    cluster.wait("condition=Ready", f"{BESIDE.crons}/golden", "-n", NAMESPACE, seconds=240)
+    place.eventually_points_to(NAMESPACE, "golden", f"golden-{digest.removeprefix('sha256:')[:12]}", 120)
     assert "UpToDate" in place.dataimportcron("poll", "golden", "-n", NAMESPACE).stdout
     assert condition(place.cron(namespace, "golden"), "Ready") == ("", "")
 
