@@ -18,6 +18,7 @@ SITE = "one-namespace"
 TOLD = f'namespace = "{NAMESPACE}"\nmode = "beside"\nsite = "{SITE}"\n'
 MAY_NOT_KNOW = {
     Right("storage.k8s.io", "storageclasses", "list"),
+    Right("snapshot.storage.k8s.io", "volumesnapshotclasses", "list"),
     Right("cdi.kubevirt.io", "storageprofiles", "get"),
     Right("cdi.kubevirt.io", "cdiconfigs", "get"),
 }
