@@ -35,6 +35,9 @@ def playing_cdi(cluster: Cluster) -> Iterator[None]:
     finally:
         stop.set()
         player.join()
+        # A Lease that was renewed just now has whoever is installed next take CDI to be there.
+        cluster.delete("lease", CDI_LEASE, _NAMESPACE)
+        cluster.delete("namespace", _NAMESPACE)
 
 
 def _play(cluster: Cluster, stop: threading.Event) -> None:
