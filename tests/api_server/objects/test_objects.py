@@ -54,14 +54,14 @@ class Counted:
 
     def __init__(self, connection, monkeypatch):
         self.writes = []
-        answer = connection._answer
+        answer = connection._json
 
         async def counting(what, method, *arguments, **options):
             if method != "GET":
                 self.writes.append(f"{method} {what}")
             return await answer(what, method, *arguments, **options)
 
-        monkeypatch.setattr(connection, "_answer", counting)
+        monkeypatch.setattr(connection, "_json", counting)
 
     def take(self):
         taken, self.writes = self.writes, []
