@@ -6,6 +6,7 @@ A start of kubectl costs a quarter of a second of CPU, and tests that wait for s
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from dataimportcron.errors import TransientError
 _DISCOVERY: Final = "application/json;v=v2;g=apidiscovery.k8s.io;as=APIGroupDiscoveryList"
 _OPTIONS: Final = {"-n": "namespace", "-l": "labelSelector"}
 _FIELDS: Final = "--field-selector="
+_BUSY_TRIES: Final = 20
+"""A server whose kinds have just been defined says when to ask again, and kubectl does so too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +111,14 @@ class Rest:
         return ""
 
     def _ask(self, method: str, path: str, **request: Any) -> httpx.Response:
-        try:
-            answer = self.http.request(method, path, **request)
-        except httpx.TransportError as error:
-            raise TransientError(f"{method} {path}: {error!r}") from error
+        for _ in range(_BUSY_TRIES):
+            try:
+                answer = self.http.request(method, path, **request)
+            except httpx.TransportError as error:
+                raise TransientError(f"{method} {path}: {error!r}") from error
+            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                break
+            time.sleep(float(answer.headers.get("Retry-After", 1)))
         if answer.is_error:
             raise TransientError(f"{method} {path}: {_words(answer)}")
         return answer

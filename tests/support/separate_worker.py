@@ -15,8 +15,9 @@ from pathlib import Path
 async def main(state: str, address: str, site: str) -> None:
     """Serve."""
     import workflows  # noqa: PLC0415 -- only now does sys.path lack this script's own folder
-    from dataimportcron.host.state.folder import StateFolder  # noqa: PLC0415 -- the same
-    from worker.build import host_home  # noqa: PLC0415 -- the same
+
+    # From where both versions have it.
+    from worker.build import StateFolder, host_home  # noqa: PLC0415 -- the same
     from worker.run import workers  # noqa: PLC0415 -- the same
     from worker.temporal import Endpoint, connect  # noqa: PLC0415 -- the same
 
