@@ -191,9 +191,9 @@ class _Runs:
         return taken
 
     async def _claim(self, name: str, **spec: object) -> Json:
-        """A claim as large as the source's."""
+        """A claim as large as the source's volume, which may be larger than what was asked for."""
         source = await self._connection.get(PVCS, self._source, _NAMESPACE)
-        size = source["spec"]["resources"]["requests"]["storage"]
+        size = source["status"]["capacity"]["storage"]
         block = source["spec"]["volumeMode"] == "Block"
         return claim(name, _NAMESPACE, _CLASS, size=size, block=block, **spec)
 
