@@ -317,41 +317,38 @@ def _digest_of(facts: Facts, name: str) -> str:
 
 
 def _create_ours(facts: Facts, theirs: Json, origin: Json) -> Step:
-    """Our cron, resting until all is moved; a digest that somebody else looks up is taken along."""
-    annotations = {
+    """Our cron, resting until all is moved."""
+    annotations = _own_annotations(theirs) | {
         ANNOTATION_MIGRATED: json.dumps(origin, sort_keys=True),
         naming.ANNOTATION_MOVING: "true",
         naming.ANNOTATION_SUSPEND: "true",
     }
-    digest = annotations_of(theirs).get(naming.ANNOTATION_DESIRED_DIGEST)
-    if digest:
-        annotations[naming.ANNOTATION_DESIRED_DIGEST] = digest
-    body = _identity(facts)
-    body["metadata"] |= {"labels": _labels(theirs), "annotations": _own_annotations(theirs) | annotations}
-    return Step(
-        action=Action.CREATE,
-        resource=OWN_CRONS,
-        namespace=facts.namespace,
-        name=facts.name,
-        why="our cron, which rests until all is moved; it notes what CDI's knows",
-        body=body | {"spec": theirs["spec"]},
-    )
+    why = "our cron, which rests until all is moved; it notes what CDI's knows"
+    return _create(facts, OWN_CRONS, OWN_GROUP, theirs, annotations, why)
 
 
 def _create_theirs(facts: Facts, ours: Json) -> Step:
     annotations = {key: value for key, value in _own_annotations(ours).items() if not key.startswith(f"{OWN_GROUP}/")}
-    digest = annotations_of(ours).get(naming.ANNOTATION_DESIRED_DIGEST)
+    why = "CDI's cron, which finds the import of its digest"
+    return _create(facts, DATA_IMPORT_CRONS, CDI_GROUP, ours, annotations, why)
+
+
+def _create(  # noqa: PLR0913, PLR0917 -- the parts of a cron
+    facts: Facts, resource: ResourceType, group: str, like: Json, annotations: dict[str, str], why: str
+) -> Step:
+    """A cron with the other one's spec and labels; a digest that somebody else looks up is taken along."""
+    digest = annotations_of(like).get(naming.ANNOTATION_DESIRED_DIGEST)
     if digest:
-        annotations[naming.ANNOTATION_DESIRED_DIGEST] = digest
-    body = _identity(facts, CDI_GROUP)
-    body["metadata"] |= {"labels": _labels(ours), "annotations": annotations}
+        annotations = annotations | {naming.ANNOTATION_DESIRED_DIGEST: digest}
+    body = _identity(facts, group)
+    body["metadata"] |= {"labels": _labels(like), "annotations": annotations}
     return Step(
         action=Action.CREATE,
-        resource=DATA_IMPORT_CRONS,
+        resource=resource,
         namespace=facts.namespace,
         name=facts.name,
-        why="CDI's cron, which finds the import of its digest",
-        body=body | {"spec": ours["spec"]},
+        why=why,
+        body=body | {"spec": like["spec"]},
     )
 
 
