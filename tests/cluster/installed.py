@@ -20,9 +20,15 @@ def leave_nothing(place: Installation, *namespaces: str) -> None:
     for namespace in namespaces:
         for kind in (place.mode.crons, "datasources", "datavolumes", "pvc"):
             place.cluster.kubectl("delete", kind, "--all", "-n", namespace, "--ignore-not-found", "--wait=false")
-    crds = [item["metadata"]["name"] for item in place.cluster.get("crd")["items"]]
+    undefine(place.cluster)
+
+
+def undefine(cluster: Cluster) -> None:
+    """Remove the product's definitions, and with them whatever objects of theirs others left."""
+    crds = [item["metadata"]["name"] for item in cluster.get("crd")["items"]]
     ours = [name for name in crds if name.endswith((".cdi.kubevirt.io", ".dataimportcron.io"))]
-    place.cluster.kubectl("delete", "crd", *ours)
+    if ours:
+        cluster.kubectl("delete", "crd", *ours)
 
 
 def cron(place: Installation, namespace: str, url: str, **registry: str) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from demo.cluster.story import BY_ANNOTATION, BY_COMMAND, CRON, DATA_SOURCE, SET
 from demo.cluster.story import NAMESPACE as GOLDEN
 from deploy.image.build import CHECKOUT, build, cache
 from tests.cluster import rights
-from tests.cluster.installed import WORKER, leave_nothing
+from tests.cluster.installed import WORKER, leave_nothing, undefine
 from tests.cluster.moving import moved_and_moved_back
 from tests.cluster.own_temporal import by_api_key, by_certificate
 from tests.cluster.rights import Right
@@ -66,6 +66,7 @@ def installed(request, cluster, tmp_path):
         if mode is BESIDE:
             stack.enter_context(playing_cdi(cluster))
         stack.callback(leave_nothing, place, GOLDEN)
+        undefine(cluster)  # StorageProfiles of tests before would not be made, and a right to it seem needless
         place.install(build(CHECKOUT, cache(), fresh=False), SETTINGS)
         yield Story(place, client, tmp_path), len((cluster.folder / "audit.log").read_text().splitlines())
 
