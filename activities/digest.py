@@ -210,7 +210,8 @@ class DigestActivities:
         """The imports that DataSources point to, where retention has a choice; else they are not even read."""
         if not pruning.has_outdated(cron, imports):
             return frozenset()
-        return pruning.pointed_by(await self._objects.list(DataSource), cron.metadata.namespace, kind)
+        namespace = cron.metadata.namespace
+        return pruning.pointed_by(await self._objects.list(DataSource, namespace), namespace, kind)
 
     async def _create_data_source(self, cron: DataImportCron) -> None:
         try:

@@ -40,7 +40,7 @@ class RetentionActivities:
             return Pruned()
         volumes = await self._objects.list(DataVolume, namespace)
         snapshots = await self._objects.list(VolumeSnapshot, namespace)
-        sources = await self._objects.list(DataSource)
+        sources = await self._objects.list(DataSource, namespace)
         victims: list[DataVolume | VolumeSnapshot] = [
             *plan_prune(cron, volumes, pointed_by(sources, namespace)),
             *plan_prune(cron, snapshots, pointed_by(sources, namespace, SourceKind.SNAPSHOT)),

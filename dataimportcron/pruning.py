@@ -20,18 +20,21 @@ def has_outdated(cron: DataImportCron, imports: Iterable[K]) -> bool:
 
 
 def pointed_by(data_sources: Iterable[DataSource], namespace: str, kind: SourceKind = SourceKind.PVC) -> frozenset[str]:
-    """Names of the volumes or snapshots in a namespace that DataSources point to, whoever's and wherever these are."""
-    pointing = [(item.metadata.namespace, getattr(item.spec.source, kind)) for item in data_sources]
-    return frozenset(
-        target.name for own, target in pointing if target is not None and (target.namespace or own) == namespace
-    )
+    """Names of the volumes or snapshots in a namespace that its DataSources point to, whoever's these are.
+
+    One of another namespace keeps nothing: whoever may make it need not have a right to this one, and could fill its
+    quota with what nobody wants. Who clones by it is looked at by itself.
+    """
+    near = [item for item in data_sources if item.metadata.namespace == namespace]
+    targets = [getattr(item.spec.source, kind) for item in near]
+    return frozenset(it.name for it in targets if it is not None and (it.namespace or namespace) == namespace)
 
 
 def plan_prune(cron: DataImportCron, imports: Iterable[K], pointed: frozenset[str]) -> tuple[K, ...]:
     """The imports that retention removes: the least recently used beyond importsToKeep (G-01 to G-05).
 
-    Volumes and snapshots are each counted by themselves (G-06). Never what a DataSource points to, be it the cron's own
-    or any other.
+    Volumes and snapshots are each counted by themselves (G-06). Never what a DataSource beside it points to, be it the
+    cron's own or any other.
     """
     return tuple(item for item in _outdated(cron, imports) if item.metadata.name not in pointed)
 

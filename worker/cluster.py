@@ -144,7 +144,7 @@ async def dialect_of(connection: Connection, mode: str = "") -> tuple[Dialect, P
     if mode:
         cdi = Presence(why="the settings say so" if mode == BESIDE else "")
     else:
-        cdi = await detect(connection, clock.now())
+        cdi = await detect(connection, clock.now)
     group = OWN_GROUP if cdi else CDI_GROUP
     served = await connection.resources_of(group, VERSION)
     wanted = ("dataimportcrons",) if cdi else ("dataimportcrons", "datasources", "datavolumes")

@@ -35,7 +35,7 @@ def playing_cdi(cluster: Cluster) -> Iterator[None]:
     finally:
         stop.set()
         player.join()
-        # A Lease that was renewed just now has whoever is installed next take CDI to be there.
+        # Whoever is installed next would wait for a minute whether somebody renews it.
         cluster.delete("lease", CDI_LEASE, _NAMESPACE)
         cluster.delete("namespace", _NAMESPACE)
 

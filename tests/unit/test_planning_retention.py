@@ -67,17 +67,25 @@ def test_x04_timestamps_sort_as_times():
     assert whole < part
 
 
-def test_what_any_data_source_points_to_is_never_pruned():
+def test_what_any_data_source_beside_it_points_to_is_never_pruned():
+    a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
+    cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
+    pin = pointed_to(data_source_of(cron), cron, a)
+    beside = pin.model_copy(update={"metadata": pin.metadata.model_copy(update={"name": "pin", "labels": {}})})
+    assert pruning.plan_prune(cron, (a, b), frozenset()) == (a,)
+    assert pruning.plan_prune(cron, (a, b), pruning.pointed_by([beside], NAMESPACE)) == ()
+    own = pin.spec.source.pvc.model_copy(update={"namespace": None})
+    bare = beside.model_copy(update={"spec": pin.spec.model_copy(update={"source": DataSourceSource(pvc=own)})})
+    assert pruning.pointed_by([bare], NAMESPACE) == {a.metadata.name}
+
+
+def test_a_data_source_of_another_namespace_keeps_nothing():
     a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
     cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
     pin = pointed_to(data_source_of(cron), cron, a)
     elsewhere = pin.model_copy(update={"metadata": pin.metadata.model_copy(update={"namespace": "vms", "labels": {}})})
-    assert pruning.plan_prune(cron, (a, b), frozenset()) == (a,)
-    assert pruning.plan_prune(cron, (a, b), pruning.pointed_by([elsewhere], NAMESPACE)) == ()
-    own = pin.spec.source.pvc.model_copy(update={"namespace": None})
-    bare = elsewhere.model_copy(update={"spec": pin.spec.model_copy(update={"source": DataSourceSource(pvc=own)})})
-    assert pruning.pointed_by([bare], NAMESPACE) == frozenset()
-    assert pruning.pointed_by([bare], "vms") == {a.metadata.name}
+    assert pruning.plan_prune(cron, (a, b), pruning.pointed_by([elsewhere], NAMESPACE)) == (a,)
+    assert pruning.pointed_by([elsewhere], "vms") == frozenset()
 
 
 def test_what_others_point_to_does_not_take_the_place_of_what_is_kept():

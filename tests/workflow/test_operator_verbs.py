@@ -53,7 +53,12 @@ async def test_terminate_the_cron(bound, home):
 async def test_cancel_the_cron(bound, home):
     async with in_mid_import(bound, home) as (cron, _, name):
         await cron.handle.cancel()
-        await eventually(lambda: home.importer.running == 0, 40)
+
+        async def closed():
+            return (await cron.handle.describe()).status is WorkflowExecutionStatus.CANCELED
+
+        await eventually(closed, 40)  # who is told before that takes the news along, until the next resync
+        assert home.importer.running == 0
         home.importer.gate.set()
         home.apply(importsToKeep=3)
         await eventually(lambda: home.points_to() == name, 40)

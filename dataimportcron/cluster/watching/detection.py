@@ -41,19 +41,29 @@ class Presence:
         return bool(self.why)
 
 
-async def detect(connection: Connection, now: datetime) -> Presence:
-    """Look once whether CDI is here.
+async def detect(connection: Connection, now: Callable[[], datetime]) -> Presence:
+    """Find out whether CDI is here.
+
+    That takes some seconds where only a Lease speaks for it, and a minute where its holder has just ended: nobody who
+    is uninstalled gives a Lease back, so it counts once it is renewed while we look.
 
     Args:
         connection: the API server.
         now: a clock; it is compared with the renewal of CDI's Lease, so the two may differ by seconds, not minutes.
     """
-    try:
-        found = await connection.list(CDIS)
-    except NotServedError:
-        found = []
-    leases = await connection.list(LEASES, field_selector=f"metadata.name={CDI_LEASE}")
-    return _presence(found, [lease for lease in leases if _is_fresh(lease, now)])
+    before: list[Json] = []
+    while True:
+        try:
+            found = await connection.list(CDIS)
+        except NotServedError:
+            found = []
+        leases = await connection.list(LEASES, field_selector=f"metadata.name={CDI_LEASE}")
+        fresh = [lease for lease in leases if _is_fresh(lease, now())]
+        renewed = [lease for lease in fresh if before and lease not in before]
+        if found or renewed or not fresh:
+            return _presence(found, renewed)
+        before = fresh
+        await asyncio.sleep(_LOOK)
 
 
 def is_of_cdi(crd: Json) -> bool:

@@ -1,5 +1,6 @@
 """API server, nodes, CDI, definitions, webhooks: each finding provoked, and gone when its cure was followed."""
 
+import asyncio
 import json
 import socket
 from dataclasses import replace
@@ -12,6 +13,7 @@ from dataimportcron.cluster.clones import requester
 from dataimportcron.cluster.watching.detection import CDI_LEASE
 from tests.api_server.doctor.conftest import DEPLOY, GOLDEN, WORKER, all_findings, define, healed, lease, now, of, only
 from tests.api_server.objects.definitions import definition
+from tests.support.running import running
 from worker.doctor.cluster import api_server
 from worker.doctor.cluster.checks import check
 from worker.doctor.finding import Level
@@ -87,9 +89,16 @@ async def test_cdi_without_its_object_is_known_by_its_lease(plane):
     assert (await only("mode")).found.startswith("without CDI")
     lease(plane, CDI_LEASE, GOLDEN, now())
     try:
-        assert f"{GOLDEN}/{CDI_LEASE}" in (await only("mode")).found
+        async with running(_renewing(plane)):
+            assert f"{GOLDEN}/{CDI_LEASE}" in (await only("mode")).found
     finally:
         plane.kubectl("delete", "lease", CDI_LEASE, "-n", GOLDEN)
+
+
+async def _renewing(plane):
+    while True:
+        await asyncio.sleep(1)
+        await asyncio.to_thread(lease, plane, CDI_LEASE, GOLDEN, now())
 
 
 async def test_kubevirt_waits_for_definitions_of_settings(plane):

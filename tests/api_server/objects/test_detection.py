@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -26,12 +27,19 @@ def lease(renewed):
     return {"metadata": {"name": CDI_LEASE, "namespace": "one"}, "spec": spec}
 
 
+async def renewing(cdi):
+    """Renew it as its holder does, every two seconds."""
+    while True:
+        await asyncio.sleep(2)
+        await cdi.patch(LEASES, CDI_LEASE, "one", {"spec": {"renewTime": moment(now())}})
+
+
 def moment(when):
     return f"{when:%Y-%m-%dT%H:%M:%S.%fZ}"
 
 
 async def test_no_cdi_where_there_is_none(connection):
-    assert not await detect(connection, now())
+    assert not await detect(connection, now)
     assert not any(is_of_cdi(it) for it in await connection.list(CRDS))
 
 
@@ -42,15 +50,22 @@ async def test_the_crds_of_cdis_operator_are_told_from_ours(cdi):
 
 
 async def test_cdi_is_known_by_its_object(cdi):
-    assert not await detect(cdi, now())
+    assert not await detect(cdi, now)
     await cdi.create(CDIS, {"metadata": {"name": "cdi"}, "spec": {}})
-    assert "CDI cdi" in (await detect(cdi, now())).why
+    assert "CDI cdi" in (await detect(cdi, now)).why
 
 
 async def test_cdi_is_known_by_a_lease_that_is_renewed(cdi):
     await cdi.create(LEASES, lease(now()))
-    assert f"one/{CDI_LEASE}" in (await detect(cdi, now())).why
-    assert not await detect(cdi, now() + timedelta(seconds=61))
+    async with running(renewing(cdi)):
+        assert f"one/{CDI_LEASE}" in (await detect(cdi, now)).why
+
+
+async def test_a_lease_that_was_renewed_just_now_and_never_again_is_of_a_cdi_that_has_left(cdi):
+    await cdi.create(LEASES, lease(now()))
+    moments = (now() + timedelta(seconds=later) for later in (0, 61))
+    assert not await detect(cdi, lambda: next(moments))
+    assert next(moments, None) is None, "it was looked at twice"
 
 
 async def test_cdi_is_noticed_when_it_comes_and_when_it_goes(cdi):

@@ -13,6 +13,7 @@ from dataimportcron.cluster.documents.dialect import Dialect
 from dataimportcron.cluster.registries.settings import ClusterSettings
 from dataimportcron.cluster.watching.detection import detect
 from dataimportcron.errors import DataImportCronError, ForbiddenError, KubeconfigError, MissingDependencyError
+from dataimportcron.host import clock
 from worker import logs
 from worker.cluster import BESIDE, IN_CLUSTER, cluster_uid, dialect_of, require_settings, site_of
 from worker.doctor import engine, machine
@@ -87,15 +88,8 @@ class _Survey:
     async def _mode(self, settings: ClusterSettings) -> tuple[Dialect | None, Finding]:
         """How our objects are spelt here, None where that is not known."""
         try:
-            cdi = await detect(self._connection, self._now)
-        except DataImportCronError as error:
-            if not settings.mode:
-                return None, _unseen("mode", error)
-        else:
-            if settings.mode and bool(cdi) is not (settings.mode == BESIDE):
-                found = f"the settings say {settings.mode}, and CDI is {f'here: {cdi.why}' if cdi else 'not here'}"
+            if settings.mode and (found := await self._contradicts(settings.mode)):
                 return None, bad("mode", found, "take `mode` out of the settings, or set it to what is so")
-        try:
             dialect, cdi = await dialect_of(self._connection, settings.mode)
             if not dialect.beside:
                 await require_settings(self._connection)
@@ -106,6 +100,16 @@ class _Survey:
         if cdi:
             return dialect, good("mode", f"beside CDI, for {cdi.why}; crons are of dataimportcron.io")
         return dialect, good("mode", "without CDI; crons, DataSources and DataVolumes of cdi.kubevirt.io are ours")
+
+    async def _contradicts(self, mode: str) -> str:
+        """How the cluster is not as the settings say; "" where it is, or where we may not see that."""
+        try:
+            cdi = await detect(self._connection, clock.now)
+        except DataImportCronError:
+            return ""
+        if bool(cdi) is (mode == BESIDE):
+            return ""
+        return f"the settings say {mode}, and CDI is {f'here: {cdi.why}' if cdi else 'not here'}"
 
     async def _of_the_mode(self, dialect: Dialect, settings: ClusterSettings) -> list[Finding]:
         asked = rights.check(self._connection, settings, home=self._namespace, beside=dialect.beside)
