@@ -174,15 +174,24 @@ class Side:
         self.process = WorkerProcess(*self.arguments)
         return begin
 
+    async def signal_all(self, client: Client) -> None:
+        """Force a poll of each."""
+        for part in range(0, len(self.ids), _AT_A_TIME):
+            handles = map(client.get_workflow_handle, self.ids[part : part + _AT_A_TIME])
+            await asyncio.gather(*(handle.signal("poll") for handle in handles))
+
+    async def so_far(self, client: Client) -> tuple[int, int]:
+        """Events of all executions' histories, and polls that its worker has made."""
+        described = await asyncio.gather(*(client.get_workflow_handle(name).describe() for name in self.ids))
+        return sum(one.history_length for one in described), self.process.usage().polls
+
     async def poll_all(self, client: Client) -> float:
         """Force a poll of each after a restart, and let it rest; returns the moment when all have polled.
 
         All are in the cache then, and what the restart itself took is given back.
         """
         self.process.usage()
-        for part in range(0, len(self.ids), _AT_A_TIME):
-            handles = map(client.get_workflow_handle, self.ids[part : part + _AT_A_TIME])
-            await asyncio.gather(*(handle.signal("poll") for handle in handles))
+        await self.signal_all(client)
         end = await asyncio.to_thread(self.process.wait_for_all, len(self.ids), 300)
         await asyncio.sleep(_REST)
         return end
@@ -201,6 +210,16 @@ class Pair:
     def sides(self) -> dict[str, Side]:
         """Both by name."""
         return {"ours": self.ours, "bare": self.bare}
+
+    async def level(self) -> None:
+        """Poll the bare executions until their histories are as long as the crons'.
+
+        The SDK's core keeps half a kibibyte of each event of a run in memory.
+        """
+        wanted, _ = await self.ours.so_far(self.client)
+        while (reached := await self.bare.so_far(self.client))[0] < wanted:
+            await self.bare.signal_all(self.client)
+            await asyncio.to_thread(self.bare.process.wait_for_polls, reached[1] + len(self.bare.ids), _PATIENCE)
 
 
 @asynccontextmanager

@@ -97,6 +97,7 @@ async def _restart(both: Pair, work: Path) -> None:
     Then once more ours, which is asked in each of the three ways before it serves: what is sent to a worker that the
     server does not know to be dead is sent again after ten seconds, its sticky queue's time-out.
     """
+    await both.level()
     seconds, memory = {}, {}
     for name, side in both.sides.items():
         begin = side.restart()

@@ -2,7 +2,8 @@
 
 What both are, and what ours includes, says `engine`. They tick in turns, and the medians of several ticks are compared.
 The first tick of each is left out: some crons still look at what their first import has changed.
-Memory is that of a new worker which has all its executions in its cache, less that of one which has none.
+Memory is that of a new worker which has all its executions in its cache, less that of one which has none. Both have
+histories of one length, for what an event of a run takes: the first run of a cron has forty more, of its first import.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ async def _measure(work: Path) -> None:
         cpu: dict[str, list[float]] = {name: [] for name in both.sides}
         for side in both.sides.values():
             await asyncio.to_thread(side.tick)
-        begun = {name: await _so_far(both.client, side) for name, side in both.sides.items()}
+        begun = {name: await side.so_far(both.client) for name, side in both.sides.items()}
         for _ in range(_TICKS):
             for name, side in both.sides.items():
                 cpu[name].append((await asyncio.to_thread(side.tick))[1])
-        ended = {name: await _so_far(both.client, side) for name, side in both.sides.items()}
+        ended = {name: await side.so_far(both.client) for name, side in both.sides.items()}
+        await both.level()
         memory = {name: await memory_each(both.client, side) for name, side in both.sides.items()}
     events = {name: (ended[name][0] - begun[name][0]) / (ended[name][1] - begun[name][1]) for name in cpu}
     print(f"{'':<8}{'events a poll':>14}{'CPU ms a poll':>15}{'KiB RSS each':>14}")
@@ -58,12 +60,6 @@ async def memory_each(client: Client, side: Side) -> float:
     side.restart()
     await side.poll_all(client)
     return (side.process.usage().memory - side.empty) / len(side.ids)
-
-
-async def _so_far(client: Client, side: Side) -> tuple[int, int]:
-    """Events of all executions' histories, and polls that all have made."""
-    described = await asyncio.gather(*(client.get_workflow_handle(name).describe() for name in side.ids))
-    return sum(one.history_length for one in described), side.process.usage().polls
 
 
 if __name__ == "__main__":

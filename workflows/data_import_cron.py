@@ -339,9 +339,13 @@ class DataImportCronWorkflow:
         return True
 
     def _may_continue_as_new(self) -> bool:
+        return self._has_run_long() and workflow.all_handlers_finished() and not self._urgent()
+
+    def _has_run_long(self) -> bool:
         info = workflow.info()
-        old = workflow.now() - info.start_time > options.LONGEST_RUN
-        return (old or info.is_continue_as_new_suggested()) and workflow.all_handlers_finished() and not self._urgent()
+        if info.is_continue_as_new_suggested() or workflow.now() - info.start_time > options.LONGEST_RUN:
+            return True
+        return info.get_current_history_length() >= options.LONGEST_HISTORY and workflow.patched("longest-history")
 
     def _continue_as_new(self, cron: ObjectRef, state: CronState | None) -> None:
         if state is not None:

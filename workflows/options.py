@@ -66,6 +66,9 @@ LONGEST_TIMER = timedelta(hours=24)
 SHORTEST_TIMER = timedelta(seconds=1)
 LONGEST_RUN = timedelta(days=7)
 """Age at which a run continues as new even if the server does not suggest it."""
+LONGEST_HISTORY = 1000
+"""Events after which it does so, too: a worker keeps half a kibibyte in memory for each event of a run, and replays all
+of them when it starts. A poll is eleven: that is four days of an hourly cron."""
 UNKNOWN_TICK_DELAY = timedelta(minutes=5)
 """Until the next look when one ended without a decision."""
 LAST_POLICY_PATIENCE = timedelta(seconds=10)

@@ -12,6 +12,7 @@ from temporalio.worker import Replayer
 from tests.replay import record
 from tests.replay.fingerprint import FINGERPRINT, fingerprint
 from worker.run import WORKFLOWS, workflow_runner
+from workflows import options
 
 ALLOWED = {"workflow.now"}
 """The workflow's own clock."""
@@ -24,6 +25,14 @@ def test_there_are_recordings():
 
 @pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.name)
 async def test_a_recorded_history_replays(path):
+    replayer = Replayer(workflows=list(WORKFLOWS), workflow_runner=workflow_runner())
+    await replayer.replay_workflow(WorkflowHistory.from_json(path.name, path.read_text()))
+
+
+async def test_a_history_that_has_outgrown_its_bound_replays(monkeypatch):
+    """It was recorded before there was one."""
+    path = record.HISTORIES / "0.1.0.cron.json"
+    monkeypatch.setattr(options, "LONGEST_HISTORY", 10)
     replayer = Replayer(workflows=list(WORKFLOWS), workflow_runner=workflow_runner())
     await replayer.replay_workflow(WorkflowHistory.from_json(path.name, path.read_text()))
 

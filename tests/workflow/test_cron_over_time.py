@@ -6,6 +6,7 @@ from dataimportcron.messages import Outcome
 from dataimportcron.naming import import_name
 from tests.support.home import DATA_SOURCE, NAME, NAMESPACE
 from tests.support.temporal import eventually
+from workflows import options
 from workflows.data_import_cron import DataImportCronWorkflow
 
 
@@ -50,6 +51,22 @@ async def test_quiet_months_cost_one_activity_a_poll_and_continue_as_new(skippin
         assert runs.run_id != first.first_execution_run_id
         assert len((await cron.state()).history) == 1
         assert runs.history_length < 13 * 9
+
+
+async def test_a_long_history_is_continued_before_a_week_is_over(skipping, home, running, monkeypatch):
+    monkeypatch.setattr(options, "LONGEST_HISTORY", 100)
+    home.release(b"the same")
+    async with running(skipping.client, home) as cron:
+        first = await cron.start(home.apply(schedule="0 * * * *"))
+        await eventually(lambda: home.condition("UpToDate")[0] == "True")
+        before = home.source.lookups
+        await skipping.sleep(timedelta(days=1))
+        await eventually(lambda: home.source.lookups >= before + 23)
+        described = await cron.handle.describe()
+        assert described.run_id != first.first_execution_run_id
+        assert described.history_length < 100 + 13
+        [record] = (await cron.state()).history
+        assert record.outcome is Outcome.SUCCEEDED
 
 
 async def test_every_polls_although_changes_keep_coming(skipping, home, running):
