@@ -25,9 +25,10 @@ from dataimportcron.cluster.clones.handover import Handover
 from dataimportcron.cluster.clones.plans import ClonePlan, is_plain, noted_way, on_the_node_of
 from dataimportcron.cluster.clones.temporaries import Temporaries
 from dataimportcron.cluster.documents.records import is_bound, is_made, record_after, record_of
+from dataimportcron.cluster.jobs.attempt_job import Attempt
 from dataimportcron.cluster.jobs.filling import Filling, attempt_for
 from dataimportcron.cluster.jobs.holdups import HoldUp, hold_up
-from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.jobs.waiting import Waiting, events_about
 from dataimportcron.cluster.registries.cdi_config import effective, preallocates
 from dataimportcron.errors import (

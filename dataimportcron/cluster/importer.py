@@ -11,10 +11,11 @@ from dataimportcron.cluster.claims.claims import Claims, require_own
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import NODES, Json
 from dataimportcron.cluster.documents.records import is_made, labels_from, record_after
+from dataimportcron.cluster.jobs.attempt_job import Attempt
 from dataimportcron.cluster.jobs.filling import Filling, attempt_for
 from dataimportcron.cluster.jobs.image_streams import ImageStreams
 from dataimportcron.cluster.jobs.node_pull import has_image_volumes
-from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.jobs.waiting import Waiting
 from dataimportcron.cluster.registries.cdi_config import effective, preallocates
 from dataimportcron.errors import ConflictError, ForbiddenError, InvalidObjectError

@@ -18,9 +18,9 @@ from dataimportcron.cluster.client.kubeconfig import connected
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, EVENTS, JOBS, NAMESPACES, PODS, PVCS
 from dataimportcron.cluster.documents.dialect import standalone
 from dataimportcron.cluster.documents.records import ATTEMPT, COMPLETE, attempt_of, record_of
+from dataimportcron.cluster.jobs.attempt_job import LABEL_VOLUME, Attempt
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.jobs.filling import Filling
-from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, Attempt
 from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import (

@@ -15,8 +15,9 @@ from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, PODS, PVCS
 from dataimportcron.cluster.documents.records import attempt_of
 from dataimportcron.cluster.importer import ClusterImporter
+from dataimportcron.cluster.jobs.attempt_job import LABEL_VOLUME
 from dataimportcron.cluster.jobs.node_pull import NodeDigest
-from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, PodSettings
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.volumes import ClusterVolumes
 from dataimportcron.errors import ImageNotFoundError, ImporterDiedError, InvalidImageError, TargetNotWritableError
 from dataimportcron.manifests import volume_spec
@@ -163,7 +164,7 @@ async def test_a_node_pulls_the_image_for_an_image_volume_and_for_a_container_of
     assert (await home.volumes.find(home.namespace, "volume")).digest == release
     claims = [await home.claims.find(home.namespace, name) for name in importers]
     labels = [it["metadata"]["labels"].get("instancetype.kubevirt.io/default-preference") for it in claims]
-    assert labels == [None, "fedora"]
+    assert labels == ["fedora", "fedora"]
 
 
 async def digest_of_a_node(home, release):

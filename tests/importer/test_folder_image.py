@@ -88,3 +88,9 @@ def test_the_root_of_a_process_brings_its_environment(tmp_path):
         process.kill()
         process.wait()
     assert _environment(link) == {}
+
+
+def test_a_mounted_image_has_its_environment_beside_it(root):
+    assert _environment(root) == {}
+    root.with_name("environ").write_bytes(b"A_KUBEVIRT_IO_B=fedora\0EMPTY=\0")
+    assert reader(root).load().env == {"A_KUBEVIRT_IO_B": "fedora", "EMPTY": ""}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from dataimportcron.cluster.jobs.attempt_job import Attempt, files_of, import_job
 from dataimportcron.cluster.jobs.node_pull import digest_of, has_image_volumes, lookup_job
-from dataimportcron.cluster.jobs.pods import Attempt, PodSettings, files_of, import_job
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.registries.cdi_config import CdiConfig, effective, preallocates, read_cdi_config
 from dataimportcron.errors import InvalidImageError
 from dataimportcron.values import ImageSource
@@ -173,7 +175,11 @@ def test_a_node_pulls_into_an_image_volume():
     [image] = [volume["image"] for volume in pod["volumes"] if "image" in volume]
     assert image == {"reference": f"quay.io/fedora@{DIGEST}", "pullPolicy": "IfNotPresent"}
     assert option(main, "--source") in [mount["mountPath"] for mount in main["volumeMounts"]]
-    assert "initContainers" not in pod
+    tools, asked = pod["initContainers"]
+    assert (tools["image"], asked["image"]) == (SETTINGS.image, f"quay.io/fedora@{DIGEST}")
+    assert asked["command"][-1].endswith(f">{Path(option(main, '--source')).with_name('environ')}")
+    assert {"restartPolicy", "startupProbe"}.isdisjoint(asked)
+    assert "shareProcessNamespace" not in pod
     assert pod["nodeSelector"] == {"kubernetes.io/arch": "arm64"}
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert {"--secret-dir", "--platform"}.isdisjoint(main["args"])

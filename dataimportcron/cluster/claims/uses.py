@@ -10,8 +10,8 @@ from typing import Final
 
 from dataimportcron.cluster.client.resources import PVCS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.documents.records import is_bound
+from dataimportcron.cluster.jobs.attempt_job import LABEL_VOLUME
 from dataimportcron.cluster.jobs.holdups import claims_of
-from dataimportcron.cluster.jobs.pods import LABEL_VOLUME
 from dataimportcron.values import CloneSource, SourceKind
 
 _ENDED: Final = frozenset({"Succeeded", "Failed"})

@@ -19,8 +19,8 @@ from dataimportcron.cluster.client.resources import DATA_VOLUMES, JOBS, PVCS, VO
 from dataimportcron.cluster.client.verbs import remove
 from dataimportcron.cluster.clones.plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.documents.records import LABEL_CLONE, annotations_of, record_of
+from dataimportcron.cluster.jobs.attempt_job import LABEL_VOLUME
 from dataimportcron.cluster.jobs.attempts import Attempts
-from dataimportcron.cluster.jobs.pods import LABEL_VOLUME
 from dataimportcron.cluster.watching.reflector import Change
 from dataimportcron.errors import DataImportCronError, NotServedError, ObjectNotFoundError
 from dataimportcron.values import CloneSource

@@ -16,8 +16,9 @@ from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, JOBS, PODS, PVCS, Json, ResourceType
 from dataimportcron.cluster.client.verbs import patch_as_read, remove
 from dataimportcron.cluster.documents.records import ATTEMPT, attempt_of
+from dataimportcron.cluster.jobs.attempt_job import LABEL_VOLUME, Attempt, files_of, import_job
 from dataimportcron.cluster.jobs.holdups import HoldUp
-from dataimportcron.cluster.jobs.pods import LABEL_VOLUME, Attempt, PodSettings, files_of, import_job
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.errors import AlreadyExistsError, ConflictError, ObjectNotFoundError, QuotaExceededError
 
 _LOOK = 0.2

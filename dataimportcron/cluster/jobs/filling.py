@@ -16,9 +16,10 @@ from dataimportcron.cluster.classes.storage import is_block
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import PVCS, Json
 from dataimportcron.cluster.documents.records import COMPLETE, Record
+from dataimportcron.cluster.jobs.attempt_job import Attempt
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.jobs.following import Following
-from dataimportcron.cluster.jobs.pods import Attempt, PodSettings
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.cluster.jobs.waiting import Waiting
 from dataimportcron.errors import ConflictError, DataImportCronError, ImporterDiedError, ObjectNotFoundError, error_of
 from dataimportcron.importer.report import Result

@@ -11,9 +11,9 @@ from typing import Final
 
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import JOBS, PODS, PVCS, Json
+from dataimportcron.cluster.jobs.attempt_job import CONTAINER
 from dataimportcron.cluster.jobs.attempts import failure_of
 from dataimportcron.cluster.jobs.holdups import claims_of, hold_up, is_pulling
-from dataimportcron.cluster.jobs.pods import CONTAINER
 from dataimportcron.cluster.jobs.waiting import Waiting, events_about
 from dataimportcron.errors import (
     ApiUnavailableError,

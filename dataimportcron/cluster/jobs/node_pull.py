@@ -18,6 +18,7 @@ from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import JOBS, PODS, Json
 from dataimportcron.cluster.jobs.holdups import hold_up
 from dataimportcron.cluster.jobs.pods import (
+    BUSYBOX,
     IMAGE_CONTAINER,
     PodSettings,
     busybox_container,
@@ -165,7 +166,7 @@ def lookup_job(image: ImageSource, settings: PodSettings) -> Json:
                 IMAGE_CONTAINER,
                 reference,
                 imagePullPolicy="Always",
-                command=["/shared/busybox", "true"],
+                command=[BUSYBOX, "true"],
                 volumeMounts=[shared_mount()],
             )
         ],

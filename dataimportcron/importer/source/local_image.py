@@ -141,7 +141,7 @@ class FolderImage(FileImage):
         super().__init__(_only_disk(root), digest)
 
     def load(self) -> Image:
-        """See `ImageReader`. The environment is that of the process whose root the folder is, if it is one's."""
+        """See `ImageReader`. The environment is that of the process whose root this is, or stands beside it."""
         return replace(super().load(), env=_environment(self._root))
 
 
@@ -167,8 +167,9 @@ def _only_disk(root: Path) -> Path:
 
 
 def _environment(root: Path) -> dict[str, str]:
+    """As /proc/<pid>/environ has it; {} where nobody says it."""
     try:
-        text = (root.readlink().parent / "environ").read_bytes() if root.is_symlink() else b""
+        text = (root.readlink() if root.is_symlink() else root).with_name("environ").read_bytes()
     except OSError:
         return {}
     pairs = (pair.decode("utf-8", "replace").partition("=") for pair in text.split(b"\0"))

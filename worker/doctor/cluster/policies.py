@@ -8,7 +8,8 @@ from typing import Final
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import JOBS, PODS, Json, ResourceType
-from dataimportcron.cluster.jobs.pods import Attempt, PodSettings, import_job
+from dataimportcron.cluster.jobs.attempt_job import Attempt, import_job
+from dataimportcron.cluster.jobs.pods import PodSettings
 from dataimportcron.errors import DataImportCronError, ForbiddenError, PermanentError, QuotaExceededError
 from dataimportcron.polling import source_of
 from worker.doctor.finding import Finding, bad, failed, good, note
