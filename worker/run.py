@@ -56,10 +56,10 @@ _HEARTBEAT_THROTTLE = timedelta(seconds=5)
 _STEPS_AT_A_TIME = 2000
 """Steps wait for registries, not for the processor: a slow registry's must leave room for all others."""
 
-WORKFLOW_TASKS = 5
-"""Workflow tasks at a time, as many as the SDK has pollers. One that is taken must be answered within ten seconds, or
-it is made again, its history replayed from the start. After a restart all crons replay theirs, by one processor; the
-others wait at the server, for as long as it takes."""
+WORKFLOW_TASKS = 20
+"""Workflow tasks at a time. One that is taken must be answered within ten seconds, or it is made again, its history
+replayed from the start. After a restart all crons replay theirs, by one processor: of a hundred at a time, most were
+late on a busy machine, and with five the processor waits for the server."""
 
 
 def workflow_runner() -> ContextFreeRunner:
