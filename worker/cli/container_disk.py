@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
                 told = parse_line(line)
                 if isinstance(told, Progress):
                     fraction = told.bytes_read / told.bytes_total if told.bytes_total else None
-                    display.show(told.phase, told.phase, fraction, told.bytes_total)
+                    display.show(told.phase, "", fraction, told.bytes_total)
                 elif isinstance(told, Result):
                     result = told
         except KeyboardInterrupt:

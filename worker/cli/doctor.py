@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
 
@@ -33,15 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 if something is wrong."""
     findings = asyncio.run(_all(arguments))
-    wrong = sum(finding.wrong for finding in findings)
     if arguments.output == "json":
-        print(json.dumps([asdict(finding) for finding in findings], indent=4))
-        return 1 if wrong else 0
-    width = text.width_of()
-    for finding in findings:
-        print(_line(finding, width))
-    print(f"\n{_summary(findings)}")
-    return 1 if wrong else 0
+        print(text.serialized([asdict(finding) for finding in findings], arguments.output), end="")
+    else:
+        width = text.width_of()
+        for finding in findings:
+            print(_line(finding, width))
+        print(f"\n{_summary(findings)}")
+    return int(any(finding.wrong for finding in findings))
 
 
 def _summary(findings: Sequence[Finding]) -> str:

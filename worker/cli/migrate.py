@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Final
 
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, MissingDependencyError
 from worker.cli.common import context_option
-from worker.cli.text import say
+from worker.cli.text import report, say
 
 if TYPE_CHECKING:
     from dataimportcron.cluster.migration.mover import Mover, Plan
@@ -84,10 +83,7 @@ async def _move(mover: Mover, plan: Plan, namespace: str, name: str, *, dry_run:
                 count += 1
                 say(f"  {_told(step, done=True)}")
     except DataImportCronError as error:
-        say(f"error: {error.message}", sys.stderr)
-        if error.hint:
-            say(f"hint: {error.hint}", sys.stderr)
-        return 2 if error.permanent else 1
+        return report(error)
     if not count:
         say("  nothing is left to be done")
     return 0
