@@ -62,7 +62,7 @@ def test_each_help_has_examples(command, capsys):
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "import"])
 def test_each_example_is_one_that_the_parser_takes(command):
     for example in EXAMPLES[command]:
-        words = re.sub(r"[()\"]|[<>].*", " ", example.partition("dataimportcron ")[2].replace("$(dataimportcron", ""))
+        words = re.sub(r"(\),|[<>]).*|[()\"]", " ", example.partition("dataimportcron ")[2].replace("$(dataimportcron", ""))
         quoted = re.findall(r'"([^"$]*\*[^"]*)"', example)
         given = ["next", quoted[0]] if quoted else words.split()
         assert parser(command).parse_args(given).command == command
@@ -145,6 +145,21 @@ def test_a_name_that_is_not_there_is_an_error_and_nothing_else_is_printed(run, s
     code, told, error = run("get", "dic", NAME, "nobody", "-n", NAMESPACE)
     assert (code, told) == (1, "")
     assert error.startswith(f"error: DataImportCron {NAMESPACE}/nobody does not exist")
+
+
+def test_a_name_is_looked_for_in_all_namespaces_and_labels_hold_for_it_too(run, store):
+    store.apply(cron_document())
+    twin = cron_document(managedDataSource="other")
+    twin["metadata"] |= {"namespace": "other"}
+    store.apply(twin)
+    assert [line.split()[:2] for line in run("get", "dic", NAME, "-A", "--no-headers")[1].splitlines()] == [
+        [NAMESPACE, NAME],
+        ["other", NAME],
+    ]
+    assert len(json.loads(run("get", "dic", NAME, "-A", "-o", "json")[1])["items"]) == 2
+    assert run("get", "dic", "nobody", "-A")[2] == "error: DataImportCron nobody is in no namespace\n"
+    code, told, error = run("get", "dic", NAME, "-n", NAMESPACE, "-l", "team=a", "-o", "json")
+    assert (code, json.loads(told)["items"], error) == (0, [], "")
 
 
 def test_describe_hides_what_a_secret_holds_and_get_does_not(run, store):

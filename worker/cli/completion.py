@@ -14,7 +14,7 @@ from itertools import pairwise
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.state.records import read_records
-from worker.cli.kinds import NAMES, SHORT, kind_named
+from worker.cli.kinds import SHORT, kind_named
 
 _BASH = """\
 _dataimportcron() {
@@ -97,7 +97,7 @@ def _positional(command: str, parser: argparse.ArgumentParser, words: list[str],
     if command in _NAMES_OF:
         yield from _names(state, _NAMES_OF[command], namespace)
     elif command in _KIND_FIRST and not words:
-        yield from ["all", *SHORT.values(), *map(str.lower, NAMES)]
+        yield from ["all", *SHORT.values(), *map(str.lower, SHORT)]
     elif command in _KIND_FIRST:
         try:
             yield from _names(state, kind_named(words[0]), namespace)
