@@ -42,18 +42,13 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
     """The state folder, which must be there.
 
     Raises:
-        MissingDependencyError: nothing has made one yet.
+        StateError: nothing has made one yet, or a newer version has.
         PermissionError: it is another user's.
     """
     from dataimportcron.host.state.folder import StateFolder  # noqa: PLC0415 -- keeps --help quick
 
     state = StateFolder.find(arguments.state)
-    if not (state.path / "VERSION").exists():
-        raise MissingDependencyError(
-            f"There is no state folder at {state.path}",
-            hint="start `dataimportcron up` first, or name another folder with --state or DATAIMPORTCRON_STATE",
-        )
-    state.check()
+    state.require()
     if not os.access(state.status, os.R_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "Permission denied", str(state.status))
     return state

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import MissingDependencyError
@@ -64,8 +65,7 @@ async def _all(arguments: argparse.Namespace) -> list[Finding]:
         return [finding async for finding in _findings(StateFolder.find(arguments.state))]
     from worker.doctor.cluster.checks import check  # noqa: PLC0415 -- Kubernetes' client takes a second to import
 
-    checked = check(arguments.context, arguments.namespace, clock.now(), own_temporal=own_temporal())
-    return [finding async for finding in checked]
+    return [finding async for finding in check(arguments.context, arguments.namespace, clock.now())]
 
 
 async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
@@ -98,11 +98,11 @@ async def _with_settings(state: StateFolder, crons: Sequence[DataImportCron]) ->
     storage = (*folders.check_storage(state, objects.largest_volume(crons)), *folders.check_overlays(state))
     for finding in (*storage, *folders.check_leftovers(state), *objects.check_volumes(state)):
         yield finding
-    reachable = []
+    window, reachable = timedelta(seconds=state.settings().poll_jitter), []
     for cron in crons:
         missing = objects.check_dependencies(state, cron)
         if missing is None:
             reachable.append(cron)
-        yield missing or objects.check_cron(state, cron, clock.now())
+        yield missing or objects.check_cron(cron, window, clock.now())
     for finding in await objects.check_sources(state, reachable):
         yield finding

@@ -32,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--undo", action="store_true", help="give them back to CDI")
     context_option(parser)
+    parser.epilog = "Without --context it is in the cluster of the kubeconfig's current context."
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -48,10 +49,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     from dataimportcron.cluster.client.kubeconfig import connected  # noqa: PLC0415 -- see above
     from dataimportcron.cluster.migration import steps as migration  # noqa: PLC0415 -- see above
     from dataimportcron.cluster.migration.mover import Mover  # noqa: PLC0415 -- see above
-    from worker.cluster import IN_CLUSTER, dialect_of  # noqa: PLC0415 -- see above
+    from worker.cluster import dialect_of  # noqa: PLC0415 -- see above
 
-    context = "" if arguments.context == IN_CLUSTER else arguments.context
-    async with connected(context=context) as connection:
+    async with connected(context=arguments.context) as connection:
         dialect, cdi = await dialect_of(connection)
         if not cdi:
             raise MissingDependencyError(
