@@ -19,8 +19,8 @@ from dataimportcron.cluster.client.resources import (
     Json,
     ResourceType,
 )
+from dataimportcron.cluster.client.verbs import list_visible
 from dataimportcron.cluster.documents.dialect import OWN_LABEL_CRON
-from dataimportcron.errors import ForbiddenError, NotServedError
 from dataimportcron.manifests import parse_time
 from worker.cli.text import span
 from worker.doctor.finding import Finding, bad, good, note
@@ -32,10 +32,7 @@ _PATIENCE: Final = timedelta(minutes=5)
 async def check_classes(connection: Connection, crons: Sequence[DataImportCron]) -> list[Finding]:
     """The classes that there are, against those that crons need."""
     classes = await connection.list(STORAGE_CLASSES)
-    try:
-        profiles = {it["metadata"]["name"]: it for it in await connection.list(STORAGE_PROFILES)}
-    except (NotServedError, ForbiddenError):
-        profiles = {}
+    profiles = {it["metadata"]["name"]: it for it in await list_visible(connection, STORAGE_PROFILES)}
     return list(_classes(StorageFacts(classes=classes, profiles=profiles), crons))
 
 
