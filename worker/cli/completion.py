@@ -72,11 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _candidates(before: Sequence[str], current: str) -> Iterator[str]:
     from worker.cli import COMMANDS  # noqa: PLC0415 -- it imports this module when it runs it
 
-    command, *given = before or [""]
-    if command not in COMMANDS:
-        yield from [*COMMANDS, "--help"] if not before else []
+    if not before:
+        yield from [*COMMANDS, "--help"]
         return
-    if command == "import":  # it has a parser of its own, and its arguments are files
+    command, *given = before
+    if command not in COMMANDS or command == "import":  # that has a parser of its own, and its arguments are files
         return
     parser = argparse.ArgumentParser(prog=command)
     importlib.import_module(f"worker.cli.{command}").configure(parser)
@@ -117,7 +117,7 @@ def _namespaces(state: StateFolder) -> list[str]:
 
 
 def _state(given: Sequence[str]) -> StateFolder:
-    return StateFolder.find(_value(given, "--state") or None)
+    return StateFolder.find(_value(given, "--state"))
 
 
 def _value(given: Sequence[str], *names: str) -> str:
