@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def check_leftovers(state: StateFolder) -> Iterator[Finding]:
         for partial in sorted((folder / HIDDEN).glob("*/*.partial")):
             if not any(read_records(state.status, "DataVolume", partial.parent.name, partial.stem)):
                 taken = size(partial.stat().st_blocks * 512)
-                yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {partial}")
+                yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {shlex.quote(str(partial))}")
 
 
 def _storage(folder: Path, what: str, largest: int, *, made: bool) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.classes.storage import Claim, StorageFacts, claim_of, class_of, disk_size
+from dataimportcron.cluster.classes.storage import Claim, StorageFacts, claim_of, class_of, disk_size, wanted_of
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import (
     PVCS,
@@ -58,8 +58,7 @@ class Claims:
             InvalidObjectError: the DataVolume describes none.
         """
         document = volume.document()
-        spec = document.get("spec") or {}
-        facts = await self.facts(spec.get("storage") or spec.get("pvc") or {})
+        facts = await self.facts(wanted_of(document.get("spec") or {}))
         return claim_of(document, facts, owned=self.owned)
 
     async def size_of(self, volume: DataVolume, claim: Json) -> int:

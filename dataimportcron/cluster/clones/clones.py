@@ -11,7 +11,7 @@ from dataimportcron.api.volumes import Resources
 from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.classes.profiles import clone_strategy
 from dataimportcron.cluster.classes.provisioners import BLOCK, COPY, CSI_CLONE, FILESYSTEM, SNAPSHOT
-from dataimportcron.cluster.classes.storage import StorageFacts, class_of, room_in, usable
+from dataimportcron.cluster.classes.storage import StorageFacts, class_of, room_in, usable, wanted_of
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CDIS, PVS, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS, Json
 from dataimportcron.cluster.client.verbs import find, find_visible, list_visible
@@ -66,8 +66,7 @@ class Clones:
         existing = await self._claims.find(metadata.namespace, metadata.name)
         origin = await self.origin(source)
         volume = sized(volume, size or origin.disk)
-        document = volume.document()
-        wanted = (document.get("spec") or {}).get("storage") or (document.get("spec") or {}).get("pvc") or {}
+        wanted = wanted_of(volume.spec.document())
         claim, facts = (await self._claims.planned(volume)).body, await self._claims.facts(wanted)
         disk = await self._claims.size_of(volume, claim)
         strategy = await self._strategy(class_of(wanted, facts.classes), facts)

@@ -8,7 +8,7 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.cluster.classes.storage import StorageFacts, class_of, is_known
+from dataimportcron.cluster.classes.storage import StorageFacts, class_of, is_known, wanted_of
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import (
     DATA_SOURCES,
@@ -40,7 +40,8 @@ def _classes(facts: StorageFacts, crons: Sequence[DataImportCron]) -> Iterator[F
     default, there = class_of({}, facts.classes), {it["metadata"]["name"] for it in facts.classes}
     users: dict[str, list[str]] = {}
     for cron in crons:
-        users.setdefault(class_of(_wanted(cron), facts.classes), []).append(_name(cron))
+        wanted = wanted_of(cron.spec.template.spec.document())
+        users.setdefault(class_of(wanted, facts.classes), []).append(f"{cron.metadata.namespace}/{cron.metadata.name}")
     if default:
         yield good("storage classes", f"{', '.join(sorted(there))}; {default} is the default")
     elif not there:
@@ -118,12 +119,3 @@ async def _last_words(connection: Connection, claim: Json) -> str:
 def _time(event: Json) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
 
-
-def _wanted(cron: DataImportCron) -> Json:
-    spec = cron.document()["spec"].get("template", {}).get("spec") or {}
-    wanted: Json = spec.get("storage") or spec.get("pvc") or {}
-    return wanted
-
-
-def _name(cron: DataImportCron) -> str:
-    return f"{cron.metadata.namespace}/{cron.metadata.name}"
