@@ -62,7 +62,8 @@ def test_each_help_has_examples(command, capsys):
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "import"])
 def test_each_example_is_one_that_the_parser_takes(command):
     for example in EXAMPLES[command]:
-        words = re.sub(r"(\),|[<>]).*|[()\"]", " ", example.partition("dataimportcron ")[2].replace("$(dataimportcron", ""))
+        called = example.partition("dataimportcron ")[2].replace("$(dataimportcron", "")
+        words = re.sub(r"(\),|[<>]).*|[()\"]", " ", called)
         quoted = re.findall(r'"([^"$]*\*[^"]*)"', example)
         given = ["next", quoted[0]] if quoted else words.split()
         assert parser(command).parse_args(given).command == command

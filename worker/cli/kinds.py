@@ -82,8 +82,8 @@ def find(state: StateFolder, asked: Wanted, namespace: str | None) -> list[Recor
         for name in asked.names.get(kind, ()):
             named = [record for record in there if record.name == name]
             if not named:
-                where = f"{kind} {namespace}/{name} does not exist" if namespace else f"{kind} {name} is in no namespace"
-                raise ObjectNotFoundError(where)
+                there_is_none = f"{namespace}/{name} does not exist" if namespace else f"{name} is in no namespace"
+                raise ObjectNotFoundError(f"{kind} {there_is_none}")
             found += named
         found += [] if asked.names else there
     return found

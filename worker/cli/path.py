@@ -20,8 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "It prints the path and nothing else; where there is no file, it says why on the standard error, and the exit "
         "code is 1 or 2. The file is raw; that of a DataVolume with the annotation dataimportcron.io/clone: overlay is "
-        "qcow2. An overlay keeps its base from being pruned where it is seen: below the storage folders, below libvirt's "
-        "own, or below those that overlay_folders in settings.toml names. `dataimportcron doctor` lists them."
+        "qcow2. An overlay keeps its base from being pruned where it is seen: below the storage folders, below "
+        "libvirt's own, or below those that overlay_folders in settings.toml names. `dataimportcron doctor` lists them."
     )
 
 

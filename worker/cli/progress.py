@@ -112,9 +112,9 @@ class Display:
         standing = Standing(title=title, phase=phase, fraction=fraction, total=total, rate=rate)
         width = text.width_of()
         if width is not None:
-            self._write(line := bar(standing, width - 1), f"{_CLEAR}{line}")
+            self._write(bar(standing, width - 1), before=_CLEAR)
         elif (title, phase) != self._key or now - self._written >= _LINE_EVERY:
-            self._write(line := sentence(standing), f"{line}\n")
+            self._write(sentence(standing), after="\n")
             self._written = now
         self._key = (title, phase)
 
@@ -126,11 +126,11 @@ class Display:
     def clear(self) -> None:
         """Take the bar away."""
         if text.width_of() is not None:
-            self._write("", _CLEAR)
+            self._write("", before=_CLEAR)
         self._last = ""
 
-    def _write(self, line: str, written: str) -> None:
-        """Write what shows a line, unless that stands there already."""
+    def _write(self, line: str, *, before: str = "", after: str = "") -> None:
+        """Write a line, unless it stands there already."""
         if line != self._last:
-            print(written, end="", flush=True)
+            print(before + line, end=after, flush=True)
             self._last = line

@@ -121,7 +121,8 @@ def check_leftovers(state: StateFolder) -> Iterator[Finding]:
         for partial in sorted((folder / HIDDEN).glob("*/*.partial")):
             if not any(read_records(state.status, "DataVolume", partial.parent.name, partial.stem)):
                 taken = size(partial.stat().st_blocks * 512)
-                yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {shlex.quote(str(partial))}")
+                found = f"{partial} belongs to no DataVolume and takes {taken}"
+                yield note("leftover", found, f"rm {shlex.quote(str(partial))}")
 
 
 def _storage(folder: Path, what: str, largest: int, *, made: bool) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ def check_program() -> Finding:
     try:
         return good("program", f"dataimportcron {version('dataimportcron')}, {python}")
     except PackageNotFoundError:
-        return bad("program", f"dataimportcron is not installed, {python}", "install it from its folder, as its README says")
+        return bad("program", f"dataimportcron is not installed, {python}", "install it as its README says")
 
 
 def _temporal() -> Finding:

