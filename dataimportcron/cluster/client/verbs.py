@@ -36,10 +36,12 @@ async def list_visible(connection: Connection, resource: ResourceType) -> list[J
         return []
 
 
-async def list_served(connection: Connection, resource: ResourceType, namespace: str = "") -> list[Json]:
+async def list_served(
+    connection: Connection, resource: ResourceType, namespace: str = "", *, label_selector: str = ""
+) -> list[Json]:
     """Objects of a kind that not every cluster has."""
     try:
-        return await connection.list(resource, namespace)
+        return await connection.list(resource, namespace, label_selector=label_selector)
     except NotServedError:
         return []
 
