@@ -16,7 +16,6 @@ from worker.cli.common import context_option, namespace_option, state_option
 from worker.cli.engine import open_engine, unanswered
 from worker.cli.follow import Follower
 from worker.cli.home import CommandHome, open_home
-from workflows.data_import_cron import DataImportCronWorkflow
 
 _TIMEOUT = timedelta(minutes=2)
 
@@ -50,6 +49,9 @@ async def _poll(arguments: argparse.Namespace, home: CommandHome) -> PollResult:
     engine = await open_engine(home)
     handle = engine.cron(arguments.namespace, arguments.name)
     try:
-        return await handle.execute_update(DataImportCronWorkflow.poll_now, arguments.reason, rpc_timeout=_TIMEOUT)
+        result: PollResult = await handle.execute_update(
+            "poll_now", arguments.reason, result_type=PollResult, rpc_timeout=_TIMEOUT
+        )
     except (RPCError, WorkflowUpdateFailedError) as error:
         raise unanswered(f"DataImportCron {arguments.name} could not be polled", error) from error
+    return result

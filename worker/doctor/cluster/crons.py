@@ -24,6 +24,7 @@ from worker.cluster import pods_of
 from worker.doctor.finding import Finding, bad, failed, note
 from worker.doctor.objects import ask_registries, title
 
+
 class Crons:
     """The crons that the worker serves.
 

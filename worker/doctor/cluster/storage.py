@@ -118,4 +118,3 @@ async def _last_words(connection: Connection, claim: Json) -> str:
 
 def _time(event: Json) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
-
