@@ -123,6 +123,16 @@ def test_a_document_that_get_prints_can_be_applied_again(run, store, tmp_path):
     assert (code, told.split()[0]) == (0, f"dataimportcron/{NAME}")
 
 
+def test_apply_says_which_document_is_at_fault_and_applies_none(run, state, tmp_path):
+    good = SAMPLE.read_text()
+    (tmp_path / "two.yaml").write_text(good + "---\n" + good.replace("30 1 * * 1", "61 * * * *"))
+    code, told, error = run("apply", "-f", str(tmp_path / "two.yaml"))
+    assert (code, told) == (2, "")
+    assert "two.yaml, document 2: spec.schedule: Illegal cron schedule" in error
+    assert error.endswith("\nerror: nothing was applied\n")
+    assert list(state.objects.iterdir()) == []
+
+
 def test_rows_names_labels_and_several_kinds(run, store):
     store.apply(cron_document())
     labelled = cron_document(managedDataSource="other")
