@@ -77,7 +77,8 @@ def test_a_narrow_terminal_gets_fewer_columns_and_a_pipe_all():
 def test_a_row_that_comes_later_stands_in_the_columns_of_its_table():
     rows = [["NAME", "AGE"], ["n" * 30, "1m"]]
     for width in (None, 36, 34):
-        assert text.line(rows[1], text.column_widths(rows), width=width) == text.table(rows, width=width).splitlines()[1]
+        later = text.line(rows[1], text.column_widths(rows), width=width)
+        assert later == text.table(rows, width=width).splitlines()[1]
 
 
 def test_a_cell_that_is_cut_keeps_its_end():
