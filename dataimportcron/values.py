@@ -144,6 +144,10 @@ class CloneSource:
             return None
         return cls(namespace=namespace, name=name, kind=SourceKind(kind[0]) if kind else SourceKind.PVC)
 
+    def missing(self) -> CloneWithoutSourceError:
+        """The error where it is not there."""
+        return CloneWithoutSourceError(f"The source {self.kind} {self.namespace}/{self.name} doesn't exist")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:

@@ -26,7 +26,7 @@ from dataimportcron.cluster.classes.placements import Placements
 from dataimportcron.cluster.classes.profile_keeper import ProfileKeeper
 from dataimportcron.cluster.classes.storage_watch import StorageWatch
 from dataimportcron.cluster.client.connection import Connection
-from dataimportcron.cluster.client.kubeconfig import connected
+from dataimportcron.cluster.client.kubeconfig import IN_CLUSTER, connected
 from dataimportcron.cluster.client.resources import NAMESPACES
 from dataimportcron.cluster.cloner import ClusterCloner
 from dataimportcron.cluster.clones.temporaries import Temporaries
@@ -59,8 +59,6 @@ from worker.temporal import Endpoint
 logger = logging.getLogger(__name__)
 
 BESIDE: Final = "beside"
-IN_CLUSTER: Final = "in-cluster"
-"""Stands for a context: the service account of the pod that this process runs in."""
 _NAMESPACE_VARIABLE: Final = "POD_NAMESPACE"
 _NAME: Final = "dataimportcron"
 """Of the Lease, and of the namespace where nothing else is said."""
@@ -318,16 +316,13 @@ async def serve_cluster(context: str) -> None:
     """Serve a cluster until SIGTERM or Ctrl-C.
 
     Args:
-        context: of the kubeconfig, or `IN_CLUSTER`.
+        context: as `connected` takes it.
     """
     stop, health = stop_on_signals(), Health()
     settings = read_settings(os.environ.get(FILE_VARIABLE, ""))
     pod_settings(settings)  # what is wrong there is wrong for good
-    in_pod = context == IN_CLUSTER
-    async with (
-        answering(health) if in_pod else nullcontext(),
-        connected(context="" if in_pod else context) as connection,
-    ):
+    probed = answering(health) if context == IN_CLUSTER else nullcontext()
+    async with probed, connected(context=context) as connection:
         said = ""
         while not stop.is_set():
             try:

@@ -128,6 +128,7 @@ def unavailable(endpoint: Endpoint, error: BaseException) -> TemporalUnavailable
         "UnknownIssuer": "no CA that is trusted has signed its certificate (UnknownIssuer)",
         "NotValidForName": "its certificate is for another name (NotValidForName)",
         "InvalidContentType": "it does not speak TLS (InvalidContentType)",
+        "TimeoutError": f"no answer within {_PATIENCE:.0f} s",
     }
     # Which of these is said depends on who was faster.
     closed = ("close_notify", "BrokenPipe", "ConnectionReset", "operation was canceled", "connection closed")

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-from dataimportcron.errors import CloneWithoutSourceError, TargetBusyError, VolumeTooSmallError
+from dataimportcron.errors import TargetBusyError, VolumeTooSmallError
 from dataimportcron.host.disks import qemu_img
 from dataimportcron.host.disks.qemu_img import Stopped
 from dataimportcron.host.files import try_lock
@@ -47,7 +47,7 @@ class HostCloner:
             return Transfer(phase="Complete", done=volume.size, total=volume.size)
         found = await self._volumes.find(source.namespace, source.name) if source.kind is SourceKind.PVC else None
         if found is None:
-            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} doesn't exist")
+            raise source.missing()
         loop = asyncio.get_running_loop()
         stop = threading.Event()
 

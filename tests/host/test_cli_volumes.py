@@ -122,7 +122,8 @@ def test_several_objects_are_deleted_by_either_form_of_their_names(program, stor
     volume("two")
     mixed = program("delete", "dv", "datavolume/one", "-n", "golden")
     assert (mixed[0], mixed[1]) == (2, "")
-    assert "Expected KIND NAME or KIND/NAME, found 'dv datavolume/one'" in mixed[2]
+    assert "Expected KIND/NAME, found 'dv'" in mixed[2]
+    assert "Expected KIND NAME or KIND/NAME, found 'dv'" in program("delete", "dv")[2]
     assert program("delete", *named, "-n", "golden")[:2] == (0, "datavolume/one deleted\ndatavolume/two deleted\n")
     assert store.list(DataVolume) == []
 

@@ -62,7 +62,8 @@ def test_each_help_has_examples(command, capsys):
 @pytest.mark.parametrize("command", [command for command in EXAMPLES if command != "import"])
 def test_each_example_is_one_that_the_parser_takes(command):
     for example in EXAMPLES[command]:
-        words = re.sub(r"[()\"]|[<>].*", " ", example.partition("dataimportcron ")[2].replace("$(dataimportcron", ""))
+        called = example.partition("dataimportcron ")[2].replace("$(dataimportcron", "")
+        words = re.sub(r"(\),|[<>]).*|[()\"]", " ", called)
         quoted = re.findall(r'"([^"$]*\*[^"]*)"', example)
         given = ["next", quoted[0]] if quoted else words.split()
         assert parser(command).parse_args(given).command == command
@@ -122,6 +123,16 @@ def test_a_document_that_get_prints_can_be_applied_again(run, store, tmp_path):
     assert (code, told.split()[0]) == (0, f"dataimportcron/{NAME}")
 
 
+def test_apply_says_which_document_is_at_fault_and_applies_none(run, state, tmp_path):
+    good = SAMPLE.read_text()
+    (tmp_path / "two.yaml").write_text(good + "---\n" + good.replace("30 1 * * 1", "61 * * * *"))
+    code, told, error = run("apply", "-f", str(tmp_path / "two.yaml"))
+    assert (code, told) == (2, "")
+    assert "two.yaml, document 2: spec.schedule: Illegal cron schedule" in error
+    assert error.endswith("\nerror: nothing was applied\n")
+    assert list(state.objects.iterdir()) == []
+
+
 def test_rows_names_labels_and_several_kinds(run, store):
     store.apply(cron_document())
     labelled = cron_document(managedDataSource="other")
@@ -145,6 +156,21 @@ def test_a_name_that_is_not_there_is_an_error_and_nothing_else_is_printed(run, s
     code, told, error = run("get", "dic", NAME, "nobody", "-n", NAMESPACE)
     assert (code, told) == (1, "")
     assert error.startswith(f"error: DataImportCron {NAMESPACE}/nobody does not exist")
+
+
+def test_a_name_is_looked_for_in_all_namespaces_and_labels_hold_for_it_too(run, store):
+    store.apply(cron_document())
+    twin = cron_document(managedDataSource="other")
+    twin["metadata"] |= {"namespace": "other"}
+    store.apply(twin)
+    assert [line.split()[:2] for line in run("get", "dic", NAME, "-A", "--no-headers")[1].splitlines()] == [
+        [NAMESPACE, NAME],
+        ["other", NAME],
+    ]
+    assert len(json.loads(run("get", "dic", NAME, "-A", "-o", "json")[1])["items"]) == 2
+    assert run("get", "dic", "nobody", "-A")[2] == "error: DataImportCron nobody is in no namespace\n"
+    code, told, error = run("get", "dic", NAME, "-n", NAMESPACE, "-l", "team=a", "-o", "json")
+    assert (code, json.loads(told)["items"], error) == (0, [], "")
 
 
 def test_describe_hides_what_a_secret_holds_and_get_does_not(run, store):

@@ -74,6 +74,13 @@ def test_a_narrow_terminal_gets_fewer_columns_and_a_pipe_all():
     assert text.fitted(rows, 70, FIRST_TO_GO)[0] == ["NAME", "AGE"]
 
 
+def test_a_row_that_comes_later_stands_in_the_columns_of_its_table():
+    rows = [["NAME", "AGE"], ["n" * 30, "1m"]]
+    for width in (None, 36, 34):
+        later = text.line(rows[1], text.column_widths(rows), width=width)
+        assert later == text.table(rows, width=width).splitlines()[1]
+
+
 def test_a_cell_that_is_cut_keeps_its_end():
     rows = [["NAME", "SOURCE"], ["a", "quay.io/" + "x" * 60 + ":latest"]]
     cut = text.cut(rows, 60)
@@ -147,6 +154,10 @@ def test_a_bar_says_percent_bytes_rate_and_time():
     standing = Standing(title="fedora", phase="ImportInProgress", fraction=0.25, total=400 << 20, rate=0.05)
     assert bar(standing, 120) == f"fedora  [{'#' * 10}{'.' * 30}]  25%  100.0 MiB/400.0 MiB  20.0 MiB/s  ETA 15s"
     assert sentence(standing) == "fedora: ImportInProgress  25%  100.0 MiB/400.0 MiB  20.0 MiB/s  ETA 15s"
+
+
+def test_a_phase_that_is_the_title_is_said_once():
+    assert bar(Standing(title="Resolving", phase=""), 40) == "Resolving"
 
 
 def test_a_rate_starts_over_when_the_import_does():

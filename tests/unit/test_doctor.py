@@ -181,9 +181,25 @@ def test_a_cron_is_wrong_if_its_poll_failed_or_is_late(state, condition, age, le
     given = {"type": "UpToDate", "status": status, "reason": reason, "message": message}
     known = cron.status.model_validate({"conditions": [given]})
     cron = with_status(cron, conditions=known.conditions, last_execution_timestamp=NOW - age)
-    finding = objects.check_cron(state, cron, NOW)
+    finding = objects.check_cron(cron, timedelta(seconds=10), NOW)
     assert (finding.level, words in finding.found) == (level, True)
     assert finding.wrong is bool(finding.cure)
+
+
+def test_a_schedule_that_cannot_be_read_is_what_is_to_be_corrected(state):
+    cron = apply(state)
+    broken = cron.model_copy(update={"spec": cron.spec.model_copy(update={"schedule": "61 * * * *"})})
+    finding = objects.check_cron(broken, timedelta(seconds=10), NOW)
+    assert (finding.level, "schedule" in finding.found) == (Level.WRONG, True)
+    assert "worker" not in finding.cure
+
+
+async def test_a_cron_that_follows_a_volume_has_no_registry_and_nothing_is_wrong_with_that(state):
+    template = cron_document()["spec"]["template"]
+    template["spec"]["source"] = {"pvc": {"name": "golden", "namespace": NAMESPACE}}
+    cron = apply(state, template=template)
+    assert objects.check_dependencies(state, cron) is None
+    assert await objects.check_sources(state, [cron]) == []
 
 
 def test_a_secret_that_is_not_there_is_named(state):

@@ -27,8 +27,8 @@ async def test_a_server_without_workers_is_wrong_in_each_queue_and_for_each_cron
     assert next(f for f in found if f.what == "retention").cure.endswith("--retention 90d")
     assert [(f.what, f.found) for f in wrong(found)] == [
         ("workers", f"nobody polls dataimportcron-{SITE} for workflows"),
-        ("workers", f"nobody polls dataimportcron-{SITE} for steps"),
-        ("workers", f"nobody polls dataimportcron-{SITE}-import for steps"),
+        ("workers", f"nobody polls dataimportcron-{SITE} for activities"),
+        ("workers", f"nobody polls dataimportcron-{SITE}-import for activities"),
         (f"execution {SITE}/dataimportcron/{NAMESPACE}/{NAME}", "has no execution"),
     ]
 

@@ -14,6 +14,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from dataimportcron.errors import DataImportCronError, PermanentError, TransientError
+from worker.cli.text import report
+
 COMMANDS = {
     "up": "run everything on this host: the Temporal server and a worker",
     "worker": "run a worker alone",
@@ -66,9 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from worker.cli.container_disk import run as import_disk
 
         return import_disk(arguments[1:])
-    # Not by the built-in `next`: the command of that name becomes an attribute of this package.
-    chosen = [argument for argument in arguments if argument in COMMANDS][:1]
-    return _run(arguments, parser(*chosen))
+    return _run(arguments, parser(*arguments[:1]))
 
 
 def parser(*configured: str) -> argparse.ArgumentParser:
@@ -89,11 +90,9 @@ def parser(*configured: str) -> argparse.ArgumentParser:
             description=f"{text[0].upper()}{text[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if name in configured and name != "import":
+        if name in configured:
             _module(name).configure(command)
-            own = command.epilog or ""
-            if "examples:" not in own:
-                command.epilog = f"{textwrap.fill(own, 79)}\n\n{epilog(name)}".lstrip()
+            command.epilog = f"{textwrap.fill(command.epilog or '', 79)}\n\n{epilog(name)}".lstrip()
     return made
 
 
@@ -113,23 +112,19 @@ def _run(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
         return 1
     except OSError as error:
         _drop_output()
-        return _failed(f"{error.filename or 'standard output'}: {error.strerror}", hint="", code=1)
+        return report(TransientError(f"{error.filename or 'standard output'}: {error.strerror}"))
 
 
 def _answer(argv: Sequence[str], its_parser: argparse.ArgumentParser) -> int:
     """Run the command; an error is one sentence and a hint."""
-    from dataimportcron.errors import DataImportCronError, InvalidObjectError
-
     try:
         arguments = its_parser.parse_args(argv)
         return int(_module(arguments.command).run(arguments))
-    except InvalidObjectError as error:
-        return _failed(*(error.faults or (error.message,)), hint=error.hint, code=2)
     except DataImportCronError as error:
-        return _failed(error.message, hint=error.hint, code=2 if error.permanent else 1)
+        return report(error)
     except PermissionError as error:
         words = f"{error.filename} cannot be read or written by this user"
-        return _failed(words, hint="run as the user that `dataimportcron up` runs as", code=2)
+        return report(PermanentError(words, hint="run as the user that `dataimportcron up` runs as"))
     except KeyboardInterrupt:
         return 130
 
@@ -140,13 +135,3 @@ def _drop_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _failed(*sentences: str, hint: str, code: int) -> int:
-    from worker.cli.text import say
-
-    for sentence in sentences:
-        say(f"error: {sentence}", sys.stderr)
-    if hint:
-        say(f"hint: {hint}", sys.stderr)
-    return code

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from dataimportcron.api.validation import parse, validate
+from dataimportcron.api.validation import parse
 from dataimportcron.errors import InvalidObjectError
 from dataimportcron.host.state.manifest_folders import refuse_managed
 from dataimportcron.host.state.store import Store
 from worker.cli.common import open_state, read_documents, state_option, yaml_files
+from worker.cli.validate import say_faults
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,15 +22,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Apply all documents, or none if one of them has a fault."""
-    documents = [(str(path), document) for path in yaml_files(arguments.filename) for document in read_documents(path)]
-    faults = tuple(f"{path}: {fault}" for path, document in documents for fault in validate(document, source=path))
-    if faults:
-        raise InvalidObjectError("nothing was applied", faults=faults, hint="nothing was applied")
+    files = [(path, read_documents(path)) for path in yaml_files(arguments.filename)]
+    if sum(say_faults(path, documents) for path, documents in files):
+        raise InvalidObjectError("nothing was applied")
     state = open_state(arguments)
     store, folders = Store(state), state.manifest_folders()
-    for _, document in documents:
-        refuse_managed(store, folders, parse(document))
-    for path, document in documents:
-        resource, what = store.apply(document, source=path)
-        print(f"{resource.kind.lower()}/{resource.metadata.name} {what}")
+    for _, documents in files:
+        for document in documents:
+            refuse_managed(store, folders, parse(document))
+    for path, documents in files:
+        for document in documents:
+            resource, what = store.apply(document, source=str(path))
+            print(f"{resource.kind.lower()}/{resource.metadata.name} {what}")
     return 0

@@ -13,7 +13,7 @@ from dataimportcron.cluster.client.kubeconfig import connected
 from dataimportcron.cluster.documents.dialect import Dialect
 from dataimportcron.cluster.objects import ClusterObjects
 from dataimportcron.cluster.registries.settings import FILE_VARIABLE, read_settings
-from worker.cluster import IN_CLUSTER, cluster_uid, dialect_of, site_of
+from worker.cluster import cluster_uid, dialect_of, site_of
 from worker.temporal import Endpoint
 
 R = TypeVar("R", bound=Resource)
@@ -34,9 +34,7 @@ class ClusterCommandHome:
         self._runner = asyncio.Runner()
         # Closed with the process; without a name it would be closed at once.
         self._open_until_the_end = AsyncExitStack()
-        self._connection, self._dialect, self.site = self._runner.run(
-            self._open("" if context == IN_CLUSTER else context)
-        )
+        self._connection, self._dialect, self.site = self._runner.run(self._open(context))
 
     async def _open(self, context: str) -> tuple[Connection, Dialect, str]:
         connection = await self._open_until_the_end.enter_async_context(connected(context=context))

@@ -73,7 +73,6 @@ def _data_source(spec: Document, status: Document) -> tuple[dict[str, str], dict
 
 
 def _data_volume(spec: Document, status: Document) -> tuple[dict[str, str], dict[str, str]]:
-    requests = _member(spec, "storage", "resources", "requests") or _member(spec, "pvc", "resources", "requests")
     source = spec.get("source") or {}
     sort = next(iter(source), "sourceRef" if spec.get("sourceRef") else _NONE)
     storage = spec.get("storage") or spec.get("pvc") or {}
@@ -81,7 +80,7 @@ def _data_volume(spec: Document, status: Document) -> tuple[dict[str, str], dict
         "PHASE": status.get("phase") or "Pending",
         "PROGRESS": status.get("progress") or "N/A",
         "RESTARTS": str(status.get("restartCount") or 0),
-        "SIZE": str(requests.get("storage", "<as its source>")),
+        "SIZE": str(_member(storage, "resources", "requests").get("storage", "<as its source>")),
     }, {
         "SOURCE": sort,
         "FROM": _origin(source.get(sort) or spec.get("sourceRef") or {}),

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import errno
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataimportcron.errors import InvalidObjectError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from dataimportcron.api.types import Resource
     from dataimportcron.host.state.folder import StateFolder
     from worker.temporal import Endpoint
 
@@ -43,47 +42,16 @@ def open_state(arguments: argparse.Namespace) -> StateFolder:
     """The state folder, which must be there.
 
     Raises:
-        MissingDependencyError: nothing has made one yet.
+        StateError: nothing has made one yet, or a newer version has.
         PermissionError: it is another user's.
     """
     from dataimportcron.host.state.folder import StateFolder  # noqa: PLC0415 -- keeps --help quick
 
     state = StateFolder.find(arguments.state)
-    if not (state.path / "VERSION").exists():
-        raise MissingDependencyError(
-            f"There is no state folder at {state.path}",
-            hint="start `dataimportcron up` first, or name another folder with --state or DATAIMPORTCRON_STATE",
-        )
-    state.check()
+    state.require()
     if not os.access(state.status, os.R_OK | os.X_OK):
         raise PermissionError(errno.EACCES, "Permission denied", str(state.status))
     return state
-
-
-def kind_of(word: str) -> type[Resource]:
-    """The kind that a word such as `dic` or `datasource` names.
-
-    Raises:
-        InvalidObjectError: none.
-    """
-    from dataimportcron.api.types import KINDS  # noqa: PLC0415 -- keeps --help quick
-    from worker.cli.kinds import kind_named  # noqa: PLC0415 -- the same
-
-    return KINDS[kind_named(word)]
-
-
-def targets_of(words: Sequence[str]) -> list[tuple[str, str]]:
-    """Kinds and names from `KIND NAME ...` or `KIND/NAME ...`.
-
-    Raises:
-        InvalidObjectError: it is neither.
-    """
-    slashes = {"/" in word for word in words}
-    if slashes == {True}:
-        return [(kind, name) for kind, _, name in (word.partition("/") for word in words)]
-    if slashes == {False} and len(words) > 1:
-        return [(words[0], name) for name in words[1:]]
-    raise InvalidObjectError(f"Expected KIND NAME or KIND/NAME, found {' '.join(words)!r}")
 
 
 def own_temporal() -> bool:

@@ -14,7 +14,7 @@ from itertools import pairwise
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.state.records import read_records
-from worker.cli.kinds import NAMES, SHORT, kind_named
+from worker.cli.kinds import SHORT, kind_named
 
 _BASH = """\
 _dataimportcron() {
@@ -72,11 +72,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _candidates(before: Sequence[str], current: str) -> Iterator[str]:
     from worker.cli import COMMANDS  # noqa: PLC0415 -- it imports this module when it runs it
 
-    command, *given = before or [""]
-    if command not in COMMANDS:
-        yield from [*COMMANDS, "--help"] if not before else []
+    if not before:
+        yield from [*COMMANDS, "--help"]
         return
-    if command == "import":  # it has a parser of its own, and its arguments are files
+    command, *given = before
+    if command not in COMMANDS or command == "import":  # that has a parser of its own, and its arguments are files
         return
     parser = argparse.ArgumentParser(prog=command)
     importlib.import_module(f"worker.cli.{command}").configure(parser)
@@ -97,7 +97,7 @@ def _positional(command: str, parser: argparse.ArgumentParser, words: list[str],
     if command in _NAMES_OF:
         yield from _names(state, _NAMES_OF[command], namespace)
     elif command in _KIND_FIRST and not words:
-        yield from ["all", *SHORT.values(), *map(str.lower, NAMES)]
+        yield from ["all", *SHORT.values(), *map(str.lower, SHORT)]
     elif command in _KIND_FIRST:
         try:
             yield from _names(state, kind_named(words[0]), namespace)
@@ -117,7 +117,7 @@ def _namespaces(state: StateFolder) -> list[str]:
 
 
 def _state(given: Sequence[str]) -> StateFolder:
-    return StateFolder.find(_value(given, "--state") or None)
+    return StateFolder.find(_value(given, "--state"))
 
 
 def _value(given: Sequence[str], *names: str) -> str:

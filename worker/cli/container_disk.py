@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dataimportcron.importer.report import Progress, Result, parse_line
 from worker.cli.progress import Display
-from worker.cli.text import size
+from worker.cli.text import say, size
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -29,7 +29,7 @@ def run(arguments: Sequence[str]) -> int:
                 told = parse_line(line)
                 if isinstance(told, Progress):
                     fraction = told.bytes_read / told.bytes_total if told.bytes_total else None
-                    display.show(told.phase, told.phase, fraction, told.bytes_total)
+                    display.show(told.phase, "", fraction, told.bytes_total)
                 elif isinstance(told, Result):
                     result = told
         except KeyboardInterrupt:
@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
     display.clear()
     if result is None or result.failed:
         words = f"{result.reason}: {result.message}" if result else f"the importer ended with {importer.returncode}"
-        print(f"error: {words}", file=sys.stderr)
+        say(f"error: {words}", sys.stderr)
     else:
         read = f"{size(result.bytes_read)} read, " if result.bytes_read else "nothing had to be read, "
         print(f"{result.format or 'disk'} of {size(result.virtual_size)}: {read}{size(result.bytes_written)} written")

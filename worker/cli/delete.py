@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from dataimportcron.api.types import DataVolume, Resource
-from dataimportcron.errors import InUseError
+from dataimportcron.api.types import KINDS, DataVolume, Resource
+from dataimportcron.errors import InUseError, InvalidObjectError
 from dataimportcron.host.state.manifest_folders import refuse_managed
 from dataimportcron.host.state.reader import DEFAULT_NAMESPACE
 from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
-from worker.cli.common import (
-    kind_of,
-    namespace_option,
-    open_state,
-    read_documents,
-    state_option,
-    targets_of,
-    yaml_files,
-)
+from worker.cli.common import namespace_option, open_state, read_documents, state_option, yaml_files
+from worker.cli.kinds import kind_named, wanted
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,12 +30,15 @@ def run(arguments: argparse.Namespace) -> int:
             metadata = document.get("metadata")
             named = metadata if isinstance(metadata, dict) else {}
             namespace = str(named.get("namespace") or DEFAULT_NAMESPACE)
-            targets.append((str(document.get("kind")), namespace, str(named.get("name"))))
-    if arguments.target or not targets:
-        targets += [(kind, arguments.namespace, name) for kind, name in targets_of(arguments.target)]
+            targets.append((kind_named(str(document.get("kind"))), namespace, str(named.get("name"))))
+    asked = wanted(arguments.target).names if arguments.target else {}
+    if not asked and (arguments.target or not targets):
+        found = " ".join(arguments.target)
+        raise InvalidObjectError(f"Expected KIND NAME or KIND/NAME, found {found!r}", hint="or name a file with -f")
+    targets += [(kind, arguments.namespace, name) for kind, names in asked.items() for name in names]
     state = open_state(arguments)
     store, volumes, folders = Store(state), HostVolumes(state), state.manifest_folders()
-    resources = [store.get(kind_of(kind), namespace, name) for kind, namespace, name in targets]
+    resources = [store.get(KINDS[kind], namespace, name) for kind, namespace, name in targets]
     for resource in resources:
         refuse_managed(store, folders, resource)
         _refuse_in_use(resource, volumes)

@@ -17,10 +17,8 @@ from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.polling import poll_failed, suspended
 from worker.cli import text
 from worker.cli.common import namespace_option, open_state, state_option
-from worker.cli.kinds import find, tidy, wanted
+from worker.cli.kinds import find, none_found, tidy, wanted
 from worker.cli.polls import clock_times, next_polls, when
-
-_HIDDEN = "<hidden, {} bytes>"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -36,11 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Print them."""
     asked, state = wanted([arguments.kind, *arguments.names]), open_state(arguments)
     namespace = None if arguments.all_namespaces else arguments.namespace
-    records = [record for kind in asked.kinds for record in find(state, kind, namespace, asked.names.get(kind, ()))]
-    if not records:
-        print(f"No {' or '.join(asked.kinds)} found in {namespace or 'any'} namespace.")
-        return 0
-    print("\n\n\n".join("\n".join(_lines(state, record)) for record in records))
+    records = find(state, asked, namespace)
+    print("\n\n\n".join("\n".join(_lines(state, record)) for record in records) or none_found(asked, namespace))
     return 0
 
 
@@ -54,7 +49,7 @@ def _lines(state: StateFolder, record: Record) -> Iterator[str]:
         if key in {"apiVersion", "kind", "metadata", "status"}:
             continue
         if record.kind == "Secret" and isinstance(value, dict):
-            value = {name: _HIDDEN.format(len(str(hidden))) for name, hidden in value.items()}  # noqa: PLW2901
+            value = {name: f"<hidden, {len(str(hidden))} characters>" for name, hidden in value.items()}  # noqa: PLW2901
         yield from text.outline({key: value}, width=width)
     if status:
         yield from text.outline({"status": status}, width=width)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict
+from datetime import timedelta
 
 from dataimportcron.api.types import DataImportCron
 from dataimportcron.errors import MissingDependencyError
@@ -33,15 +33,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; 1 if something is wrong."""
     findings = asyncio.run(_all(arguments))
-    wrong = sum(finding.wrong for finding in findings)
     if arguments.output == "json":
-        print(json.dumps([asdict(finding) for finding in findings], indent=4))
-        return 1 if wrong else 0
-    width = text.width_of()
-    for finding in findings:
-        print(_line(finding, width))
-    print(f"\n{_summary(findings)}")
-    return 1 if wrong else 0
+        print(text.serialized([asdict(finding) for finding in findings], arguments.output), end="")
+    else:
+        width = text.width_of()
+        for finding in findings:
+            print(_line(finding, width))
+        print(f"\n{_summary(findings)}")
+    return int(any(finding.wrong for finding in findings))
 
 
 def _summary(findings: Sequence[Finding]) -> str:
@@ -66,8 +65,7 @@ async def _all(arguments: argparse.Namespace) -> list[Finding]:
         return [finding async for finding in _findings(StateFolder.find(arguments.state))]
     from worker.doctor.cluster.checks import check  # noqa: PLC0415 -- Kubernetes' client takes a second to import
 
-    checked = check(arguments.context, arguments.namespace, clock.now(), own_temporal=own_temporal())
-    return [finding async for finding in checked]
+    return [finding async for finding in check(arguments.context, arguments.namespace, clock.now())]
 
 
 async def _findings(state: StateFolder) -> AsyncIterator[Finding]:
@@ -100,11 +98,11 @@ async def _with_settings(state: StateFolder, crons: Sequence[DataImportCron]) ->
     storage = (*folders.check_storage(state, objects.largest_volume(crons)), *folders.check_overlays(state))
     for finding in (*storage, *folders.check_leftovers(state), *objects.check_volumes(state)):
         yield finding
-    reachable = []
+    window, reachable = timedelta(seconds=state.settings().poll_jitter), []
     for cron in crons:
         missing = objects.check_dependencies(state, cron)
         if missing is None:
             reachable.append(cron)
-        yield missing or objects.check_cron(state, cron, clock.now())
+        yield missing or objects.check_cron(cron, window, clock.now())
     for finding in await objects.check_sources(state, reachable):
         yield finding

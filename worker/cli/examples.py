@@ -33,6 +33,11 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
         "dataimportcron migrate fedora-image-import-cron -n golden-images",
         "dataimportcron migrate fedora-image-import-cron -n golden-images --undo",
     ),
+    "path": (
+        "dataimportcron path fedora -n golden-images",
+        "dataimportcron path datavolume/my-vm",
+        "virt-install --import --disk size=20,backing_store=$(dataimportcron path fedora),backing_format=raw …",
+    ),
     "history": (
         "dataimportcron history fedora-image-import-cron -n golden-images",
         "dataimportcron history fedora-image-import-cron -n golden-images -o json",

@@ -1,7 +1,7 @@
 """Following an import until the cron's DataSource points to it.
 
 What is waited for is read from the objects, so neither a restart of the worker nor one of the server ends the wait. How
-many bytes there are to read stands in no object: Temporal is asked for that, once, and without it percents are shown.
+many bytes there are to read stands in no object: Temporal is asked until it says that; without it percents are shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PATIENCE: Final = timedelta(seconds=2)
 
 
 class ImportFailedError(TransientError):
-    """The import that was waited for has failed for good."""
+    """The import that was waited for has failed, and is not tried again before the next poll."""
 
     reason = "ImportFailed"
 
@@ -50,16 +50,16 @@ class Follower:
         """Show the import of this DataVolume, or of a newer one that takes its place; returns the exit code.
 
         Raises:
-            ImportFailedError: it has failed, and the engine does not try it again by itself.
+            ImportFailedError: it has failed, and waits for the next poll.
             ObjectNotFoundError: the cron was deleted meanwhile.
         """
         try:
             while True:
                 cron = self._home.get(DataImportCron, self._namespace, self._name)
-                newer = self._newer(cron, wanted)
-                if newer:
-                    self._display.say(f"{newer} takes the place of {wanted}")
-                    wanted, self._total, self._restarts = newer, 0, 0
+                current = [entry.data_volume_name for entry in cron.status.current_imports[:1]] or [wanted]
+                if current != [wanted]:
+                    self._display.say(f"{current[0]} takes the place of {wanted}")
+                    wanted, self._total, self._restarts = current[0], 0, 0
                 if wanted and self._is_promoted(cron, wanted):
                     self._display.say(f"DataSource {cron.spec.managed_data_source} points to {wanted}")
                     return 0
@@ -72,12 +72,6 @@ class Follower:
         except DataImportCronError:
             self._display.clear()
             raise
-
-    def _newer(self, cron: DataImportCron, wanted: str) -> str:
-        """Another import that the cron wants by now, "" if none."""
-        current = cron.status.current_imports
-        name = current[0].data_volume_name if current else wanted
-        return name if name != wanted else ""
 
     def _is_promoted(self, cron: DataImportCron, wanted: str) -> bool:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -16,7 +15,7 @@ from worker.cli import text
 from worker.cli.columns import FIRST_TO_GO
 from worker.cli.columns import cells as cells_of
 from worker.cli.common import namespace_option, open_state, state_option
-from worker.cli.kinds import SHORT, Wanted, find, selector, tidy, wanted
+from worker.cli.kinds import SHORT, Wanted, find, none_found, selector, tidy, wanted
 
 _LOOK: Final = 0.5
 """Seconds between two looks of --watch."""
@@ -45,6 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the objects, and with --watch what becomes of them."""
     asked, state = wanted([arguments.kind, *arguments.names]), open_state(arguments)
+    arguments.namespace = None if arguments.all_namespaces else arguments.namespace
     records = _find(arguments, asked, state)
     printer = _Printer(arguments, asked, state)
     printer.show_all(records)
@@ -58,10 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _find(arguments: argparse.Namespace, asked: Wanted, state: StateFolder) -> list[Record]:
-    namespace = None if arguments.all_namespaces else arguments.namespace
     matches = selector(arguments.selector)
-    found = [record for kind in asked.kinds for record in find(state, kind, namespace, asked.names.get(kind, ()))]
-    return [record for record in found if matches(record.document())]
+    return [record for record in find(state, asked, arguments.namespace) if matches(record.document())]
 
 
 def _changes(
@@ -91,13 +89,10 @@ class _Printer:
 
     def __init__(self, arguments: argparse.Namespace, asked: Wanted, state: StateFolder) -> None:
         self._state = state
+        self._asked = asked
         self._form: str = arguments.output or ""
-        self._single = asked.single
-        self._several_kinds = len(asked.kinds) > 1
-        self._namespaces: bool = arguments.all_namespaces
-        self._where = "any namespace" if self._namespaces else f"{arguments.namespace} namespace"
+        self._namespace: str | None = arguments.namespace
         self._headers = not arguments.no_headers
-        self._kinds = asked.kinds
         self._heads: dict[str, Sequence[str]] = {}
         self._widths: dict[str, list[int]] = {}
 
@@ -105,14 +100,15 @@ class _Printer:
         """Print what is there."""
         if self._form in {"json", "yaml"}:
             documents = [tidy(record.document()) for record in records]
-            self._print(documents[0] if self._single else {"apiVersion": "v1", "kind": "List", "items": documents})
+            single = self._asked.single and len(documents) == 1
+            self._print(documents[0] if single else {"apiVersion": "v1", "kind": "List", "items": documents})
         elif self._form == "name":
             for record in records:
                 self.show(record)
         elif not records:
-            print(f"No {' or '.join(self._kinds)} found in {self._where}.", flush=True)
+            print(none_found(self._asked, self._namespace), flush=True)
         else:
-            tables = [[record for record in records if record.kind == kind] for kind in self._kinds]
+            tables = [[record for record in records if record.kind == kind] for kind in self._asked.kinds]
             print("\n\n".join(self._table(group) for group in tables if group), flush=True)
 
     def show(self, record: Record, *, gone: bool = False) -> None:
@@ -128,7 +124,8 @@ class _Printer:
                 return
             shown = dict(zip(head, row, strict=True)) | ({"AGE": "<deleted>"} if gone else {})
             cells = [shown[name] for name in self._heads[record.kind]]
-            print(text.line(cells, self._widths[record.kind], colours=text.coloured()), flush=True)
+            widths = self._widths[record.kind]
+            print(text.line(cells, widths, width=text.width_of(), colours=text.coloured()), flush=True)
 
     def _table(self, records: Sequence[Record]) -> str:
         now = clock.now()
@@ -147,9 +144,9 @@ class _Printer:
         if wide and record.kind == "DataImportCron":
             source = shown.pop("SOURCE")  # stays last: it is what may be cut
             shown |= {"NEXT POLL": self._next_poll(record, now), "SOURCE": source}
-        name = f"{SHORT[record.kind]}/{record.name}" if self._several_kinds else record.name
+        name = f"{SHORT[record.kind]}/{record.name}" if len(self._asked.kinds) > 1 else record.name
         shown = {"NAME": name} | shown
-        if self._namespaces:
+        if self._namespace is None:
             shown = {"NAMESPACE": record.namespace} | shown
         return list(shown), list(shown.values())
 
@@ -159,10 +156,5 @@ class _Printer:
         return next_poll_in_words(record.resource(), now, self._state.settings())
 
     def _print(self, document: dict[str, Any], *, separate: bool = False) -> None:
-        if self._form == "json":
-            print(json.dumps(document, indent=4, ensure_ascii=False), flush=True)
-            return
-        import yaml  # noqa: PLC0415 -- as long to load as the rest of this command
-
-        shown = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
-        print(f"---\n{shown}" if separate else shown, end="", flush=True)
+        head = "---\n" if separate and self._form == "yaml" else ""
+        print(head + text.serialized(document, self._form), end="", flush=True)

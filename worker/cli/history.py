@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
-
-import yaml
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
@@ -44,10 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         return engine.link(workflow_id, entry.run_id)
 
     if arguments.output in {"json", "yaml"}:
-        document = _document(state, link)
-        print(
-            json.dumps(document, indent=4) if arguments.output == "json" else yaml.safe_dump(document, sort_keys=False)
-        )
+        print(text.serialized(_document(state, link), arguments.output), end="")
         return 0
     width = text.width_of()
     wide = arguments.output == "wide"

@@ -95,7 +95,9 @@ def open_home(arguments: argparse.Namespace) -> CommandHome:
     """The cluster of `--context`, else the host.
 
     Raises:
-        MissingDependencyError: there is no state folder, or no such cluster.
+        StateError: there is no state folder.
+        KubeconfigError: nothing says how that cluster is reached.
+        MissingDependencyError: the cluster has no definitions of our kinds.
     """
     if arguments.context:
         from worker.cli.cluster import ClusterCommandHome  # noqa: PLC0415 -- Kubernetes' client takes a second to import

@@ -12,28 +12,14 @@ from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError
 from dataimportcron.host.state.folder import StateFolder
 from dataimportcron.host.state.records import Document, Record, read_records
 
-ALIASES = {
-    "dataimportcron": "DataImportCron",
-    "dataimportcrons": "DataImportCron",
-    "dic": "DataImportCron",
-    "dics": "DataImportCron",
-    "datasource": "DataSource",
-    "datasources": "DataSource",
-    "das": "DataSource",
-    "datavolume": "DataVolume",
-    "datavolumes": "DataVolume",
-    "dv": "DataVolume",
-    "dvs": "DataVolume",
-    "configmap": "ConfigMap",
-    "configmaps": "ConfigMap",
-    "cm": "ConfigMap",
-    "secret": "Secret",
-    "secrets": "Secret",
-}
 SHORT = {"DataImportCron": "dic", "DataSource": "das", "DataVolume": "dv", "ConfigMap": "cm", "Secret": "secret"}
-"""The shortest name of each kind."""
-NAMES = tuple(dict.fromkeys(ALIASES.values()))
-"""All kinds."""
+"""All kinds, and the shortest name of each."""
+_WORDS = {
+    **{f"{kind.lower()}{ending}": kind for kind in SHORT for ending in ("", "s")},
+    **{short: kind for kind, short in SHORT.items()},
+    "dics": "DataImportCron",
+    "dvs": "DataVolume",
+}
 _ALL = ("DataImportCron", "DataSource", "DataVolume")
 """The category `all`, as CDI's kinds are in it."""
 
@@ -57,9 +43,9 @@ def kind_named(word: str) -> str:
     Raises:
         InvalidObjectError: none.
     """
-    name = ALIASES.get(word.lower().partition(".")[0])
+    name = _WORDS.get(word.lower().partition(".")[0])
     if name is None:
-        raise InvalidObjectError(f"There is no kind {word!r}", hint=f"kinds are {', '.join(NAMES)}")
+        raise InvalidObjectError(f"There is no kind {word!r}", hint=f"kinds are {', '.join(SHORT)}")
     return name
 
 
@@ -84,21 +70,28 @@ def wanted(words: Sequence[str]) -> Wanted:
     return Wanted(kinds=kinds, names={kind: tuple(rest) for kind in kinds} if rest else {})
 
 
-def find(state: StateFolder, kind: str, namespace: str | None, names: Sequence[str] = ()) -> list[Record]:
-    """The records that are asked for: those of the names, else all of a namespace, or of all namespaces.
+def find(state: StateFolder, asked: Wanted, namespace: str | None) -> list[Record]:
+    """The records that are asked for, of a namespace or, with None, of all.
 
     Raises:
         ObjectNotFoundError: a name is that of no object.
     """
-    if not names:
-        return list(read_records(state.status, kind, namespace or "*"))
-    found = []
-    for name in names:
-        record = next((r for r in read_records(state.status, kind, namespace or "*") if r.name == name), None)
-        if record is None:
-            raise ObjectNotFoundError(f"{kind} {namespace}/{name} does not exist")
-        found.append(record)
+    found: list[Record] = []
+    for kind in asked.kinds:
+        there = list(read_records(state.status, kind, namespace or "*"))
+        for name in asked.names.get(kind, ()):
+            named = [record for record in there if record.name == name]
+            if not named:
+                there_is_none = f"{namespace}/{name} does not exist" if namespace else f"{name} is in no namespace"
+                raise ObjectNotFoundError(f"{kind} {there_is_none}")
+            found += named
+        found += [] if asked.names else there
     return found
+
+
+def none_found(asked: Wanted, namespace: str | None) -> str:
+    """That there is nothing of what is asked for, as kubectl says it."""
+    return f"No {' or '.join(asked.kinds)} found in {namespace or 'any'} namespace."
 
 
 def selector(text: str) -> Callable[[Document], bool]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from typing import TYPE_CHECKING, Final
 
 from dataimportcron.errors import DataImportCronError, InvalidObjectError, MissingDependencyError
 from worker.cli.common import context_option
-from worker.cli.text import say
+from worker.cli.text import report, say
 
 if TYPE_CHECKING:
     from dataimportcron.cluster.migration.mover import Mover, Plan
@@ -33,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
     parser.add_argument("--undo", action="store_true", help="give them back to CDI")
     context_option(parser)
+    parser.epilog = "Without --context it is in the cluster of the kubeconfig's current context."
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,10 +49,9 @@ async def _run(arguments: argparse.Namespace) -> int:
     from dataimportcron.cluster.client.kubeconfig import connected  # noqa: PLC0415 -- see above
     from dataimportcron.cluster.migration import steps as migration  # noqa: PLC0415 -- see above
     from dataimportcron.cluster.migration.mover import Mover  # noqa: PLC0415 -- see above
-    from worker.cluster import IN_CLUSTER, dialect_of  # noqa: PLC0415 -- see above
+    from worker.cluster import dialect_of  # noqa: PLC0415 -- see above
 
-    context = "" if arguments.context == IN_CLUSTER else arguments.context
-    async with connected(context=context) as connection:
+    async with connected(context=arguments.context) as connection:
         dialect, cdi = await dialect_of(connection)
         if not cdi:
             raise MissingDependencyError(
@@ -84,10 +83,7 @@ async def _move(mover: Mover, plan: Plan, namespace: str, name: str, *, dry_run:
                 count += 1
                 say(f"  {_told(step, done=True)}")
     except DataImportCronError as error:
-        say(f"error: {error.message}", sys.stderr)
-        if error.hint:
-            say(f"hint: {error.hint}", sys.stderr)
-        return 2 if error.permanent else 1
+        return report(error)
     if not count:
         say("  nothing is left to be done")
     return 0

@@ -8,21 +8,8 @@ from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import InvalidObjectError, ObjectNotFoundError, TransientError
 from dataimportcron.host.state.store import Store
 from dataimportcron.host.volumes import HostVolumes
-from worker.cli.common import kind_of, namespace_option, open_state, state_option
-
-_EXAMPLES = """examples:
-  dataimportcron path fedora -n golden-images
-  dataimportcron path datavolume/my-vm
-  virt-install --import --disk size=20,backing_store=$(dataimportcron path fedora),backing_format=raw …
-
-It prints the path and nothing else; where there is no file, it says why on the
-standard error, and the exit code is 1 or 2. The file is raw; that of a
-DataVolume with the annotation dataimportcron.io/clone: overlay is qcow2.
-
-An overlay keeps its base from being pruned where it is seen: below the storage
-folders, below libvirt's own, or below those that overlay_folders in
-settings.toml names. `dataimportcron doctor` lists them.
-"""
+from worker.cli.common import namespace_option, open_state, state_option
+from worker.cli.kinds import kind_named
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,8 +17,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("target", metavar="DATASOURCE", help="a DataSource; or KIND/NAME, for a DataVolume too")
     namespace_option(parser)
     state_option(parser)
-    parser.epilog = _EXAMPLES
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = (
+        "It prints the path and nothing else; where there is no file, it says why on the standard error, and the exit "
+        "code is 1 or 2. The file is raw; that of a DataVolume with the annotation dataimportcron.io/clone: overlay is "
+        "qcow2. An overlay keeps its base from being pruned where it is seen: below the storage folders, below "
+        "libvirt's own, or below those that overlay_folders in settings.toml names. `dataimportcron doctor` lists them."
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -39,18 +30,17 @@ def run(arguments: argparse.Namespace) -> int:
     state = open_state(arguments)
     store = Store(state)
     kind, _, named = arguments.target.rpartition("/")
-    wanted = kind_of(kind or "datasource")
-    if wanted not in (DataSource, DataVolume):
-        raise InvalidObjectError(f"A {wanted.__name__} has no file", hint="name a DataSource or a DataVolume")
-    namespace, name = arguments.namespace, named
-    if wanted is DataSource:
+    kind, namespace, name = kind_named(kind or "datasource"), arguments.namespace, named
+    if kind == "DataSource":
         namespace, name = _volume_of(store, namespace, name)
-    else:
+    elif kind == "DataVolume":
         store.get(DataVolume, namespace, name)
+    else:
+        raise InvalidObjectError(f"A {kind} has no file", hint="name a DataSource or a DataVolume")
     volume = HostVolumes(state).find_now(namespace, name)
     if volume is None:
         raise TransientError(
-            f"{wanted.__name__} {arguments.namespace}/{named} has no file: volume {namespace}/{name} is not complete, "
+            f"{kind} {arguments.namespace}/{named} has no file: volume {namespace}/{name} is not complete, "
             "or its file is gone",
             hint=f"dataimportcron describe datavolume {name} -n {namespace} says more",
         )

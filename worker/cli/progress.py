@@ -5,11 +5,10 @@ What is shown is pure (`bar`, `sentence`); `Display` only knows when and where.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Final
 
 from worker.cli import text
 
@@ -44,28 +43,24 @@ class Standing:
 
 def bar(now: Standing, width: int) -> str:
     """One line of at most `width` columns. What matters least goes first: the bar, then the title's end."""
-    told = _figures(now)
+    told = _figures(now) or now.phase
     room = width - len(now.title) - len(told) - 5
     if now.fraction is not None and room >= _LEAST_BAR:
         full = round(min(room, 40) * now.fraction)
         return f"{now.title}  [{'#' * full}{'.' * (min(room, 40) - full)}] {told}"
     title = now.title if len(now.title) + len(told) + 2 <= width else f"{now.title[: max(width - len(told) - 5, 0)]}..."
-    return f"{title}  {told}"[:width]
+    return f"{title}  {told}"[:width].rstrip()
 
 
 def sentence(now: Standing) -> str:
     """The same for a log."""
-    return (
-        f"{now.title}: {now.phase} {_figures(now)}".rstrip()
-        if now.fraction is not None
-        else f"{now.title}: {now.phase}"
-    )
+    return f"{now.title}: {now.phase} {_figures(now)}".rstrip()
 
 
 def _figures(now: Standing) -> str:
-    """Percent, bytes, rate and time to go, as far as they are known."""
+    """Percent, bytes, rate and time to go, as far as they are known; "" where none is."""
     if now.fraction is None:
-        return now.phase
+        return ""
     told = [f"{100 * now.fraction:3.0f}%"]
     if now.total:
         told.append(f"{text.size(now.fraction * now.total)}/{text.size(now.total)}")
@@ -102,10 +97,9 @@ class Rate:
 
 
 class Display:
-    """Shows one import on a stream, the standard output unless another is given."""
+    """Shows one import on the standard output."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(self) -> None:
         self._last = ""
         self._key: tuple[str, str] = ("", "")
         self._written = float("-inf")
@@ -116,34 +110,27 @@ class Display:
         now = time.monotonic()
         rate = 0.0 if fraction is None else self._rate.update(fraction, now)
         standing = Standing(title=title, phase=phase, fraction=fraction, total=total, rate=rate)
-        width = text.width_of(self._stream)
+        width = text.width_of()
         if width is not None:
-            self._redraw(bar(standing, width - 1))
+            self._write(bar(standing, width - 1), before=_CLEAR)
         elif (title, phase) != self._key or now - self._written >= _LINE_EVERY:
-            self._write_line(sentence(standing))
+            self._write(sentence(standing), after="\n")
             self._written = now
         self._key = (title, phase)
 
     def say(self, sentence: str) -> None:
         """Say something in lines of its own."""
         self.clear()
-        text.say(sentence, self._stream)
+        text.say(sentence)
 
     def clear(self) -> None:
         """Take the bar away."""
-        if text.width_of(self._stream) is not None and self._last:
-            self._stream.write(_CLEAR)
-            self._stream.flush()
+        if text.width_of() is not None:
+            self._write("", before=_CLEAR)
         self._last = ""
 
-    def _redraw(self, line: str) -> None:
+    def _write(self, line: str, *, before: str = "", after: str = "") -> None:
+        """Write a line, unless it stands there already."""
         if line != self._last:
-            self._stream.write(f"{_CLEAR}{line}")
-            self._stream.flush()
-            self._last = line
-
-    def _write_line(self, line: str) -> None:
-        if line != self._last:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+            print(before + line, end=after, flush=True)
             self._last = line

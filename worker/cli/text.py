@@ -5,6 +5,7 @@ Nothing wraps where nobody looks: in a pipe the width is unlimited, so `grep` fi
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -12,6 +13,8 @@ import textwrap
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final, TextIO
+
+from dataimportcron.errors import DataImportCronError
 
 _GAPS: Final = ("   ", "  ")
 """Between two columns, as kubectl has it; the second where that keeps the table in the terminal."""
@@ -39,16 +42,15 @@ def width_of(stream: TextIO | None = None) -> int | None:
     return shutil.get_terminal_size().columns
 
 
-def coloured(stream: TextIO | None = None) -> bool:
-    """Whether a stream takes colours: a terminal that can, and nobody has set NO_COLOR."""
-    return (stream or sys.stdout).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def coloured() -> bool:
+    """Whether the standard output takes colours: a terminal that can, and nobody has set NO_COLOR."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def table(rows: Sequence[Sequence[str]], *, width: int | None = None, colours: bool = False) -> str:
     """Rows as aligned columns, the first being the head; only cells below it are coloured."""
     widths = column_widths(rows)
-    gap = _gap(widths, width)
-    return "\n".join(line(row, widths, gap=gap, colours=colours and number > 0) for number, row in enumerate(rows))
+    return "\n".join(line(row, widths, width=width, colours=colours and number > 0) for number, row in enumerate(rows))
 
 
 def column_widths(rows: Sequence[Sequence[str]]) -> list[int]:
@@ -77,12 +79,12 @@ def cut(rows: Sequence[Sequence[str]], width: int | None) -> list[list[str]]:
     return [[*row[:-1], row[-1] if len(row[-1]) <= room else f"...{row[-1][3 - room :]}"] for row in rows]
 
 
-def line(row: Sequence[str], widths: Sequence[int], *, gap: str = _GAPS[0], colours: bool = False) -> str:
-    """One row; a cell that is wider than its column moves those after it."""
+def line(row: Sequence[str], widths: Sequence[int], *, width: int | None = None, colours: bool = False) -> str:
+    """One row of a table with columns of these widths; a cell that is wider than its column moves those after it."""
     cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
     if colours:
         cells = [painted(text, cell) for cell, text in zip(cells, row, strict=True)]
-    return gap.join(cells).rstrip()
+    return _gap(widths, width).join(cells).rstrip()
 
 
 def noted(rows: Sequence[tuple[Sequence[str], str]], *, width: int | None = None, colours: bool = False) -> str:
@@ -91,14 +93,13 @@ def noted(rows: Sequence[tuple[Sequence[str], str]], *, width: int | None = None
     The sentence is the last column where there is room for it, and stands below its row where there is not.
     """
     widths = column_widths([cells for cells, _ in rows])
-    gap = _gap(widths, width)
-    before = sum(widths) + len(gap) * len(widths)
+    before = sum(widths) + len(_gap(widths, width)) * len(widths)
     longest = max((len(word) for _, note in rows for word in note.split()), default=0)
     beside = width is None or width - before >= max(_LEAST_NOTE, longest)
     found = []
     for number, (cells, note) in enumerate(rows):
-        text = line(cells, widths, gap=gap, colours=colours and number > 0)
-        bare = len(line(cells, widths, gap=gap))
+        text = line(cells, widths, width=width, colours=colours and number > 0)
+        bare = len(line(cells, widths, width=width))
         if beside:
             folded = wrapped(note, None if width is None else width - before) or [""]
             found.append(f"{text}{' ' * (before - bare)}{folded[0]}".rstrip())
@@ -186,6 +187,29 @@ def titled(key: str) -> str:
 def say(sentence: str, stream: TextIO | None = None) -> None:
     """Print a sentence, wrapped where a terminal needs it; to the standard output unless a stream is given."""
     print("\n".join(wrapped(sentence, width_of(stream))), file=stream or sys.stdout, flush=True)
+
+
+def report(error: DataImportCronError) -> int:
+    """Say an error and what to do about it, on the standard error; returns the exit code."""
+    say(f"error: {error.message}", sys.stderr)
+    if error.hint:
+        say(f"hint: {error.hint}", sys.stderr)
+    return 2 if error.permanent else 1
+
+
+def serialized(value: Any, form: str) -> str:  # noqa: ANN401 -- whatever JSON can hold
+    """A document as text, with the end of its last line.
+
+    Args:
+        value: of what JSON knows.
+        form: json or yaml.
+    """
+    if form == "json":
+        # In another encoding a letter that it lacks would end the command.
+        return json.dumps(value, indent=4, ensure_ascii=sys.stdout.encoding != "utf-8") + "\n"
+    import yaml  # noqa: PLC0415 -- as long to load as a command that prints a table
+
+    return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True))
 
 
 def outline(document: dict[str, Any], *, indent: str = "", width: int | None = None) -> list[str]:

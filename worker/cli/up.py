@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from dataimportcron.errors import TransientError
@@ -166,7 +166,7 @@ class Child:
     environment: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
-    delay: float = field(default=0.5)
+    delay: float = 0.5
     due: float = 0.0
     inherited: tuple[int, ...] = ()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 
 from dataimportcron.api.validation import validate
 from dataimportcron.errors import DataImportCronError, InvalidObjectError
-from worker.cli import text
 from worker.cli.common import read_documents, yaml_files
+from worker.cli.text import report, say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,35 +29,32 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             paths = yaml_files([name])
         except DataImportCronError as error:
-            faults += _say([str(error)])
+            faults += bool(report(error))
             continue
         for path in paths:
             files += 1
             try:
                 found = read_documents(path)
             except InvalidObjectError as error:
-                faults += _say([str(error)])
+                faults += bool(report(error))
                 continue
             documents += len(found)
-            faults += _say(list(_faults(str(path), found)))
+            faults += say_faults(path, found)
     print(f"{_count(files, 'file')}, {_count(documents, 'document')}, {_count(faults, 'fault')}")
     if not documents and not faults:
         print("error: there is no document in what was named", file=sys.stderr)
     return 2 if faults or not documents else 0
 
 
-def _faults(path: str, documents: list[dict[str, object]]) -> Iterator[str]:
-    """Each fault with its file and, where that holds several, the number of the document."""
+def say_faults(path: Path, documents: Sequence[dict[str, object]]) -> int:
+    """Say each fault with its file and, where that holds several, the number of the document; returns how many."""
+    count = 0
     for number, document in enumerate(documents, 1):
-        where = path if len(documents) == 1 else f"{path}, document {number}"
-        for fault in validate(document, source=path):
-            yield f"{where}: {fault}"
-
-
-def _say(faults: Sequence[str]) -> int:
-    for fault in faults:
-        text.say(f"error: {fault}", sys.stderr)
-    return len(faults)
+        where = f"{path}, document {number}" if len(documents) > 1 else str(path)
+        for fault in validate(document, source=str(path)):
+            count += 1
+            say(f"error: {where}: {fault}", sys.stderr)
+    return count
 
 
 def _count(number: int, what: str) -> str:

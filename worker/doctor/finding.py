@@ -54,6 +54,6 @@ def bad(what: str, found: str, cure: str) -> Finding:
     return Finding(what=what, level=Level.WRONG, found=found, cure=cure)
 
 
-def failed(what: str, error: DataImportCronError, cure: str = "") -> Finding:
-    """An error in its own words."""
+def failed(what: str, error: DataImportCronError, cure: str = "mend that, and ask again") -> Finding:
+    """An error in its own words; the cure is its own too, where it has one."""
     return bad(what, error.message, error.hint or cure)

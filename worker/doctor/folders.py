@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 import pwd
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -30,15 +32,8 @@ _PATIENCE: Final = 300.0
 
 def check_state(state: StateFolder) -> Iterator[Finding]:
     """The state folder itself; nothing else can be looked at while one of these is wrong."""
-    if not (state.path / "VERSION").exists():
-        yield bad(
-            "state folder",
-            f"there is none at {state.path}",
-            "start `dataimportcron up`, or name another with --state or DATAIMPORTCRON_STATE",
-        )
-        return
     try:
-        state.check()
+        state.require()
     except DataImportCronError as error:
         yield failed("state folder", error)
         return
@@ -126,7 +121,8 @@ def check_leftovers(state: StateFolder) -> Iterator[Finding]:
         for partial in sorted((folder / HIDDEN).glob("*/*.partial")):
             if not any(read_records(state.status, "DataVolume", partial.parent.name, partial.stem)):
                 taken = size(partial.stat().st_blocks * 512)
-                yield note("leftover", f"{partial} belongs to no DataVolume and takes {taken}", f"rm {partial}")
+                found = f"{partial} belongs to no DataVolume and takes {taken}"
+                yield note("leftover", found, f"rm {shlex.quote(str(partial))}")
 
 
 def _storage(folder: Path, what: str, largest: int, *, made: bool) -> Iterator[Finding]:
@@ -175,22 +171,15 @@ def _file_system(path: Path) -> str:
 
 def _reflinks(folder: Path) -> bool:
     """Whether two files can share blocks there; tried on two that have no name and leave nothing behind."""
-    try:
-        source = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
-    except OSError:
-        return False
-    try:
-        os.write(source, bytes(4096))
-        target = os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600)
-        try:
-            fcntl.ioctl(target, FICLONE, source)
-        finally:
-            os.close(target)
-    except OSError:
-        return False
-    finally:
-        os.close(source)
-    return True
+    with suppress(OSError), _nameless(folder) as source, _nameless(folder) as target:
+        source.write(bytes(4096))
+        fcntl.ioctl(target, FICLONE, source.fileno())
+        return True
+    return False
+
+
+def _nameless(folder: Path) -> FileIO:
+    return FileIO(os.open(folder, os.O_TMPFILE | os.O_RDWR, 0o600), "r+")
 
 
 def _changed(path: Path) -> float:

@@ -30,7 +30,7 @@ def check_program() -> Finding:
     try:
         return good("program", f"dataimportcron {version('dataimportcron')}, {python}")
     except PackageNotFoundError:
-        return bad("program", f"dataimportcron is not installed, {python}", "pip install dataimportcron")
+        return bad("program", f"dataimportcron is not installed, {python}", "install it as its README says")
 
 
 def _temporal() -> Finding:
@@ -44,6 +44,5 @@ def _qemu_img() -> Finding:
     found = shutil.which("qemu-img")
     if found:
         return good("qemu-img", found)
-    return note(
-        "qemu-img", "not installed: images in vmdk, vdi, vhd, vhdx or qed cannot be imported", "apt install qemu-utils"
-    )
+    lacking = "images in vmdk, vdi, vhd, vhdx or qed cannot be imported, and no overlays made or copied"
+    return note("qemu-img", f"not installed: {lacking}", "apt install qemu-utils")

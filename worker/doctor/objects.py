@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from dataimportcron.api.conditions import Phase, UpToDateReason
 from dataimportcron.api.documents import load_documents
 from dataimportcron.api.types import DataImportCron, DataVolume
 from dataimportcron.api.validation import validate
@@ -19,6 +20,8 @@ from dataimportcron.host.volumes import HostVolumes
 from dataimportcron.manifests import volume_spec
 from dataimportcron.naming import LABEL_CRON
 from dataimportcron.polling import next_poll_of, poll_failed, source_of, suspended
+from dataimportcron.ports import Source
+from dataimportcron.values import ImageSource
 from worker.cli.text import span
 from worker.doctor.finding import Finding, bad, failed, good, note
 
@@ -43,13 +46,8 @@ def check_files(state: StateFolder) -> Iterator[Finding]:
         yield good("object files", f"{len(known)} objects, all in force as their files say")
 
 
-def check_cron(state: StateFolder, cron: DataImportCron, now: datetime) -> Finding:
-    """Whether a cron is polled in time, with success, and its DataSource is up to date."""
-    return judge(cron, timedelta(seconds=state.settings().poll_jitter), now)
-
-
-def judge(cron: DataImportCron, window: timedelta, now: datetime, *, context: str = "") -> Finding:
-    """The same in any home.
+def check_cron(cron: DataImportCron, window: timedelta, now: datetime, *, context: str = "") -> Finding:
+    """Whether a cron is polled in time, with success, and its DataSource is up to date.
 
     Args:
         cron: as it is stored.
@@ -59,12 +57,16 @@ def judge(cron: DataImportCron, window: timedelta, now: datetime, *, context: st
     """
     what = title(cron)
     up_to_date = next((c for c in cron.status.conditions if c.type == "UpToDate"), None)
-    if up_to_date is not None and (poll_failed(cron) or up_to_date.reason == "ImportFailed"):
+    if up_to_date is not None and (poll_failed(cron) or up_to_date.reason == UpToDateReason.IMPORT_FAILED):
         return bad(what, f"{up_to_date.reason}: {up_to_date.message}", _poll_again(cron, context))
-    late = _late(cron, window, now)
-    if late:
+    try:
+        overdue = _overdue(cron, window, now)
+    except DataImportCronError as error:
+        return failed(what, error, "correct spec.schedule")
+    if overdue >= _LATE:
         runs = "the worker" if context else "`up` or a worker"
-        return bad(what, late, f"see that {runs} runs, and what its log says")
+        found = f"its poll is {span(overdue.total_seconds())} overdue"
+        return bad(what, found, f"see that {runs} runs, and what its log says")
     if suspended(cron):
         return note(what, "is suspended", _command("resume", cron, context))
     if up_to_date is None:
@@ -73,34 +75,47 @@ def judge(cron: DataImportCron, window: timedelta, now: datetime, *, context: st
 
 
 def check_dependencies(state: StateFolder, cron: DataImportCron) -> Finding | None:
-    """What the cron's source refers to: None where all of it is there."""
+    """What the cron's source refers to: None where all of it is there. Where it is a volume, only polls look."""
     source = source_of(cron)
-    if source is None:
-        return bad(title(cron), "has no registry source with a URL", "set spec.template.spec.source.registry.url")
     try:
-        HostAccess(Store(state), state).dependencies(source)
+        if source is not None:
+            HostAccess(Store(state), state).dependencies(source)
     except DataImportCronError as error:
         return failed(title(cron), error)
     return None
 
 
 async def check_sources(state: StateFolder, crons: Sequence[DataImportCron]) -> list[Finding]:
-    """Ask the registry of each image once, all at a time, with the client and the rights of the polls."""
+    """Ask the registries of the crons, with the client and the rights of the polls."""
     source = HostSource(HostAccess(Store(state), state), state)
-    images = {image.url: (image, cron) for cron in crons if (image := source_of(cron)) is not None}
+    return await ask_registries(source, filter(None, map(source_of, crons)))
 
-    async def ask(url: str) -> Finding:
+
+async def ask_registries(source: Source, images: Iterable[ImageSource], *, from_elsewhere: str = "") -> list[Finding]:
+    """Ask the registry of each image once, all at a time.
+
+    Args:
+        source: by which they are asked; it is closed.
+        images: that crons follow.
+        from_elsewhere: the cure where polls are made from elsewhere: what is bad from here may be good from there, so
+            it is a note.
+    """
+
+    async def ask(image: ImageSource) -> Finding:
+        what = f"source {image.url}"
         try:
             async with asyncio.timeout(_PATIENCE):
-                resolved = await source.resolve(images[url][0], fresh=True)
+                resolved = await source.resolve(image, fresh=True)
         except TimeoutError:
-            return bad(f"source {url}", f"no answer within {_PATIENCE:.0f} s", "check the network, proxies and mirrors")
+            found, cure = f"no answer within {_PATIENCE:.0f} s", "check the network, proxies and mirrors"
         except DataImportCronError as error:
-            return failed(f"source {url}", error, "the same will be said by the next poll")
-        return good(f"source {url}", resolved.digest)
+            found, cure = error.message, error.hint or "correct the source, or what answers there"
+        else:
+            return good(what, resolved.digest)
+        return note(what, found, from_elsewhere) if from_elsewhere else bad(what, found, cure)
 
     try:
-        return list(await asyncio.gather(*(ask(url) for url in images)))
+        return list(await asyncio.gather(*map(ask, {image.url: image for image in images}.values())))
     finally:
         source.close()
 
@@ -110,10 +125,11 @@ def check_volumes(state: StateFolder) -> Iterator[Finding]:
     volumes, complete = HostVolumes(state), 0
     for volume in Store(state).list(DataVolume):
         metadata = volume.metadata
-        if volume.status.phase != "Succeeded":
+        if volume.status.phase != Phase.SUCCEEDED:
             continue
-        complete += 1
-        if volumes.find_now(metadata.namespace, metadata.name) is None:
+        if volumes.find_now(metadata.namespace, metadata.name) is not None:
+            complete += 1
+        else:
             cron = metadata.labels.get(LABEL_CRON)
             again = f"dataimportcron poll {cron} -n {metadata.namespace} --wait"
             anew = f"dataimportcron delete dv {metadata.name} -n {metadata.namespace}, and apply it again"
@@ -133,18 +149,15 @@ def largest_volume(crons: Sequence[DataImportCron]) -> int:
     return max(sizes)
 
 
-def _late(cron: DataImportCron, window: timedelta, now: datetime) -> str:
-    """How overdue a poll is, in a sentence; "" if it is not."""
+def _overdue(cron: DataImportCron, window: timedelta, now: datetime) -> timedelta:
+    """For how long a poll should have been made; nothing or less if none should.
+
+    Raises:
+        InvalidScheduleError: the schedule is no cron expression.
+    """
     since = cron.status.last_execution_timestamp or cron.metadata.creation_timestamp
-    if since is None:
-        return ""
-    try:
-        due = next_poll_of(cron, since, window)
-    except DataImportCronError as error:
-        return str(error)
-    if due is None or now - due < _LATE:
-        return ""
-    return f"its poll is {span((now - due).total_seconds())} overdue"
+    due = next_poll_of(cron, since, window) if since else None
+    return now - due if due else timedelta()
 
 
 def _fault(data: bytes, path: str) -> str:

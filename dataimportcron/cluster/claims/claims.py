@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from dataimportcron.api.types import DataVolume
-from dataimportcron.cluster.classes.storage import Claim, StorageFacts, claim_of, class_of, disk_size
+from dataimportcron.cluster.classes.storage import Claim, StorageFacts, claim_of, class_of, disk_size, wanted_of
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import (
     PVCS,
@@ -14,17 +14,13 @@ from dataimportcron.cluster.client.resources import (
     STORAGE_PROFILES,
     VOLUME_SNAPSHOT_CLASSES,
     Json,
-    ResourceType,
 )
-from dataimportcron.cluster.client.verbs import find
+from dataimportcron.cluster.client.verbs import find, find_visible, list_visible
 from dataimportcron.cluster.jobs.holdups import HoldUp
 from dataimportcron.cluster.registries.cdi_config import CdiConfigs
 from dataimportcron.errors import (
     AlreadyExistsError,
-    ForbiddenError,
     ForeignVolumeError,
-    NotServedError,
-    ObjectNotFoundError,
     QuotaExceededError,
 )
 
@@ -62,8 +58,7 @@ class Claims:
             InvalidObjectError: the DataVolume describes none.
         """
         document = volume.document()
-        spec = document.get("spec") or {}
-        facts = await self.facts(spec.get("storage") or spec.get("pvc") or {})
+        facts = await self.facts(wanted_of(document.get("spec") or {}))
         return claim_of(document, facts, owned=self.owned)
 
     async def size_of(self, volume: DataVolume, claim: Json) -> int:
@@ -72,14 +67,14 @@ class Claims:
 
     async def facts(self, wanted: Json) -> StorageFacts:
         """What there is to know of the storage of a claim with this spec."""
-        classes = await self._optional(STORAGE_CLASSES)
+        classes = await list_visible(self._connection, STORAGE_CLASSES)
         storage_class = class_of(wanted, classes)
-        profile = await self._optional_profile(storage_class)
+        profile = await find_visible(self._connection, STORAGE_PROFILES, storage_class) if storage_class else None
         return StorageFacts(
             classes=classes,
             profiles={storage_class: profile} if profile else {},
             overheads=await self._all_overheads(),
-            snapshot_classes=await self._optional(VOLUME_SNAPSHOT_CLASSES),
+            snapshot_classes=await list_visible(self._connection, VOLUME_SNAPSHOT_CLASSES),
         )
 
     async def _all_overheads(self) -> dict[str, str]:
@@ -123,21 +118,6 @@ class Claims:
             message = f"The earlier PersistentVolumeClaim {namespace}/{name} is being deleted and still used"
             return HoldUp(reason="Terminating", message=message, passing=True)
         return claim
-
-    async def _optional(self, resource: ResourceType) -> list[Json]:
-        """All of a kind; none for an install in some namespaces, where the cluster decides, or where it has no such."""
-        try:
-            return await self._connection.list(resource)
-        except (ForbiddenError, NotServedError):
-            return []
-
-    async def _optional_profile(self, storage_class: str) -> Json | None:
-        if not storage_class:
-            return None
-        try:
-            return await self._connection.get(STORAGE_PROFILES, storage_class)
-        except (ObjectNotFoundError, NotServedError, ForbiddenError):
-            return None
 
 
 def is_of(claim: Json, uid: str) -> bool:

@@ -150,6 +150,12 @@ def is_block(claim: Json) -> bool:
 _PASSED_ON = ("selector", "volumeName", "volumeAttributesClassName", "dataSource", "dataSourceRef")
 
 
+def wanted_of(spec: Json) -> Json:
+    """The claim that a DataVolume's spec describes, by its `storage` or its `pvc`; {} where by neither."""
+    wanted: Json = spec.get("storage") or spec.get("pvc") or {}
+    return wanted
+
+
 def class_of(wanted: Json, classes: Iterable[Json]) -> str:
     """The storage class of a claim: its own, the default of virtual machines, the cluster's default, "" for none."""
     named = wanted.get("storageClassName")

@@ -20,6 +20,8 @@ from kubernetes.aio.client import ApiClient, Configuration
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.errors import KubeconfigError
 
+IN_CLUSTER: Final = "in-cluster"
+"""Stands for a context: the service account of the pod that this process runs in."""
 _REFRESH: Final = 60.0
 """Seconds after which the credentials of a kubeconfig are read anew: token files and plugins renew theirs."""
 
@@ -30,11 +32,13 @@ async def connected(*, kubeconfig: str = "", context: str = "") -> AsyncIterator
 
     Args:
         kubeconfig: its path; "" for the pod's service account where there is one, else $KUBECONFIG or ~/.kube/config.
-        context: of the kubeconfig; "" for its current one. With one given, the pod's service account is not used.
+        context: of the kubeconfig; "" for its current one. With one given, the pod's service account is not used, but
+            for `IN_CLUSTER`.
 
     Raises:
         KubeconfigError: there is none, or it cannot be used.
     """
+    context = "" if context == IN_CLUSTER else context
     settings = Configuration(connection_pool_maxsize=0)  # no limit: watches and logs hold theirs for long
     try:
         if not kubeconfig and not context and "KUBERNETES_SERVICE_HOST" in os.environ:
@@ -57,7 +61,7 @@ def _path(kubeconfig: str) -> str:
     path = kubeconfig or os.environ.get("KUBECONFIG") or str(Path("~/.kube/config").expanduser())
     if not any(Path(part).is_file() for part in path.split(os.pathsep)):
         raise KubeconfigError(
-            f"There is no kubeconfig at {path}", hint="set KUBECONFIG, or give --kubeconfig; in a pod none is needed"
+            f"There is no kubeconfig at {path}", hint="set KUBECONFIG to where it is; in a pod none is needed"
         )
     return path
 

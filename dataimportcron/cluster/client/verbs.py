@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import Json, ResourceType
-from dataimportcron.errors import ConflictError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import ConflictError, ForbiddenError, NotServedError, ObjectNotFoundError
 
 
 async def find(connection: Connection, resource: ResourceType, name: str, namespace: str = "") -> Json | None:
@@ -17,10 +17,31 @@ async def find(connection: Connection, resource: ResourceType, name: str, namesp
         return None
 
 
-async def list_served(connection: Connection, resource: ResourceType, namespace: str = "") -> list[Json]:
+async def find_visible(connection: Connection, resource: ResourceType, name: str) -> Json | None:
+    """One object of the cluster itself, None also where it has no such kind, or where we may not look.
+
+    An install for some namespaces may not.
+    """
+    try:
+        return await find(connection, resource, name)
+    except (NotServedError, ForbiddenError):
+        return None
+
+
+async def list_visible(connection: Connection, resource: ResourceType) -> list[Json]:
+    """All objects of a kind of the cluster itself, none where `find_visible` would find none."""
+    try:
+        return await connection.list(resource)
+    except (NotServedError, ForbiddenError):
+        return []
+
+
+async def list_served(
+    connection: Connection, resource: ResourceType, namespace: str = "", *, label_selector: str = ""
+) -> list[Json]:
     """Objects of a kind that not every cluster has."""
     try:
-        return await connection.list(resource, namespace)
+        return await connection.list(resource, namespace, label_selector=label_selector)
     except NotServedError:
         return []
 

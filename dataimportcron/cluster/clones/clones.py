@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 from dataimportcron.api.quantity import parse_quantity
@@ -10,13 +11,13 @@ from dataimportcron.api.volumes import Resources
 from dataimportcron.cluster.claims.claims import Claims
 from dataimportcron.cluster.classes.profiles import clone_strategy
 from dataimportcron.cluster.classes.provisioners import BLOCK, COPY, CSI_CLONE, FILESYSTEM, SNAPSHOT
-from dataimportcron.cluster.classes.storage import StorageFacts, class_of, room_in, usable
+from dataimportcron.cluster.classes.storage import StorageFacts, class_of, room_in, usable, wanted_of
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CDIS, PVS, VOLUME_SNAPSHOT_CONTENTS, VOLUME_SNAPSHOTS, Json
+from dataimportcron.cluster.client.verbs import find, find_visible, list_visible
 from dataimportcron.cluster.clones.plans import ClonePlan, Origin, is_plain, noted_way, place_of, plan_of, way_of
 from dataimportcron.cluster.documents.records import annotations_of, record_of
 from dataimportcron.errors import (
-    CloneWithoutSourceError,
     ForbiddenError,
     InvalidObjectError,
     NotServedError,
@@ -65,8 +66,7 @@ class Clones:
         existing = await self._claims.find(metadata.namespace, metadata.name)
         origin = await self.origin(source)
         volume = sized(volume, size or origin.disk)
-        document = volume.document()
-        wanted = (document.get("spec") or {}).get("storage") or (document.get("spec") or {}).get("pvc") or {}
+        wanted = wanted_of(volume.spec.document())
         claim, facts = (await self._claims.planned(volume)).body, await self._claims.facts(wanted)
         disk = await self._claims.size_of(volume, claim)
         strategy = await self._strategy(class_of(wanted, facts.classes), facts)
@@ -90,17 +90,16 @@ class Clones:
         """
         found, is_claim = await self.find(source), source.kind is SourceKind.PVC
         if found is None or (is_claim and found["metadata"].get("deletionTimestamp")):
-            raise CloneWithoutSourceError(f"The source {source.kind} {source.namespace}/{source.name} doesn't exist")
+            raise source.missing()
         return await (self._volume(source, found) if is_claim else self.restored(source, found))
 
     async def find(self, source: CloneSource) -> Json | None:
         """The claim or the VolumeSnapshot that a source is, None if there is none."""
         if source.kind is SourceKind.PVC:
             return await self._claims.find(source.namespace, source.name)
-        try:
-            return await self._connection.get(VOLUME_SNAPSHOTS, source.name, source.namespace)
-        except (ObjectNotFoundError, NotServedError):
-            return None
+        with suppress(NotServedError):
+            return await find(self._connection, VOLUME_SNAPSHOTS, source.name, source.namespace)
+        return None
 
     async def _volume(self, source: CloneSource, claim: Json) -> Origin:
         return Origin(
@@ -135,7 +134,8 @@ class Clones:
         facts = await self._claims.facts({})
         named = snapshot["spec"].get("volumeSnapshotClassName")
         found = next((it for it in facts.snapshot_classes if it["metadata"]["name"] == named), {})
-        content = await self._content(str(status.get("boundVolumeSnapshotContentName") or ""))
+        bound = str(status.get("boundVolumeSnapshotContentName") or "-")
+        content = (await find_visible(self._connection, VOLUME_SNAPSHOT_CONTENTS, bound) or {}).get("spec") or {}
         mode = annotations_of(snapshot).get(_SOURCE_MODE) or content.get("sourceVolumeMode") or FILESYSTEM
         restored = parse_quantity(str(status.get("restoreSize") or 0))
         driver = str(found.get("driver") or content.get("driver") or "")
@@ -149,22 +149,9 @@ class Clones:
             recorded=record is not None,
         )
 
-    async def _content(self, name: str) -> Json:
-        """The spec of a VolumeSnapshotContent, {} where it cannot be read."""
-        try:
-            found = await self._connection.get(VOLUME_SNAPSHOT_CONTENTS, name or "-")
-        except (ObjectNotFoundError, ForbiddenError):
-            return {}
-        spec: Json = found["spec"]
-        return spec
-
     async def _strategy(self, storage_class: str, facts: StorageFacts) -> str:
         """How clones of a class are made: as CDI's configuration says for all, else as is known of the class."""
-        try:
-            configured = await self._connection.list(CDIS)
-        except (NotServedError, ForbiddenError):
-            configured = []
-        for cdi in configured:
+        for cdi in await list_visible(self._connection, CDIS):
             asked = (cdi.get("spec") or {}).get("cloneStrategyOverride")
             if asked in _STRATEGIES:
                 return str(asked)

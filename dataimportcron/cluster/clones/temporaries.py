@@ -16,13 +16,13 @@ from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.types import DataVolume, Resource
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import DATA_VOLUMES, JOBS, PVCS, VOLUME_SNAPSHOTS, Json, ResourceType
-from dataimportcron.cluster.client.verbs import remove
+from dataimportcron.cluster.client.verbs import find, list_served, remove
 from dataimportcron.cluster.clones.plans import ANNOTATION_CLONE_OF
 from dataimportcron.cluster.documents.records import LABEL_CLONE, annotations_of, record_of
 from dataimportcron.cluster.jobs.attempt_job import LABEL_VOLUME
 from dataimportcron.cluster.jobs.attempts import Attempts
 from dataimportcron.cluster.watching.reflector import Change
-from dataimportcron.errors import DataImportCronError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import DataImportCronError
 from dataimportcron.values import CloneSource
 
 logger = logging.getLogger(__name__)
@@ -105,11 +105,8 @@ class Temporaries:
     async def _is_noted(self, job: Json) -> bool:
         """Whether the claim that a Job has filled says that it is whole; nobody asks the Job then."""
         for owner in job.get("ownerReferences") or ():
-            try:
-                claim = await self._connection.get(PVCS, owner["name"], job["namespace"])
-            except ObjectNotFoundError:
-                continue
-            if claim["metadata"]["uid"] == owner["uid"] and record_of(claim) is not None:
+            claim = await find(self._connection, PVCS, owner["name"], job["namespace"])
+            if claim is not None and claim["metadata"]["uid"] == owner["uid"] and record_of(claim) is not None:
                 return True
         return False
 
@@ -118,22 +115,18 @@ class Temporaries:
         namespace, _, name = annotations_of(thing).get(ANNOTATION_CLONE_OF, "").partition("/")
         if not name:
             return True  # whatever it is, we have not made it
-        try:
-            volume = await self._connection.get(DATA_VOLUMES, name, namespace)
-        except ObjectNotFoundError:
+        volume = await find(self._connection, DATA_VOLUMES, name, namespace)
+        if volume is None:
             return False
         same = volume["metadata"]["uid"] == thing["metadata"]["labels"][LABEL_CLONE]
         return same and (volume.get("status") or {}).get("phase") not in ENDED
 
     async def _list(self, namespace: str, selector: str) -> list[tuple[ResourceType, Json]]:
-        found: list[tuple[ResourceType, Json]] = []
-        for resource in (PVCS, VOLUME_SNAPSHOTS):
-            try:
-                things = await self._connection.list(resource, namespace, label_selector=selector)
-            except NotServedError:
-                continue
-            found += [(resource, thing) for thing in things]
-        return found
+        return [
+            (resource, thing)
+            for resource in (PVCS, VOLUME_SNAPSHOTS)
+            for thing in await list_served(self._connection, resource, namespace, label_selector=selector)
+        ]
 
     async def _remove(self, resource: ResourceType, thing: Json) -> None:
         if resource is PVCS:

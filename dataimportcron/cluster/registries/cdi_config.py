@@ -15,9 +15,10 @@ from dataimportcron.api.contents import certificates_in
 from dataimportcron.api.types import ConfigMap
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CDI_CONFIGS, CONFIG_MAPS, LEASES
+from dataimportcron.cluster.client.verbs import find_visible
 from dataimportcron.cluster.jobs.pods import DEFAULT_RESOURCES, PodSettings
 from dataimportcron.cluster.watching.detection import CDI_LEASE
-from dataimportcron.errors import ForbiddenError, NotServedError, ObjectNotFoundError
+from dataimportcron.errors import ObjectNotFoundError
 
 _KEPT: Final = 1.0
 """Seconds for which a configuration that was read is taken for the present one: a hundred polls may come at a time."""
@@ -67,10 +68,7 @@ class CdiConfigs:
         return self._config
 
     async def _complete(self) -> CdiConfig:
-        try:
-            config = read_cdi_config(await self._connection.get(CDI_CONFIGS, "config"))
-        except (ObjectNotFoundError, NotServedError, ForbiddenError):
-            return CdiConfig()
+        config = read_cdi_config(await find_visible(self._connection, CDI_CONFIGS, "config") or {})
         if not config.trusted_ca:
             return config
         leases = await self._connection.list(LEASES, field_selector=f"metadata.name={CDI_LEASE}")

@@ -151,13 +151,26 @@ class StateFolder:
         except (FileNotFoundError, NotADirectoryError):
             return 0
         except (OSError, UnicodeDecodeError) as error:
-            raise StateError(f"State folder {self.path} cannot be read: {error}") from error
+            hint = "run as the user that `dataimportcron up` runs as"
+            raise StateError(f"State folder {self.path} cannot be read: {error}", hint=hint) from error
         if not (text.isascii() and text.isdecimal()) or int(text) > LAYOUT:
             raise StateError(
                 f"State folder {self.path} has layout {text!r}, this version knows {LAYOUT}",
                 hint="run the version that wrote it, or a newer one",
             )
         return int(text)
+
+    def require(self) -> None:
+        """Refuse a folder that nothing has made yet, or that a newer version has written.
+
+        Raises:
+            StateError: it is one.
+        """
+        if not self.check():
+            raise StateError(
+                f"There is no state folder at {self.path}",
+                hint="start `dataimportcron up`, or name another with --state or DATAIMPORTCRON_STATE",
+            )
 
     def identity(self) -> Identity:
         """Site and machine uid, drawn at the first call and kept for ever."""

@@ -47,8 +47,8 @@ def _environment(plane, monkeypatch):
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:9")
 
 
-async def all_findings(at=None, *, own_temporal=True):
-    return [one async for one in check(CONTEXT, WORKER, at or now(), own_temporal=own_temporal)]
+async def all_findings(at=None):
+    return [one async for one in check(CONTEXT, WORKER, at or now())]
 
 
 async def of(what, at=None):

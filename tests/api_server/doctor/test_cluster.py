@@ -32,7 +32,7 @@ async def test_a_server_that_does_not_answer_is_one_finding(tmp_path, monkeypatc
 
 
 async def test_a_context_that_is_not_there_is_said():
-    found = [one async for one in check("nowhere", WORKER, now(), own_temporal=True)]
+    found = [one async for one in check("nowhere", WORKER, now())]
     assert [(one.what, one.wrong) for one in found] == [("program", False), ("kubeconfig", True)]
     assert "nowhere" in found[1].found
 

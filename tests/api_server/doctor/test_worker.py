@@ -61,7 +61,7 @@ async def test_rights_for_the_kinds_of_the_other_mode():
 
 
 async def test_a_worker_that_is_not_deployed():
-    found = [one async for one in check(CONTEXT, GOLDEN, now(), own_temporal=True) if one.what == "worker"]
+    found = [one async for one in check(CONTEXT, GOLDEN, now()) if one.what == "worker"]
     assert [one.found for one in found] == [f"there is no Deployment {GOLDEN}/dataimportcron"]
     assert "--namespace" in found[0].cure
 

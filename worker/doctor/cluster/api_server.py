@@ -34,7 +34,7 @@ async def check_nodes(connection: Connection) -> list[Finding]:
     """How imports with `pullMethod: node` are made."""
     nodes = await connection.list(NODES)
     if not nodes:
-        return [bad("nodes", "there is none: no import pod can run", "kubectl get nodes")]
+        return [bad("nodes", "there is none: no import pod can run", "let a node join: kubectl get nodes")]
     if has_image_volumes(nodes):
         return [good("nodes", f"{len(nodes)}, all mount images as volumes, as pullMethod node does best")]
     return [good("nodes", f"{len(nodes)}, not all mount images as volumes: pullMethod node runs the images instead")]

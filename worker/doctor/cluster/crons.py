@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Final
 
 from pydantic import ValidationError
 
@@ -23,13 +20,9 @@ from dataimportcron.cluster.source import ClusterSource
 from dataimportcron.errors import DataImportCronError, ForbiddenError
 from dataimportcron.polling import source_of
 from dataimportcron.reference import Reference
-from dataimportcron.values import ImageSource
 from worker.cluster import pods_of
-from worker.doctor.finding import Finding, bad, failed, good, note
-from worker.doctor.objects import judge, title
-
-_PATIENCE: Final = 15.0
-"""Seconds that a registry has to answer."""
+from worker.doctor.finding import Finding, bad, failed, note
+from worker.doctor.objects import ask_registries, title
 
 
 class Crons:
@@ -39,15 +32,13 @@ class Crons:
         connection: the API server.
         dialect: how our objects are spelt there.
         settings: the worker's.
-        context: of the kubeconfig, for the commands that are named.
     """
 
-    def __init__(self, connection: Connection, dialect: Dialect, settings: ClusterSettings, context: str) -> None:
+    def __init__(self, connection: Connection, dialect: Dialect, settings: ClusterSettings) -> None:
         self._connection = connection
         self._dialect = dialect
         # The folder of mirrors is in the worker's pods, not here.
         self._settings = settings.model_copy(update={"certs_dir": ""})
-        self._context = context
         self._cdi = CdiConfigs(connection)
         self._access = ClusterAccess(ClusterObjects(connection, dialect), self._settings, self._cdi)
 
@@ -65,11 +56,12 @@ class Crons:
         return crons, findings
 
     async def check_dependencies(self, cron: DataImportCron) -> Finding | None:
-        """What the cron's source refers to, read as a poll does: None where all of it is there."""
+        """What the cron's source refers to, read as a poll does: None where all of it is there.
+
+        Where it is a claim or an ImageStream, only polls look.
+        """
         source = source_of(cron)
-        if source is None:
-            return bad(title(cron), "has no registry source", "set spec.template.spec.source.registry")
-        if not source.url.startswith("docker://"):
+        if source is None or not source.url.startswith("docker://"):
             return None
         try:
             await self._access.registry_access(source, Reference.parse(source.url))
@@ -79,35 +71,14 @@ class Crons:
             return failed(title(cron), error)
         return None
 
-    def check(self, cron: DataImportCron, now: datetime) -> Finding:
-        """Whether it is polled in time, with success, and its DataSource is up to date."""
-        return judge(cron, timedelta(seconds=self._settings.poll_jitter), now, context=self._context)
-
     async def check_sources(self, crons: Sequence[DataImportCron]) -> list[Finding]:
-        """Ask the registry of each image once, all at a time; what nodes pull is left to them."""
+        """Ask the registries from here; what nodes pull is left to them."""
         nodes = NodeDigest(self._connection, PodSettings(image=""))
         source = ClusterSource(self._access, self._settings, nodes=nodes, image_streams=ImageStreams(self._connection))
-        found = [image for cron in crons if (image := source_of(cron)) is not None]
-        images = {image.url: image for image in found if image.pull_method == "pod" and image.url}
-        try:
-            return list(await asyncio.gather(*(_ask(source, image) for image in images.values())))
-        finally:
-            source.close()
+        images = [image for cron in crons if (image := source_of(cron)) and image.pull_method == "pod" and image.url]
+        cure = "it was asked from here: if the worker's polls fail too, its cron says so"
+        return await ask_registries(source, images, from_elsewhere=cure)
 
     async def pods(self, image: str) -> PodSettings:
         """How import pods of that image are made."""
         return effective(pods_of(self._settings, image), await self._cdi.current())
-
-
-async def _ask(source: ClusterSource, image: ImageSource) -> Finding:
-    """A registry's answer; one that is bad from here may be good from the worker, so it is a note."""
-    what = f"source {image.url}"
-    cure = "it was asked from here: if the worker's polls fail too, its cron says so"
-    try:
-        async with asyncio.timeout(_PATIENCE):
-            resolved = await source.resolve(image, fresh=True)
-    except TimeoutError:
-        return note(what, f"no answer within {_PATIENCE:.0f} s", cure)
-    except DataImportCronError as error:
-        return note(what, error.message, cure)
-    return good(what, resolved.digest)

@@ -19,14 +19,14 @@ _APPLY: Final = "kubectl apply --server-side -f deploy/crds/settings"
 async def check(connection: Connection) -> list[Finding]:
     """Look at all definitions of the cluster."""
     crds = await connection.list(CRDS)
-    return [*_owners(crds), *_unestablished(crds), *_kubevirt({crd["metadata"]["name"] for crd in crds})]
+    own = [crd for crd in crds if crd["spec"]["group"] in {CDI_GROUP, OWN_GROUP}]
+    return [*_owners(own), *_unestablished(own), *_kubevirt({crd["metadata"]["name"] for crd in crds})]
 
 
 def _owners(crds: Sequence[Json]) -> list[Finding]:
     owners: dict[str, list[str]] = {}
     for crd in crds:
-        if crd["spec"]["group"] in {CDI_GROUP, OWN_GROUP}:
-            owners.setdefault(_owner_of(crd), []).append(crd["metadata"]["name"])
+        owners.setdefault(_owner_of(crd), []).append(crd["metadata"]["name"])
     return [good("definitions", f"{owner}: {', '.join(sorted(names))}") for owner, names in sorted(owners.items())]
 
 
@@ -42,8 +42,6 @@ def _unestablished(crds: Sequence[Json]) -> list[Finding]:
     findings = []
     for crd in crds:
         name, conditions = crd["metadata"]["name"], (crd.get("status") or {}).get("conditions") or ()
-        if crd["spec"]["group"] not in {CDI_GROUP, OWN_GROUP}:
-            continue
         for condition in conditions:
             if condition["type"] in {"Established", "NamesAccepted"} and condition["status"] != "True":
                 found = f"{name} is not served: {condition.get('message') or condition.get('reason')}"

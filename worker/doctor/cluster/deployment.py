@@ -9,9 +9,10 @@ from typing import Final
 
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import CONFIG_MAPS, DEPLOYMENTS, LEASES, Json
+from dataimportcron.cluster.client.verbs import find
 from dataimportcron.cluster.registries.settings import DEFAULT_FILE, IMAGE_VARIABLE, ClusterSettings, settings_in
 from dataimportcron.cluster.watching.detection import FRESH
-from dataimportcron.errors import DataImportCronError, ObjectNotFoundError
+from dataimportcron.errors import DataImportCronError
 from dataimportcron.manifests import parse_time
 from worker.cli.text import span
 from worker.doctor.finding import Finding, bad, failed, good, note
@@ -41,9 +42,8 @@ class Deployed:
 
 async def check(connection: Connection, namespace: str) -> Deployed:
     """Look at the Deployment in the worker's namespace."""
-    try:
-        deployment = await connection.get(DEPLOYMENTS, NAME, namespace)
-    except ObjectNotFoundError:
+    deployment = await find(connection, DEPLOYMENTS, NAME, namespace)
+    if deployment is None:
         cure = "kubectl apply --server-side -k your overlay; where it is in another namespace, give --namespace"
         missing = bad("worker", f"there is no Deployment {namespace}/{NAME}", cure)
         return Deployed(findings=(missing,), settings=ClusterSettings())
@@ -54,9 +54,8 @@ async def check(connection: Connection, namespace: str) -> Deployed:
     findings.append(finding)
     temporal = ""
     for name in _environment(container):
-        try:
-            data = (await connection.get(CONFIG_MAPS, name, namespace)).get("data") or {}
-        except ObjectNotFoundError:
+        data = await _data_of(connection, name, namespace)
+        if data is None:
             findings.append(_absent(name, namespace))
         else:
             temporal = data.get("TEMPORAL_ADDRESS") or temporal
@@ -71,9 +70,8 @@ async def check(connection: Connection, namespace: str) -> Deployed:
 async def check_leader(connection: Connection, namespace: str, now: datetime) -> list[Finding]:
     """Who leads, by the Lease that the leader renews every two seconds."""
     cure = f"kubectl -n {namespace} logs deployment/{NAME}"
-    try:
-        lease = await connection.get(LEASES, NAME, namespace)
-    except ObjectNotFoundError:
+    lease = await find(connection, LEASES, NAME, namespace)
+    if lease is None:
         return [bad("leader", f"no worker has led yet: there is no Lease {namespace}/{NAME}", cure)]
     spec = lease.get("spec") or {}
     holder, renewed = spec.get("holderIdentity"), parse_time(spec.get("renewTime") or "")
@@ -119,15 +117,20 @@ async def _settings(connection: Connection, pod: Json, namespace: str) -> tuple[
     name = next((it["configMap"]["name"] for it in volumes if "configMap" in it), "")
     if not name:
         return ClusterSettings(), note("settings", "no ConfigMap of settings is mounted: the defaults are assumed")
-    try:
-        data = (await connection.get(CONFIG_MAPS, name, namespace)).get("data") or {}
-    except ObjectNotFoundError:
+    data = await _data_of(connection, name, namespace)
+    if data is None:
         return ClusterSettings(), _absent(name, namespace)
     try:
         settings = settings_in(data.get(DEFAULT_FILE.name, ""), f"ConfigMap {namespace}/{name}")
     except DataImportCronError as error:
         return ClusterSettings(), failed("settings", error, "mend them in your overlay and apply it")
     return settings, good("settings", f"ConfigMap {namespace}/{name} is valid")
+
+
+async def _data_of(connection: Connection, name: str, namespace: str) -> dict[str, str] | None:
+    """What a ConfigMap holds, None if there is none."""
+    found = await find(connection, CONFIG_MAPS, name, namespace)
+    return None if found is None else found.get("data") or {}
 
 
 def _absent(name: str, namespace: str) -> Finding:

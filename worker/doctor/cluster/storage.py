@@ -8,7 +8,7 @@ from typing import Final
 
 from dataimportcron import naming
 from dataimportcron.api.types import DataImportCron
-from dataimportcron.cluster.classes.storage import StorageFacts, class_of, is_known
+from dataimportcron.cluster.classes.storage import StorageFacts, class_of, is_known, wanted_of
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import (
     DATA_SOURCES,
@@ -19,8 +19,8 @@ from dataimportcron.cluster.client.resources import (
     Json,
     ResourceType,
 )
+from dataimportcron.cluster.client.verbs import list_visible
 from dataimportcron.cluster.documents.dialect import OWN_LABEL_CRON
-from dataimportcron.errors import ForbiddenError, NotServedError
 from dataimportcron.manifests import parse_time
 from worker.cli.text import span
 from worker.doctor.finding import Finding, bad, good, note
@@ -32,10 +32,7 @@ _PATIENCE: Final = timedelta(minutes=5)
 async def check_classes(connection: Connection, crons: Sequence[DataImportCron]) -> list[Finding]:
     """The classes that there are, against those that crons need."""
     classes = await connection.list(STORAGE_CLASSES)
-    try:
-        profiles = {it["metadata"]["name"]: it for it in await connection.list(STORAGE_PROFILES)}
-    except (NotServedError, ForbiddenError):
-        profiles = {}
+    profiles = {it["metadata"]["name"]: it for it in await list_visible(connection, STORAGE_PROFILES)}
     return list(_classes(StorageFacts(classes=classes, profiles=profiles), crons))
 
 
@@ -43,7 +40,8 @@ def _classes(facts: StorageFacts, crons: Sequence[DataImportCron]) -> Iterator[F
     default, there = class_of({}, facts.classes), {it["metadata"]["name"] for it in facts.classes}
     users: dict[str, list[str]] = {}
     for cron in crons:
-        users.setdefault(class_of(_wanted(cron), facts.classes), []).append(_name(cron))
+        wanted = wanted_of(cron.spec.template.spec.document())
+        users.setdefault(class_of(wanted, facts.classes), []).append(f"{cron.metadata.namespace}/{cron.metadata.name}")
     if default:
         yield good("storage classes", f"{', '.join(sorted(there))}; {default} is the default")
     elif not there:
@@ -120,13 +118,3 @@ async def _last_words(connection: Connection, claim: Json) -> str:
 
 def _time(event: Json) -> str:
     return str(event.get("lastTimestamp") or event.get("eventTime") or "")
-
-
-def _wanted(cron: DataImportCron) -> Json:
-    spec = cron.document()["spec"].get("template", {}).get("spec") or {}
-    wanted: Json = spec.get("storage") or spec.get("pvc") or {}
-    return wanted
-
-
-def _name(cron: DataImportCron) -> str:
-    return f"{cron.metadata.namespace}/{cron.metadata.name}"
