@@ -124,7 +124,7 @@ def settings_in(text: str, path: str) -> ClusterSettings:
     except ValidationError as error:
         faults = tuple(f"{path}: {_where(fault['loc'])}: {fault['msg']}" for fault in error.errors())
         raise InvalidObjectError(
-            faults[0], faults=faults, hint=f"known keys are {', '.join(ClusterSettings.model_fields)}"
+            "; ".join(faults), faults=faults, hint=f"known keys are {', '.join(ClusterSettings.model_fields)}"
         ) from None
 
 
