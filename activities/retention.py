@@ -47,7 +47,7 @@ class RetentionActivities:
         ]
         removed, kept = [], []
         for victim in victims:
-            user = await self._uses.of(victim)
+            user = await self._uses.of(victim) or await self._uses.from_elsewhere(victim)
             if user:
                 kept.append(f"{victim.metadata.name}: {user}")
                 await self._events.emit(cron, "Warning", "InUse", f"Import {victim.metadata.name} is kept: {user}")

@@ -1,4 +1,4 @@
-"""Who needs a volume or a snapshot that retention would remove: whoever uses it, and whoever will clone it and may."""
+"""Who needs a volume or a snapshot that retention would remove: whoever uses it, and whoever would clone it and may."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataimportcron import naming
 from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.snapshots import VolumeSnapshot
-from dataimportcron.api.types import DataVolume
+from dataimportcron.api.types import DataSource, DataVolume
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.manifests import clone_source
 from dataimportcron.ports import Authorizer, Objects, Volumes
@@ -24,18 +24,26 @@ class Uses:
 
     async def of(self, item: DataVolume | VolumeSnapshot) -> str:
         """Who needs the volume of a DataVolume, or a snapshot, in one sentence; "" when surely nobody does."""
-        kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
-        source = CloneSource(namespace=item.metadata.namespace, name=item.metadata.name, kind=kind)
+        source = _source_of(item)
         for volume in wanting(source, await self._objects.list(DataVolume)):
-            if why := await self._claim_of(volume, source):
+            said = f"DataVolume {volume.metadata.namespace}/{volume.metadata.name} is to be cloned from it"
+            if why := await self._claim_of(volume, source, said):
                 return why
-        return await self._volumes.in_use(source.namespace, source.name, kind)
+        return await self._volumes.in_use(source.namespace, source.name, source.kind)
 
-    async def _claim_of(self, volume: DataVolume, source: CloneSource) -> str:
-        """Why a DataVolume keeps what it wants, in one sentence; "" where whoever has made it may not have that."""
-        said = f"DataVolume {volume.metadata.namespace}/{volume.metadata.name} is to be cloned from it"
+    async def from_elsewhere(self, item: DataVolume | VolumeSnapshot) -> str:
+        """Which DataSource of another namespace points to it, in one sentence; "" where none does that may."""
+        source = _source_of(item)
+        for data_source in pointing(source, await self._objects.list(DataSource)):
+            said = f"DataSource {data_source.metadata.namespace}/{data_source.metadata.name} points to it"
+            if why := await self._claim_of(data_source, source, said):
+                return why
+        return ""
+
+    async def _claim_of(self, wanted: DataVolume | DataSource, source: CloneSource, said: str) -> str:
+        """What is said of an object that keeps what it wants; "" where that may not be cloned for it."""
         try:
-            refusal = await self._authorizer.refusal(volume, source)
+            refusal = await self._authorizer.refusal(wanted, source)
         except DataImportCronError as error:
             return f"{said}, and nobody can say now whether it may be: {error}"
         return "" if refusal else said
@@ -52,3 +60,16 @@ def wanting(source: CloneSource, volumes: Iterable[DataVolume]) -> Iterator[Data
         chosen = own.annotations.get(naming.ANNOTATION_CLONE_SOURCE) == str(source)
         if (named or chosen) and volume.status.phase not in ENDED:
             yield volume
+
+
+def pointing(source: CloneSource, data_sources: Iterable[DataSource]) -> Iterator[DataSource]:
+    """The DataSources of other namespaces that point to a source; those beside it `pruning` has seen already."""
+    for item in data_sources:
+        said, namespace = item.spec.source, item.metadata.namespace
+        if namespace != source.namespace and clone_source(said.pvc, said.snapshot, namespace) == source:
+            yield item
+
+
+def _source_of(item: DataVolume | VolumeSnapshot) -> CloneSource:
+    kind = SourceKind.PVC if isinstance(item, DataVolume) else SourceKind.SNAPSHOT
+    return CloneSource(namespace=item.metadata.namespace, name=item.metadata.name, kind=kind)

@@ -206,7 +206,8 @@ class Authorizer(Protocol):
         """Why an object may not be cloned from a source, in one sentence; "" if it may.
 
         Args:
-            wanted: a DataVolume, asked for whoever has made it; or a DataImportCron, asked for its service account.
+            wanted: a DataVolume, asked for whoever has made it; or a DataImportCron, asked for its service account; or
+                a DataSource, of which nobody knows who has made it, asked for its namespace's default one.
             source: as it was resolved from specs alone: a status can be forged.
         """
         ...

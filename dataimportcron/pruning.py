@@ -22,8 +22,8 @@ def has_outdated(cron: DataImportCron, imports: Iterable[K]) -> bool:
 def pointed_by(data_sources: Iterable[DataSource], namespace: str, kind: SourceKind = SourceKind.PVC) -> frozenset[str]:
     """Names of the volumes or snapshots in a namespace that its DataSources point to, whoever's these are.
 
-    One of another namespace keeps nothing: whoever may make it need not have a right to this one, and could fill its
-    quota with what nobody wants. Who clones by it is looked at by itself.
+    One of another namespace is looked at by itself, because it must be asked for: whoever may make it need not have a
+    right to this one, and could fill its quota with what nobody wants.
     """
     near = [item for item in data_sources if item.metadata.namespace == namespace]
     targets = [getattr(item.spec.source, kind) for item in near]

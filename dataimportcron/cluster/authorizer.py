@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Final
 
 from dataimportcron import naming
-from dataimportcron.api.types import CDI_GROUP, DataImportCron, Resource
+from dataimportcron.api.types import CDI_GROUP, DataImportCron, DataSource, Resource
 from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import SELF_SUBJECT_REVIEWS, SUBJECT_ACCESS_REVIEWS, Json
 from dataimportcron.cluster.clones.requester import REQUESTER, SETTLED, Requester, belief
@@ -57,7 +57,7 @@ class ClusterAuthorizer:
         """Who wants the clone; or in one sentence why nobody knows."""
         if isinstance(wanted, DataImportCron):
             return _account_of(wanted)
-        if self._beside:
+        if self._beside or isinstance(wanted, DataSource):
             return await self._account_for(wanted)
         doubt = (await belief(self._connection, settled=self._settled)).doubt(wanted.metadata.creation_timestamp)
         if doubt:
@@ -68,9 +68,9 @@ class ClusterAuthorizer:
         # What a cron imports we have made ourselves, in its name.
         return await self._account_for(wanted) if requester.name == await self._own() else requester
 
-    async def _account_for(self, volume: Resource) -> Requester:
-        """The service account of the cron whose import a DataVolume is; the namespace's default where it has none."""
-        namespace, name = volume.metadata.namespace, volume.metadata.labels.get(naming.LABEL_CRON, "")
+    async def _account_for(self, wanted: Resource) -> Requester:
+        """The service account of the cron whose import it is; the namespace's default where it is none's."""
+        namespace, name = wanted.metadata.namespace, wanted.metadata.labels.get(naming.LABEL_CRON, "")
         try:
             if name:
                 return _account_of(await self._objects.get(DataImportCron, namespace, name))

@@ -68,8 +68,9 @@ async def test_a_users_own_data_source_in_another_namespace_keeps_an_import(step
     )
     home.release(b"two")
     promote, _ = await steps.promote(ref, await steps.import_(ref))
-    assert (await steps.look(ref)).verdict is Verdict.WAIT
-    assert (await steps.run(steps.retention.prune_imports, promote)).removed == ()
+    pruned = await steps.run(steps.retention.prune_imports, promote)
+    assert pruned.removed == ()
+    assert pruned.kept == (f"{old.data_volume}: DataSource elsewhere/pinned points to it",)
     home.store.delete(home.store.get(DataSource, "elsewhere", "pinned"))
     assert (await steps.look(ref)).verdict is Verdict.PRUNE
     assert (await steps.run(steps.retention.prune_imports, promote)).removed == (old.data_volume,)

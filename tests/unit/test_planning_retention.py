@@ -79,7 +79,7 @@ def test_what_any_data_source_beside_it_points_to_is_never_pruned():
     assert pruning.pointed_by([bare], NAMESPACE) == {a.metadata.name}
 
 
-def test_a_data_source_of_another_namespace_keeps_nothing():
+def test_a_data_source_of_another_namespace_is_asked_for_by_itself():
     a, b = an_import(A), an_import(B, at=NOW + timedelta(hours=1))
     cron = with_current_import(a_cron(importsToKeep=1), b.metadata.name, B)
     pin = pointed_to(data_source_of(cron), cron, a)

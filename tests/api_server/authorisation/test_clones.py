@@ -16,9 +16,11 @@ from tests.api_server.authorisation.stand import (
     OWN,
     SECRET,
     TENANT,
+    account,
     binding,
     named,
     patched,
+    until,
     user,
     volume,
 )
@@ -245,6 +247,19 @@ async def test_only_who_may_clone_an_image_keeps_it_from_retention(at):
     await at.bob.create(DATA_VOLUMES, volume("bobs"))
     await at.seen(DataVolume, "bobs")
     assert await at.uses.of(image()) == f"DataVolume {TENANT}/bobs is to be cloned from it"
+
+
+async def test_a_data_source_keeps_an_image_of_another_namespace_where_its_own_may_clone_it(at):
+    await at.point(at.bob, "pin", pvc=FEDORA)
+    assert await at.uses.from_elsewhere(image()) == "", "whoever has made it, that is not on record"
+    grant = binding("cdi.kubevirt.io:clone-sourcer", GOLDEN, account("default"))
+    grant |= named("tenants")
+    await at.admin.create(ROLE_BINDINGS, grant)
+    try:
+        await until(lambda: at.uses.from_elsewhere(image()))
+        assert await at.uses.from_elsewhere(image()) == f"DataSource {TENANT}/pin points to it"
+    finally:
+        await at.admin.delete(ROLE_BINDINGS, "tenants", GOLDEN)
 
 
 async def test_within_a_namespace_an_image_is_kept_by_whomever(at):
