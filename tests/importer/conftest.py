@@ -129,6 +129,12 @@ def raw_of(image: Path) -> bytes:
     return out.read_bytes()
 
 
+def set_aside(folder: Path) -> list[str]:
+    """Files without a name that this process has open in a folder."""
+    links = [str(path.readlink()) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    return [link for link in links if link.startswith(f"{folder}/") and link.endswith(" (deleted)")]
+
+
 def patchwork(size: int, seed: int) -> bytes:
     """Noise, text and zeros in pieces of odd lengths, the same for a seed."""
     generator = random.Random(seed)  # noqa: S311 -- test data

@@ -85,6 +85,17 @@ def test_a_device_that_makes_no_holes_is_filled(loop, monkeypatch):
     assert loop.read_bytes() == RAW.ljust(SIZE, b"\0")
 
 
+@pytest.mark.parametrize("holes", [3, 1, 0])
+def test_a_device_is_emptied_step_by_step(loop, monkeypatch, holes):
+    """One that is larger than a step, and that makes no more holes after some."""
+    real, left = device._punch, [True] * holes
+    monkeypatch.setattr(device, "_punch", lambda *arguments: bool(left) and left.pop() and real(*arguments))
+    monkeypatch.setattr(device, "_STEP", 5 * MIB)
+    with lock(loop, None) as target:
+        target.start_over()
+    assert loop.read_bytes() == bytes(SIZE)
+
+
 def test_a_disk_that_replaces_another(loop):
     import_to(loop, tar_of(("disk/d", os.urandom(9 * MIB))), tar_of(("disk/d", RAW[: 3 * MIB])))
     assert loop.read_bytes() == RAW[: 3 * MIB].ljust(SIZE, b"\0")
@@ -105,10 +116,11 @@ def test_a_disk_that_needs_more_than_the_volume(loop):
 
 @pytest.mark.parametrize("holes", [True, False])
 def test_a_failure_leaves_no_disk(loop, monkeypatch, holes):
+    monkeypatch.setattr(device, "_STEP", 5 * MIB)
     if not holes:
         monkeypatch.setattr(device, "_punch", lambda *_: False)
     with pytest.raises(InvalidImageError):
-        import_to(loop, tar_of(("disk/d", os.urandom(9 * MIB)), ("disk/e", b"another")))
+        import_to(loop, tar_of(("disk/d", os.urandom(SIZE)), ("disk/e", b"another")))
     left = loop.read_bytes()
     assert (left[:MIB], left[-MIB:]) == (bytes(MIB), bytes(MIB))
     assert any(left) is not holes

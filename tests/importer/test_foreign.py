@@ -284,9 +284,20 @@ def test_how_it_may_end(tmp_path, monkeypatch, script):
 def test_it_ticks_and_has_its_time(tmp_path, monkeypatch):
     monkeypatch.setattr(qemu_img, "_LEAST_SECONDS", 1)
     run, ticks, descriptor = qemu_img_as("/bin/sleep", monkeypatch, tmp_path)
+    began = time.monotonic()
     with pytest.raises(TransientError, match="not read the vdi file within 1 seconds"):
-        run("30")
+        run("60")
+    assert time.monotonic() - began < 30
     assert len(ticks) >= 3
+    os.close(descriptor)
+
+
+def test_it_has_more_time_for_more_bytes_and_nothing_of_our_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECRET", "ours")
+    run, _, descriptor = qemu_img_as("/bin/dash", monkeypatch, tmp_path)
+    assert b"SECRET" not in run("-c", "export -p")
+    large = qemu_img.ForeignDisk(descriptor=descriptor, length=1 << 30, name="vdi")
+    assert qemu_img._Run(large, lambda: None)("-c", "ulimit -t") == b"572\n"
     os.close(descriptor)
 
 

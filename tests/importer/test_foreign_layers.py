@@ -1,14 +1,23 @@
 """Only the disk that stays counts, over all layers and formats."""
 
+import os
+import time
+
 import pytest
 
-from dataimportcron.errors import InvalidImageError, MissingDependencyError, VolumeTooSmallError
+from dataimportcron.errors import (
+    InvalidImageError,
+    MissingDependencyError,
+    RegistryUnavailableError,
+    VolumeTooSmallError,
+)
 from dataimportcron.importer.report import Phase
 from tests.importer.conftest import MemoryImage, patchwork, qemu_img, tar_of
 
 MIB = 1 << 20
 RAW = patchwork(2 * MIB, 12)
 LARGE = b"large" * MIB
+VDI = bytes(0x40) + b"\x7f\x10\xda\xbe"
 BROKEN = b"QFI\xfb\0\0\0\1".ljust(4096, b"\0")
 
 
@@ -56,6 +65,29 @@ def test_a_failure_of_the_last_layer_is_told_at_once(bench):
     with pytest.raises(VolumeTooSmallError):
         bench.run(image, MIB)
     assert max(progress.bytes_read for progress in bench.progress) < image.image.layers[0].size
+
+
+class HalfWay(MemoryImage):
+    def open(self, layer):
+        chunks = list(super().open(layer))
+        yield from chunks[: len(chunks) // 2]
+        # Time for whoever reads what has come.
+        for _ in range(100):
+            time.sleep(0.05)
+            yield b""
+        raise RegistryUnavailableError("cut off")
+
+
+@pytest.mark.parametrize(
+    ("disk", "error"),
+    [(b"KDMV" + os.urandom(MIB), MissingDependencyError), (VDI.ljust(90 * MIB, b"\0"), InvalidImageError)],
+    ids=["no qemu-img", "larger than any"],
+)
+def test_what_cannot_be_converted_is_refused_before_it_has_come(bench, monkeypatch, disk, error):
+    if error is MissingDependencyError:
+        monkeypatch.setenv("PATH", "/does/not/exist")
+    with pytest.raises(error):
+        bench.run(HalfWay.of(tar_of(("disk/d", disk))), MIB)
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -247,6 +247,13 @@ def test_a_file_that_is_another_or_changes(bench, tmp_path):
         assert not bench.marker.exists()
 
 
+def test_a_file_that_is_longer_than_it_says():
+    """As one is to which something writes meanwhile; files of the kernel are so at any time."""
+    with pytest.raises(DigestMismatchError, match="0 were expected") as caught:
+        reader("/proc/self/status").load()
+    assert "import a copy" in caught.value.hint
+
+
 def test_a_tar_is_no_disk(tmp_path):
     (tmp_path / "a.tar").write_bytes(tar_of(("index.json", b"{}")))
     with pytest.raises(InvalidImageError, match="is a tar") as caught:

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
 from dataimportcron.importer.disk import packed
+from dataimportcron.importer.report import Phase
+from dataimportcron.importer.run import Request, run_import
 from dataimportcron.oci.streams import ByteStream
-from tests.importer.conftest import MemoryImage, patchwork, qcow2_of, qemu_img, tar_of
+from tests.importer.conftest import MemoryImage, patchwork, qcow2_of, qemu_img, set_aside, tar_of
 
 MIB = 1 << 20
 RAW = patchwork(3 * MIB, 8)
@@ -38,6 +40,14 @@ def test_a_raw_disk(bench, kind, parts):
     assert bench.target.read_bytes() == RAW.ljust(4 * MIB, b"\0")
     assert (result.format, result.virtual_size) == ("raw", len(RAW))
     assert {path.name for path in bench.folder.iterdir()} == {bench.target.name, bench.marker.name}
+
+
+def test_it_is_set_aside_beside_the_target_and_gives_its_space_back(bench):
+    found = []
+    request = Request(target=bench.target, marker=bench.marker, size=4 * MIB)
+    image = MemoryImage.of(tar_of(("disk/d", PACK["gzip"](RAW))))
+    run_import(request, image, lambda progress: found.append((progress.phase, len(set_aside(bench.folder)))))
+    assert found[-3:] == [(Phase.CONVERTING, 1), (Phase.SYNCING, 0), (Phase.COMPLETE, 0)]
 
 
 @pytest.mark.parametrize("format_", ["qcow2", "vmdk", "vpc"])
@@ -79,6 +89,7 @@ def test_a_bomb(bench, kind):
         bench.disk(PACK[kind](bytes(80 * MIB)), MIB)
     assert bench.target.stat().st_size == 0
     assert [path.name for path in bench.folder.iterdir()] == [bench.target.name]
+    assert set_aside(bench.folder) == []
 
 
 @pytest.mark.parametrize("inner", PACK)

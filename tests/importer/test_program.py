@@ -15,6 +15,7 @@ from demo.push import LAYER_ZSTD, Image, blob_of, disk_layer, push, push_index
 from demo.push import Layer as PushedLayer
 from demo.registry import client, registry
 from tests.importer.conftest import patchwork, qcow2_of, sha256, tar_of
+from tests.support.fault_registry import fault_registry
 from tests.support.importing import run, start, until_read
 
 MIB = 1 << 20
@@ -81,6 +82,28 @@ def test_an_import_and_the_same_again(served, bench, reference):
     code, progress, result = run(*served.arguments(name, bench), "--platform", "linux/arm64")
     assert (code, result.bytes_read, progress[-1].phase) == (0, 0, Phase.COMPLETE)
     assert bench.target.stat().st_mtime_ns == changed
+
+
+def test_an_index_and_its_manifest_are_the_same_image(served, bench):
+    platform = ["--platform", "linux/amd64"]
+    # An index has said whom its manifest is for: what the configuration says is not asked.
+    assert run(*served.arguments(f"small@{served.index}", bench), *platform)[0] == 0
+    code, _, result = run(*served.arguments(f"small@{served.manifest}", bench), *platform)
+    assert (code, result.bytes_read) == (0, 0)
+
+
+def test_certificates_of_another_name(served, bench, tmp_path):
+    (tmp_path / "authority.pem").write_bytes((served.certs / "ca.crt").read_bytes())
+    assert run(*served.arguments("small", bench), "--cert-dir", tmp_path)[0] == 0
+
+
+def test_a_mirror_is_asked(bench, tmp_path):
+    (tmp_path / "quay.example").mkdir()
+    with fault_registry() as mirror:
+        (tmp_path / "quay.example" / "hosts.toml").write_text(f'server = "{mirror.url}"\n')
+        source = ["--source", "docker://quay.example/disk", "--target", bench.target, "--size", SIZE]
+        code, _, result = run(*source, "--mirrors", tmp_path)
+    assert (code, result.reason) == (2, "ImageNotFound")
 
 
 def test_a_layer_compressed_by_zstd(served, bench):

@@ -11,7 +11,8 @@ from dataimportcron.importer.disk import compressed, conversion, qcow2
 from dataimportcron.importer.disk.formats import write_disk
 from dataimportcron.importer.disk.writer import Disk
 from dataimportcron.oci.streams import ByteStream
-from tests.importer.conftest import patchwork, qcow2_of, qemu_img, raw_of
+from tests.importer.conftest import patchwork, qcow2_of, qemu_img, raw_of, set_aside
+from tests.support.small_qcow2 import CLUSTER, COPIED, DATA_AT, ENTRIES, L1_AT, L2_AT, changed, small_qcow2, with_entry
 
 MIB = 1 << 20
 LAYOUTS = st.sampled_from(["plain", "compressed", "zstd", "metadata", "falloc", "full"])
@@ -137,6 +138,35 @@ def test_a_disk_that_does_not_fit_is_refused_before_anything_is_written(tmp_path
     assert (tmp_path / "out.raw").stat().st_size == 0
 
 
+def test_what_the_last_cluster_holds_behind_the_disk_never_shows(bench, tmp_path):
+    raw = os.urandom(65536)
+    image = qcow2_of(raw, tmp_path).read_bytes()
+    image = image[:24] + (65536 - 512).to_bytes(8, "big") + image[32:]
+    assert bench.disk(image, 65536) == raw[:-512] + bytes(512)
+
+
+def test_what_a_table_says_of_clusters_behind_the_disk_counts_for_nothing(tmp_path):
+    raw = b"golden".ljust(CLUSTER, b"1") * 4
+    image = with_entry(small_qcow2(raw), L2_AT, ENTRIES - 1, 1 << 58)
+    (tmp_path / "image").write_bytes(image)
+    assert converted(image, len(raw), tmp_path)[0] == raw_of(tmp_path / "image") == raw
+
+
+def test_plain_data_where_compressed_data_was(tmp_path):
+    """The first table names a compressed cluster that comes; the second, at the end, the same bytes as they are."""
+    image = small_qcow2(b"golden".ljust(CLUSTER, b"1") * 4, compression="zlib")
+    end, size = len(image), (ENTRIES + 1) * CLUSTER
+    image = with_entry(changed(image, size=size, l1_size=2), L1_AT, 1, end | COPIED)
+    image += (DATA_AT | COPIED).to_bytes(8, "big").ljust(CLUSTER, b"\0")
+    with pytest.raises(InvalidImageError, match=f"uses its cluster {DATA_AT // CLUSTER} twice"):
+        converted(image, size, tmp_path)
+
+
+def test_clusters_that_came_too_early_are_joined_up_to_a_bound():
+    pairs = [(number, number + 100) for number in range(1, 8)] + [(9, 108)]
+    assert list(conversion._runs(pairs, 3)) == [(1, 101, 3), (4, 104, 3), (7, 107, 1), (9, 108, 1)]
+
+
 def test_nothing_is_left_of_the_spill_file(tmp_path):
     image = qcow2_of(os.urandom(MIB), tmp_path, "cluster_size=1024")
     qemu_img("resize", "-q", image, "64M")
@@ -144,6 +174,7 @@ def test_nothing_is_left_of_the_spill_file(tmp_path):
     _, spilled = converted(image.read_bytes(), 64 * MIB, tmp_path)
     assert spilled >= MIB
     assert set(tmp_path.iterdir()) - before == {tmp_path / "out.raw"}
+    assert set_aside(tmp_path) == []
 
 
 def test_clusters_are_small_and_many_and_few_are_ahead(tmp_path, monkeypatch):

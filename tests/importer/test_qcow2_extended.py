@@ -142,6 +142,19 @@ def test_what_a_cluster_holds_beside_its_data_never_shows(tmp_path):
     assert [got[number * 2 * KIB] for number in range(4)] == [1, 0, 1, 0]
 
 
+def test_a_file_that_ends_within_a_cluster_of_which_a_part_counts(tmp_path):
+    image = empty(tmp_path, 64 * KIB)
+    qemu_io(image, ["write -P 1 0 64k"])
+    data = bytearray(image.read_bytes())
+    at = first_entry(data)
+    struct.pack_into(">Q", data, at + 8, 0b101)
+    del data[(struct.unpack_from(">Q", data, at)[0] & OFFSET) + 5 * KIB :]
+    image.write_bytes(data)
+    got, _ = converted(bytes(data), SIZE, tmp_path)
+    assert got == raw_of(image)
+    assert [got[number * KIB] for number in range(6)] == [1, 1, 0, 0, 1, 0]
+
+
 def test_clusters_that_are_too_small_for_subclusters(tmp_path):
     data = bytearray(empty(tmp_path, 16 * KIB).read_bytes())
     struct.pack_into(">I", data, 20, 13)

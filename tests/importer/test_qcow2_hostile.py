@@ -10,6 +10,7 @@ from dataimportcron.importer.disk.formats import write_disk
 from dataimportcron.importer.disk.writer import Disk
 from dataimportcron.oci.streams import ByteStream
 from tests.importer.conftest import patchwork, qcow2_of, qemu_img
+from tests.support.small_qcow2 import CLUSTER, DATA_AT, L1_AT, L2_AT, changed, packed_entry, small_qcow2, with_entry
 
 MIB = 1 << 20
 SIZE = 2 * MIB
@@ -160,6 +161,17 @@ def test_damaged_compressed_data(images, tmp_path, kind):
     offset = packed & ((1 << 58) - 1)
     with pytest.raises(InvalidImageError, match="no compressed cluster at byte"):
         attempt(data[:offset] + b"\xff" * 64 + data[offset + 64 :], tmp_path)
+
+
+def test_compressed_data_of_which_only_a_part_has_come_with_its_table(tmp_path):
+    """It begins behind the L1 table, in its last cluster, and the L2 table lies in front of both."""
+    image = small_qcow2(b"golden".ljust(CLUSTER, b"1") * 4)
+    l1, l2 = L1_AT.to_bytes(8, "big"), image[L2_AT:DATA_AT]
+    stored = b"\1" + struct.pack("<HH", CLUSTER, CLUSTER ^ 0xFFFF)
+    image = changed(image[:L1_AT] + l2 + l1.ljust(CLUSTER - 5, b"\0") + stored + image[DATA_AT:], l1_offset=L2_AT)
+    image = with_entry(image, L1_AT, 0, packed_entry(DATA_AT - 5, CLUSTER + 5))
+    with pytest.raises(InvalidImageError, match=f"no compressed cluster at byte {DATA_AT - 5}"):
+        attempt(image, tmp_path)
 
 
 @pytest.mark.parametrize("length", [4, 50, 72, 100, 4096])

@@ -2,6 +2,7 @@ import os
 import tarfile
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from backports import zstd
@@ -99,6 +100,13 @@ def test_the_phases_come_in_their_order(bench, monkeypatch):
     assert bench.progress[1].bytes_total == bench.progress[1].bytes_read > 0
 
 
+def test_without_holes(bench):
+    data = bytes(MIB) + b"x" * 4096
+    bench.run(MemoryImage.of(tar_of(("disk/d", data))), 4 * MIB, preallocate=True)
+    assert bench.target.read_bytes() == data.ljust(4 * MIB, b"\0")
+    assert bench.target.stat().st_blocks * 512 >= 4 * MIB
+
+
 def test_exactly_as_large_as_the_volume_fits(bench):
     assert bench.disk(b"x" * 1024, 1024) == b"x" * 1024
 
@@ -151,6 +159,21 @@ class Served:
 
     def open(self, _):
         yield self.data
+
+
+def test_a_download_that_is_longer_than_its_layer_is_cut_off(bench):
+    asked = []
+
+    class Longer(MemoryImage):
+        def open(self, layer):
+            yield from super().open(layer)
+            for number in range(50):
+                asked.append(number)
+                yield bytes(1000)
+
+    with pytest.raises(DigestMismatchError, match="has more bytes"):
+        bench.run(Longer.of(tar_of(("disk/d", b"x"))), 512)
+    assert asked == [0]
 
 
 def test_a_wrong_diff_id_is_refused(bench):
@@ -212,7 +235,7 @@ def test_without_exactly_one_disk(bench, layers, complaint):
 
 
 @pytest.mark.parametrize("label", ["containers.bootc", "ostree.bootable"])
-@pytest.mark.parametrize("value", ["1", "true"])
+@pytest.mark.parametrize("value", ["1", "true", "True"])
 def test_bootable_containers_are_refused(label, value):
     with pytest.raises(InvalidImageError, match="bootable container"):
         build_image("sha256:" + "0" * 64, "", [], {"config": {"Labels": {label: value}}, "rootfs": {"diff_ids": []}})
@@ -328,6 +351,17 @@ def test_a_consumer_that_fails_ends_an_endless_download(bench):
     with pytest.raises((InvalidImageError, DigestMismatchError)):
         bench.run(image, MIB)
     assert threading.active_count() == before
+
+
+def test_time_that_was_lost_is_made_up_for(monkeypatch):
+    clock = [50.0]
+    monkeypatch.setattr(pipeline, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    meter = pipeline.Meter(rate=1000)
+    pauses = []
+    for passed in (0.0, 0.5, 0.5, 3.0, 0.0):
+        clock[0] += passed
+        pauses.append(meter.count(500))
+    assert pauses == [0.5, 0.5, 0.5, 0.0, 0.0]
 
 
 def test_the_rate_is_kept(bench):

@@ -1,5 +1,8 @@
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +78,29 @@ def test_a_failure_ends_a_stage_wherever_it_waits(waiting):
     assert ended.is_set()
 
 
+def test_no_stage_runs_on_when_the_error_is_told():
+    """It may be writing to what is closed next."""
+    stages = Stages()
+    channel = stages.channel()
+    ended = threading.Event()
+
+    def write():
+        try:
+            list(channel)
+        finally:
+            time.sleep(0.3)
+            ended.set()
+
+    def fail():
+        raise ValueError("broken")
+
+    stages.start("write", write)
+    stages.start("fail", fail)
+    with pytest.raises(ValueError, match="broken"):
+        stages.wait(lambda: None, 0.01)
+    assert ended.is_set()
+
+
 def test_the_first_error_counts():
     stages = Stages()
     channel = stages.channel()
@@ -112,3 +138,22 @@ def test_ticks_come_while_stages_run():
     stages.start("sleep", lambda: time.sleep(0.3))
     stages.wait(lambda: ticks.append(1), 0.05)
     assert 2 <= len(ticks) <= 6
+
+
+STUCK = """
+import sys, threading
+from dataimportcron.importer.layer import stages
+stages._GRACE = 0.1
+group = stages.Stages()
+group.start("stuck", threading.Event().wait)
+group.start("fail", lambda: 1 / 0)
+try:
+    group.wait(lambda: None, 0.01)
+except ZeroDivisionError:
+    sys.exit(3)
+"""
+
+
+def test_a_stage_that_waits_for_a_dead_network_keeps_neither_the_error_nor_the_process():
+    root = Path(__file__).parents[2]
+    assert subprocess.run([sys.executable, "-c", STUCK], cwd=root, timeout=30, check=False).returncode == 3

@@ -237,6 +237,16 @@ def test_a_full_file_system(tmp_path):
     assert (code, result.reason, result.permanent) == (1, "NoSpace", False)
 
 
+def test_a_file_system_that_is_full_with_the_last_bytes(tmp_path):
+    """The kernel writes what there is room for, and says so; only the next call fails."""
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(4 * MIB + MIB // 2 + 100))
+    with mounted("tmpfs", tmp_path / "claim", "-t", "tmpfs", "-o", "size=4224k") as folder:
+        marker = ["--marker", tmp_path / "marker"]
+        code, _, result = run("--source", source, "--target", folder, "--size", 8 * MIB, *marker)
+    assert (code, result.reason) == (1, "NoSpace")
+
+
 def test_an_import_holds_the_lock_all_the_time(bench):
     class Peeking(MemoryImage):
         def open(self, layer):

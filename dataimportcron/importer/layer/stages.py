@@ -17,7 +17,7 @@ _GRACE = 5.0
 
 
 class StoppedError(Exception):
-    """Another stage has failed; ends a stage quietly."""
+    """Another stage has failed: ends a stage, whose error counts no more."""
 
 
 class Channel:
@@ -135,8 +135,6 @@ class Stages:
     def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except StoppedError:
-            pass
         except BaseException as error:  # noqa: BLE001 -- it is raised again where `wait` is called
             self._fail(error)
         finally:

@@ -110,15 +110,12 @@ class FileImage:
         layer = Layer(digest=tar_digest, size=len(_header(size)) + size + len(_tail(size)), diff_id=tar_digest)
         return Image(digest=digest, manifest_digest=digest, layers=(layer,), env={})
 
-    def open(self, layer: Layer) -> Iterator[bytes]:
+    def open(self, _: Layer) -> Iterator[bytes]:
         """See `ImageReader`."""
         with open_file(self._path) as file:
             size = os.fstat(file.fileno()).st_size
             yield _header(size)
-            # No more than was read before, so that a file that grows is refused at once.
-            left = layer.size
-            while left > 0 and (part := file.read(_CHUNK)):
-                left -= len(part)
+            while part := file.read(_CHUNK):
                 yield part
             yield _tail(size)
 
