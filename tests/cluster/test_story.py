@@ -63,10 +63,10 @@ def installed(request, cluster, tmp_path):
         engine = stack.enter_context(WAYS[mode](f"{cluster.host}:{PORT}", cluster.host, tmp_path))
         place = Installation(cluster, tmp_path, mode, engine=engine)
         client = stack.enter_context(registry_client(cluster))
+        undefine(cluster)  # StorageProfiles of tests before would not be made, and a right to it seem needless
         if mode is BESIDE:
             stack.enter_context(playing_cdi(cluster))
         stack.callback(leave_nothing, place, GOLDEN)
-        undefine(cluster)  # StorageProfiles of tests before would not be made, and a right to it seem needless
         place.install(build(CHECKOUT, cache(), fresh=False), SETTINGS)
         yield Story(place, client, tmp_path), len((cluster.folder / "audit.log").read_text().splitlines())
 
