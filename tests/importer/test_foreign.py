@@ -1,5 +1,6 @@
 """Disks of other programs, made and judged by the real qemu-img."""
 
+import json
 import os
 import re
 import struct
@@ -194,6 +195,29 @@ def test_a_vdi_that_needs_a_parent(bench, images):
         bench.disk(put(image, 0x4C, "<I", 4), ROOM)
     with pytest.raises(InvalidImageError, match="the vdi file cannot be read"):
         bench.disk(put(image, 0x1A8, "<I", 4), ROOM)
+
+
+def test_a_vdi_whose_blocks_are_one_twice(bench, images):
+    """qemu-img would convert it: only its check says that one of them is lost."""
+    image = images["vdi dynamic"][0]
+    (table,) = struct.unpack_from("<I", image, 0x154)
+    first, second = struct.unpack_from("<II", image, table)
+    assert first != second
+    with pytest.raises(InvalidImageError, match="the vdi file cannot be read"):
+        bench.disk(put(image, table + 4, "<I", first), ROOM)
+
+
+def test_a_vhd_without_its_end(bench, images):
+    with pytest.raises(InvalidImageError, match="does not end with a footer: it is truncated"):
+        bench.disk(images["vhd dynamic"][0][:-512], ROOM)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_another_file_that_qemu_img_names(nested):
+    other = {"filename": "/etc/shadow"}
+    said = json.dumps({"virtual-size": 512, "filename": "it"} | ({"children": [{"info": other}]} if nested else other))
+    with pytest.raises(InvalidImageError, match="needs another file: '/etc/shadow'"):
+        qemu_img._checked_size(said.encode(), "vdi", "it")
 
 
 def test_a_vhdx_that_needs_a_parent(bench, images):
