@@ -72,11 +72,11 @@ def _unpacked(source: Iterator[bytes], name: str) -> Iterator[bytes]:
     head = _head(source)
     chunks = _chain(head, source)
     if head.startswith(_GZIP):
-        return _members(chunks, name, _Codec("gzip", "members", _gzip_decoder, _ISAL_ERROR))
+        return members(chunks, name, Codec("gzip", "members", _gzip_decoder, _ISAL_ERROR))
     if head.startswith(_ZSTD) or (head[1:4] == _ZSTD_SKIPPABLE and head[0] >> 4 == 5):  # noqa: PLR2004 -- see there
         from dataimportcron.importer import zstd  # noqa: PLC0415 -- few layers need it
 
-        return _members(chunks, name, _Codec("zstd", "frames", zstd.layer_decoder, zstd.ZstdError))
+        return members(chunks, name, Codec("zstd", "frames", zstd.layer_decoder, zstd.ZstdError))
     for magic, kind in _FOREIGN.items():
         if head.startswith(magic):
             raise InvalidImageError(
@@ -98,30 +98,48 @@ class _Decoder(Protocol):
     def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
-class _Codec(NamedTuple):
+class Codec(NamedTuple):
+    """A compression whose streams may follow one another.
+
+    Attributes:
+        name: of it.
+        parts: what its streams are called.
+        decoder: makes a decoder for one of them.
+        error: what a decoder raises.
+        padding: bytes that may stand between them, and behind the last.
+    """
+
     name: str
     parts: str
     decoder: Callable[[], _Decoder]
     error: type[Exception]
+    padding: bytes = b""
 
 
 def _gzip_decoder() -> igzip_lib.IgzipDecompressor:
     return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
 
 
-def _members(chunks: Iterable[bytes], name: str, codec: _Codec) -> Iterator[bytes]:
-    """What all members of a stream hold, one behind the other."""
+def members(chunks: Iterable[bytes], name: str, codec: Codec) -> Iterator[bytes]:
+    """What all members of a stream hold, one behind the other, in pieces of at most `STEP` bytes.
+
+    Raises:
+        InvalidImageError: it is damaged or truncated, something else stands in it, or there are too many.
+    """
     decoder: _Decoder | None = None
-    members = 0
+    begun = 0
     try:
         for chunk in chunks:
             # Where members are many they may be small, and what is behind the end of each is copied.
-            for part in (chunk,) if members <= 1 else _cut((chunk,), _FEED):
+            for part in (chunk,) if begun <= 1 else _cut((chunk,), _FEED):
                 rest = part
                 while rest:
                     if decoder is None:
-                        members += 1
-                        if members > _MOST_MEMBERS:
+                        rest = rest.lstrip(codec.padding)
+                        if not rest:
+                            break
+                        begun += 1
+                        if begun > _MOST_MEMBERS:
                             raise InvalidImageError(f"{name} has more than {_MOST_MEMBERS} {codec.name} {codec.parts}")
                         decoder = codec.decoder()
                     yield from _pieces(decoder, rest)
@@ -129,7 +147,7 @@ def _members(chunks: Iterable[bytes], name: str, codec: _Codec) -> Iterator[byte
                     if decoder.eof:
                         rest, decoder = decoder.unused_data, None
     except codec.error as error:
-        raise InvalidImageError(f"{name} is no valid {codec.name} stream: {error}") from error
+        raise InvalidImageError(f"{name} is no valid {codec.name} stream: {error}", hint="compress it again") from error
     if decoder is not None:
         raise InvalidImageError(f"{name} ends in the middle of a {codec.name} stream: it is truncated")
 

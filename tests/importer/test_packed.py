@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataimportcron.errors import InvalidImageError, VolumeTooSmallError
+from dataimportcron.importer import decompress
 from dataimportcron.importer.disk import packed
 from dataimportcron.importer.report import Phase
 from dataimportcron.importer.run import Request, run_import
@@ -139,8 +140,14 @@ def test_no_flipped_bit_changes_the_disk(kind, at, bit):
 
 def test_an_xz_file_that_needs_too_much_memory(bench):
     filters = [{"id": lzma.FILTER_LZMA2, "dict_size": 256 * MIB, "preset": 0, "mf": lzma.MF_HC3, "mode": 1}]
-    with pytest.raises(InvalidImageError, match=r"no xz file that can be read: .*[Mm]emory"):
+    with pytest.raises(InvalidImageError, match=r"no valid xz stream: .*[Mm]emory"):
         bench.disk(lzma.compress(RAW, filters=filters), 4 * MIB)
+
+
+def test_more_streams_than_anybody_makes(bench, monkeypatch):
+    monkeypatch.setattr(decompress, "_MOST_MEMBERS", 3)
+    with pytest.raises(InvalidImageError, match="more than 3 xz streams"):
+        bench.disk(4 * PACK["xz"](RAW[:512]), 4 * MIB)
 
 
 def test_a_compression_that_is_not_read(bench):
