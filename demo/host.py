@@ -184,8 +184,9 @@ def descendants(pid: int) -> list[tuple[int, str]]:
         if entry.name.isdecimal():
             with suppress(OSError, IndexError):
                 parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-                children.setdefault(parent, []).append(int(entry.name))
+                # It may end between the two looks: then it is none.
                 lines[int(entry.name)] = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+                children.setdefault(parent, []).append(int(entry.name))
     found, waiting = [], [pid]
     while waiting:
         for child in children.get(waiting.pop(), []):
