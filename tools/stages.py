@@ -19,6 +19,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -218,23 +219,22 @@ def main(names: Sequence[str]) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         threading.Thread(target=run.beat, args=(over,), daemon=True).start()
-        threads = [threading.Thread(target=run.lane, args=(lane,), kwargs={"alone": len(lanes) == 1}) for lane in lanes]
-        interrupted = False
+        # Stages run in threads, so that Ctrl-C meets none of them. These are not joined: in Python 3.11 a join that is
+        # interrupted takes its thread for ended.
+        pool, interrupted = ThreadPoolExecutor(len(LANES)), False
         try:
-            run.lane(first, alone=True)
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            pool.submit(run.lane, first, alone=True).result()
+            for done in [pool.submit(run.lane, lane, alone=len(lanes) == 1) for lane in lanes]:
+                done.result()
         except KeyboardInterrupt:
             interrupted = run.stopped = True
-            # Once: a second signal would break off the clearing up that the first one began.
+            # Once: a second signal would break off the clearing up that the first one began, here as there.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             for process in list(run.processes):
                 with suppress(ProcessLookupError):
                     process.send_signal(signal.SIGINT)
-            for thread in threads:
-                if thread.ident is not None:
-                    thread.join()
+        pool.shutdown()
         over.set()
         _print_table(run, [*first, *(stage for lane in lanes for stage in lane)])
     if interrupted:
