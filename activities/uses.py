@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataimportcron import naming
 from dataimportcron.api.conditions import ENDED
 from dataimportcron.api.snapshots import VolumeSnapshot
-from dataimportcron.api.types import DataSource, DataVolume
+from dataimportcron.api.types import DataSource, DataVolume, Resource
 from dataimportcron.errors import DataImportCronError
 from dataimportcron.manifests import clone_source
 from dataimportcron.ports import Authorizer, Objects, Volumes
@@ -25,28 +25,26 @@ class Uses:
     async def of(self, item: DataVolume | VolumeSnapshot) -> str:
         """Who needs the volume of a DataVolume, or a snapshot, in one sentence; "" when surely nobody does."""
         source = _source_of(item)
-        for volume in wanting(source, await self._objects.list(DataVolume)):
-            said = f"DataVolume {volume.metadata.namespace}/{volume.metadata.name} is to be cloned from it"
-            if why := await self._claim_of(volume, source, said):
-                return why
-        return await self._volumes.in_use(source.namespace, source.name, source.kind)
+        claim = await self._claim(
+            source, wanting(source, await self._objects.list(DataVolume)), "is to be cloned from it"
+        )
+        return claim or await self._volumes.in_use(source.namespace, source.name, source.kind)
 
     async def from_elsewhere(self, item: DataVolume | VolumeSnapshot) -> str:
         """Which DataSource of another namespace points to it, in one sentence; "" where none does that may."""
         source = _source_of(item)
-        for data_source in pointing(source, await self._objects.list(DataSource)):
-            said = f"DataSource {data_source.metadata.namespace}/{data_source.metadata.name} points to it"
-            if why := await self._claim_of(data_source, source, said):
-                return why
-        return ""
+        return await self._claim(source, pointing(source, await self._objects.list(DataSource)), "points to it")
 
-    async def _claim_of(self, wanted: DataVolume | DataSource, source: CloneSource, said: str) -> str:
-        """What is said of an object that keeps what it wants; "" where that may not be cloned for it."""
-        try:
-            refusal = await self._authorizer.refusal(wanted, source)
-        except DataImportCronError as error:
-            return f"{said}, and nobody can say now whether it may be: {error}"
-        return "" if refusal else said
+    async def _claim(self, source: CloneSource, users: Iterable[Resource], what: str) -> str:
+        """Which of its users keeps a source, and by `what`; "" where it may be cloned for none of them."""
+        for user in users:
+            said = f"{user.kind} {user.metadata.namespace}/{user.metadata.name} {what}"
+            try:
+                if not await self._authorizer.refusal(user, source):
+                    return said
+            except DataImportCronError as error:
+                return f"{said}, and nobody can say now whether it may be: {error}"
+        return ""
 
 
 def wanting(source: CloneSource, volumes: Iterable[DataVolume]) -> Iterator[DataVolume]:

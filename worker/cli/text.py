@@ -5,7 +5,6 @@ Nothing wraps where nobody looks: in a pipe the width is unlimited, so `grep` fi
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -205,6 +204,8 @@ def serialized(value: Any, form: str) -> str:  # noqa: ANN401 -- whatever JSON c
         form: json or yaml.
     """
     if form == "json":
+        import json  # noqa: PLC0415 -- no help needs it
+
         # In another encoding a letter that it lacks would end the command.
         return json.dumps(value, indent=4, ensure_ascii=sys.stdout.encoding != "utf-8") + "\n"
     import yaml  # noqa: PLC0415 -- as long to load as a command that prints a table

@@ -12,12 +12,12 @@ from dataimportcron import naming
 from dataimportcron.cluster.client.resources import Json
 from dataimportcron.cluster.jobs.pods import (
     BUSYBOX,
-    IMAGE_CONTAINER,
     SHARED,
     PodSettings,
     busybox_container,
     common_pod,
     container,
+    image_container,
     pod_annotations,
     shared_mount,
     shared_volume,
@@ -178,13 +178,14 @@ def _pod(attempt: Attempt, settings: PodSettings) -> Json:
     else:
         volumes.append(shared_volume())
         mounts.append(shared_mount())
-        asked = _environment_container if attempt.image_volume else _image_container
-        spec["initContainers"] = [busybox_container(settings), asked(attempt, settings)]
         if attempt.image_volume:
             volumes.append({"name": "image", "image": {"reference": attempt.image, "pullPolicy": "IfNotPresent"}})
             mounts.append({"name": "image", "mountPath": _IMAGE, "readOnly": True})
+            own = _that_tells_its_environment(attempt, settings)
         else:
             spec["shareProcessNamespace"] = True
+            own = _that_holds_its_files(attempt, settings)
+        spec["initContainers"] = [busybox_container(settings), own]
     environment = {"HOME": _SCRATCH, **({} if pulled else settings.environment)}
     members: Json = {"volumeDevices": devices} if devices else {}
     spec["containers"] = [
@@ -218,13 +219,12 @@ def _disks(attempt: Attempt) -> tuple[list[Json], list[Json], list[Json]]:
     return volumes, mounts, devices
 
 
-def _environment_container(attempt: Attempt, settings: PodSettings) -> Json:
+def _that_tells_its_environment(attempt: Attempt, settings: PodSettings) -> Json:
     """The image's own container, which says what environment it has: a volume of the image does not (L-05)."""
-    command = [BUSYBOX, "sh", "-c", f"exec {BUSYBOX} cat /proc/self/environ >{_ENVIRON}"]
-    return container(settings, IMAGE_CONTAINER, attempt.image, command=command, volumeMounts=[shared_mount()])
+    return image_container(settings, attempt.image, "sh", "-c", f"exec {BUSYBOX} cat /proc/self/environ >{_ENVIRON}")
 
 
-def _image_container(attempt: Attempt, settings: PodSettings) -> Json:
+def _that_holds_its_files(attempt: Attempt, settings: PodSettings) -> Json:
     """The image's own container, which only holds its files open: the importer reads them through its process.
 
     As a sidecar it ends when the importer has. The link appears once there is a process; until then the importer is
@@ -232,19 +232,12 @@ def _image_container(attempt: Attempt, settings: PodSettings) -> Json:
     """
     # Kubernetes makes one dollar of two; the shell's own number is what it shall see.
     hold = f"{BUSYBOX} ln -sfn /proc/$$$$/root {_IMAGE_ROOT} && exec {BUSYBOX} sleep 2147483647"
-    return container(
-        settings,
-        IMAGE_CONTAINER,
-        attempt.image,
-        restartPolicy="Always",
-        command=[BUSYBOX, "sh", "-c", hold],
-        startupProbe={
-            "exec": {"command": [BUSYBOX, "test", "-L", _IMAGE_ROOT]},
-            "periodSeconds": 1,
-            "failureThreshold": 60,
-        },
-        volumeMounts=[shared_mount()],
-    )
+    probe = {
+        "exec": {"command": [BUSYBOX, "test", "-L", _IMAGE_ROOT]},
+        "periodSeconds": 1,
+        "failureThreshold": 60,
+    }
+    return image_container(settings, attempt.image, "sh", "-c", hold, restartPolicy="Always", startupProbe=probe)
 
 
 _PLACES: Final = {"secret": _SECRET, "certs": _CERTS, "mirrors": _MIRRORS}

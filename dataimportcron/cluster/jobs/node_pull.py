@@ -18,14 +18,12 @@ from dataimportcron.cluster.client.connection import Connection
 from dataimportcron.cluster.client.resources import JOBS, PODS, Json
 from dataimportcron.cluster.jobs.holdups import hold_up
 from dataimportcron.cluster.jobs.pods import (
-    BUSYBOX,
     IMAGE_CONTAINER,
     PodSettings,
     busybox_container,
     common_pod,
-    container,
+    image_container,
     pod_annotations,
-    shared_mount,
     shared_volume,
 )
 from dataimportcron.cluster.jobs.waiting import events_about
@@ -161,14 +159,7 @@ def lookup_job(image: ImageSource, settings: PodSettings) -> Json:
     pod |= {
         "initContainers": [busybox_container(settings)],
         "containers": [
-            container(
-                settings,
-                IMAGE_CONTAINER,
-                reference,
-                imagePullPolicy="Always",
-                command=[BUSYBOX, "true"],
-                volumeMounts=[shared_mount()],
-            )
+            image_container(settings, reference, "true", imagePullPolicy="Always"),
         ],
         "volumes": [shared_volume()],
     }

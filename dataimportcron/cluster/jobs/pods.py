@@ -133,6 +133,12 @@ def busybox_container(settings: PodSettings) -> Json:
     return container(settings, "busybox", command=["cp", settings.busybox, BUSYBOX], volumeMounts=[shared_mount()])
 
 
+def image_container(settings: PodSettings, image: str, *arguments: str, **members: object) -> Json:
+    """An image's own container, in which that busybox runs with these arguments."""
+    command = [BUSYBOX, *arguments]
+    return container(settings, IMAGE_CONTAINER, image, command=command, volumeMounts=[shared_mount()], **members)
+
+
 def shared_volume() -> Json:
     """The folder that the containers of a pod share."""
     return {"name": "shared", "emptyDir": {}}
